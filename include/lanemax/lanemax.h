@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lanemax: softmax and its relatives on CPUs, at the speed of the memory and
+ * with the same bits on every instruction set and for any number of threads.
+ *
+ * Reading order: types, status, context, the softmax family on contiguous rows,
+ * the same family on any layout with options, partial sums, information.
+ *
+ * Conventions, for every function:
+ *  - arguments come in the order context, element type, shape, inputs,
+ *    parameters, outputs;
+ *  - extents are size_t, strides ptrdiff_t, both counted in elements;
+ *  - a NULL context means the default tier and the calling thread alone;
+ *  - on any status but LMX_OK no output has been written;
+ *  - an extent of 0 makes LMX_OK and no access, whatever the pointers;
+ *  - the floating-point environment (rounding, flush-to-zero, traps, sticky
+ *    flags) is set for the computation and restored: results do not depend on it;
+ *  - nothing is printed, no errno is set, nothing aborts.
+ *
+ * Special values, for every function: -inf is a masked logit, of probability
+ * exactly 0.  A row holding NaN or +inf gives the canonical quiet NaN in every
+ * element (logsumexp of +inf without NaN: +inf).  A row of only -inf gives NaN
+ * (logsumexp: -inf).  Subnormal input and results are exact in the sense of the
+ * bounds: nothing is flushed to zero.
+ *
+ * Determinism: for one shape, element type and input the results have the same
+ * bits on every tier, for any number of threads, any alignment and any strides,
+ * and a row does not depend on the rows around it.
+ */
+#ifndef LANEMAX_LANEMAX_H
+#define LANEMAX_LANEMAX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ops.h"
+#include "version.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------- types --- */
+
+typedef enum lmx_dtype {
+    LMX_F32  = 0, /* float */
+    LMX_F64  = 1, /* double */
+    LMX_F16  = 2, /* IEEE binary16, computed in float, rounded once */
+    LMX_BF16 = 3  /* bfloat16, computed in float, rounded once */
+} lmx_dtype;
+
+typedef enum lmx_status {
+    LMX_OK           = 0,
+    LMX_ERR_NULL     = 1,  /* a required pointer is NULL */
+    LMX_ERR_SHAPE    = 2,  /* shapes do not fit together */
+    LMX_ERR_STRIDE   = 3,  /* an output's elements would overlap each other */
+    LMX_ERR_LABEL    = 4,  /* a target is outside [0, cols) and is not ignore_index */
+    LMX_ERR_OP       = 5,  /* unknown operation, or an option that it does not take */
+    LMX_ERR_NOMEM    = 6,  /* no memory for scratch or threads */
+    LMX_ERR_ISA      = 7,  /* the tier is not built, or this CPU cannot run it */
+    LMX_ERR_ALIGN    = 8,  /* a pointer is not a multiple of its element size */
+    LMX_ERR_OVERLAP  = 9,  /* an output overlaps an input, and is not that input itself */
+    LMX_ERR_DTYPE    = 10, /* unknown element type */
+    LMX_ERR_ARG      = 11, /* a parameter is outside its range */
+    LMX_ERR_OVERFLOW = 12  /* the extents and strides do not fit in ptrdiff_t bytes */
+} lmx_status;
+
+/* One sentence, static storage, never NULL. */
+LMX_API const char *lmx_status_string(lmx_status status);
+
+/* -------------------------------------------------------------- context --- */
+
+/*
+ * Threads, tier and scratch.  Immutable after creation; may be used from several
+ * threads at once (a second call that finds the pool busy runs on its own
+ * thread).  After fork() a child may go on using it.
+ */
+typedef struct lmx_ctx lmx_ctx;
+
+typedef struct lmx_options {
+    size_t      size;    /* sizeof(lmx_options), so that fields can be appended */
+    unsigned    threads; /* 0 and 1 both mean: the calling thread; at most 1024 */
+    const char *isa;     /* NULL: LANEMAX_ISA, else the best tier of this CPU */
+} lmx_options;
+
+/* opt may be NULL.  Errors: NULL (out), ARG (size, threads), ISA, NOMEM. */
+LMX_API lmx_status lmx_ctx_create(lmx_ctx **out, const lmx_options *opt);
+LMX_API void       lmx_ctx_free(lmx_ctx *ctx);
+
+/* ------------------------------------- softmax family, contiguous rows --- */
+
+/*
+ * y[r][i] = exp(x[r][i]) / sum_k exp(x[r][k])          for rows x cols elements
+ *
+ * Row r starts at x + r * x_stride; its cols elements are contiguous.  y may be
+ * x itself with the same stride; any other overlap is LMX_ERR_OVERLAP.
+ *
+ * Accuracy, at any length and range: at most 4 ULP where the exact result is
+ * normal, 2 quanta of the smallest subnormal elsewhere; never above 1; exactly 0
+ * only below half that quantum.  float16 and bfloat16: the float result rounded
+ * once.  Algorithm: two-pass softmax (Dukhan and Ablavatski 2020,
+ * arXiv:2001.04438) relative to an integer reference exponent.
+ *
+ * Errors: DTYPE, OVERFLOW, NULL, ALIGN, STRIDE, OVERLAP, NOMEM, in that order.
+ */
+LMX_API lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                               const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride);
+
+/*
+ * y[r][i] = x[r][i] - log(sum_k exp(x[r][k])), laid out as for lmx_softmax.
+ *
+ * Accuracy: at most 3 ULP for every element, confident rows included, for the
+ * largest logit is left out of the sum and comes back through log1p.
+ */
+LMX_API lmx_status lmx_log_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                   const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride);
+
+/*
+ * value[r * value_stride] = log(sum_k exp(x[r][k])); value holds float for LMX_F32,
+ * LMX_F16 and LMX_BF16, double for LMX_F64.  cols == 0 gives -inf.
+ *
+ * Accuracy: at most 1 ULP, or 2.5e-7 absolute (double: times 2^-29) where the
+ * result is near 0 and the sum itself decides.
+ */
+LMX_API lmx_status lmx_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                 const void *x, ptrdiff_t x_stride,
+                                 void *value, ptrdiff_t value_stride);
+
+/*
+ * Gradient through softmax from its output y:
+ *     dx[i] = y[i] * (dy[i] - sum_k y[k] * dy[k])
+ * dx may be dy or y itself with the same stride.
+ *
+ * Accuracy: |error| <= 6 u * y[i] * (|dy[i]| + sum_k y[k] |dy[k]|), u = 2^-24
+ * (double: 2^-53).
+ */
+LMX_API lmx_status lmx_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                   const void *dy, ptrdiff_t dy_stride,
+                                   const void *y, ptrdiff_t y_stride,
+                                   void *dx, ptrdiff_t dx_stride);
+
+/*
+ * Gradient through log-softmax from its output y:
+ *     dx[i] = dy[i] - exp(y[i]) * sum_k dy[k]
+ * A masked element (y = -inf) gets dy[i].  Aliasing as for lmx_softmax_vjp.
+ *
+ * Accuracy: |error| <= 6 u * (|dy[i]| + exp(y[i]) * sum_k |dy[k]|).
+ */
+LMX_API lmx_status lmx_log_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                       const void *dy, ptrdiff_t dy_stride,
+                                       const void *y, ptrdiff_t y_stride,
+                                       void *dx, ptrdiff_t dx_stride);
+
+/*
+ * A sum of exponentials that neither overflows nor underflows:
+ *     (mantissa + tail) * 2^exponent * e^base
+ *
+ * mantissa is in [0.5, 1) as frexp() gives it, and tail continues it to about 106
+ * bits.  Nothing summed, or only -inf: all zero.  +inf and NaN stand in mantissa,
+ * with the rest 0.  base is 0 except for logits beyond 2^52, whose exponent an
+ * int64_t could not hold; it is then the largest of them.
+ */
+typedef struct lmx_expsum {
+    double  mantissa;
+    double  tail;
+    int64_t exponent;
+    double  base;
+} lmx_expsum;
+
+/*
+ * sum[r * sum_stride] = sum_k exp(x[r][k]).  Folding the sums of the 16,384-element
+ * chunks of a row from left to right with lmx_expsum_merge gives the bits of one
+ * call; any other cut or grouping agrees to 2 ULP of double for LMX_F64, and of
+ * float (in the sum, not in what is merged) otherwise.  cols == 0 gives all zero.
+ */
+LMX_API lmx_status lmx_exp_sum(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                               const void *x, ptrdiff_t x_stride,
+                               lmx_expsum *sum, ptrdiff_t sum_stride);
+
+/* -------------------------------------------- any layout, with options --- */
+
+/* The elements reduced together are cols apart from each other inside rows x inner. */
+typedef struct lmx_shape {
+    size_t rows;  /* extent before the reduced axis */
+    size_t cols;  /* extent of the reduced axis */
+    size_t inner; /* extent behind it: 1 for the last axis */
+} lmx_shape;
+
+/* Element (r, c, j) is at r * row + c * col + j * inner; any sign, 0 to broadcast an input. */
+typedef struct lmx_strides {
+    ptrdiff_t row, col, inner;
+} lmx_strides;
+
+typedef struct lmx_row_options {
+    size_t size; /* sizeof(lmx_row_options), so that fields can be appended */
+
+    /* The logits are x / temperature: one value > 0 per (row, inner), NULL for 1. */
+    const double *temperature;
+    ptrdiff_t     temperature_row, temperature_inner;
+
+    /* 0 masks an element out: it takes no part, and gets 0 (log_softmax: -inf). NULL: all kept.
+     * A row with nothing kept is all masked; one whose kept elements are all -inf is NaN there. */
+    const unsigned char *where;
+    lmx_strides          where_strides;
+
+    /* Normalise by this sum in place of the row's own; excludes the other options. */
+    const lmx_expsum *total;
+    ptrdiff_t         total_row, total_inner;
+} lmx_row_options;
+
+typedef enum lmx_row_code {
+#define LMX_ROW_CODE(number, name, inputs, result, options, formula) LMX_ROW_##name = number,
+    LMX_ROW_LIST(LMX_ROW_CODE)
+#undef LMX_ROW_CODE
+    LMX_ROW_COUNT
+} lmx_row_code;
+
+/*
+ * Any operation of the family on any layout, with options: what the functions
+ * above do for contiguous rows without.
+ *
+ * a is x, or dy where there are two inputs; b is y, else NULL.  out is laid out
+ * like the input, or, for logsumexp and exp_sum, by out_strides->row and ->inner
+ * alone.  options may be NULL.
+ *
+ * Contiguous rows (col == 1) are read in place.  A reduced axis in front of a
+ * contiguous one (inner == 1) is served a vector of columns at a time.  Other
+ * layouts, temperature and where go through a scratch of at most 16,384 elements
+ * per thread.
+ *
+ * Errors: OP, DTYPE, ARG (options->size, temperature), NULL, OVERFLOW, ALIGN, STRIDE,
+ * OVERLAP, NOMEM.
+ */
+LMX_API lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
+                              const lmx_shape *shape,
+                              const void *a, const lmx_strides *a_strides,
+                              const void *b, const lmx_strides *b_strides,
+                              const lmx_row_options *options,
+                              void *out, const lmx_strides *out_strides);
+
+/* --------------------------------------------------------- partial sums --- */
+
+/* out[i] = a[i] + b[i] for n sums; out may be a or b. Errors: NULL. */
+LMX_API lmx_status lmx_expsum_merge(size_t n, const lmx_expsum *a, const lmx_expsum *b,
+                                    lmx_expsum *out);
+
+/* out[i] = log(a[i]), within 1 ULP of double or 1.2e-16 absolute; 0 gives -inf. Errors: NULL. */
+LMX_API lmx_status lmx_expsum_log(size_t n, const lmx_expsum *a, double *out);
+
+/* ---------------------------------------------------------- information --- */
+
+/* What the registry says about operation op; NULL past the last. */
+typedef struct lmx_row_info {
+    const char *name;
+    const char *options; /* letters: T temperature, W where, S total */
+    const char *formula;
+    int         inputs;
+    int         result;  /* 0: like the input, 1: one value per row, 2: one lmx_expsum per row */
+} lmx_row_info;
+
+LMX_API const lmx_row_info *lmx_row_op_info(int op);
+
+/* Of what was loaded, to compare with the header's numbers. */
+LMX_API const char *lmx_version(void);
+LMX_API int         lmx_abi_version(void);
+
+/* The tier that ctx uses: "portable", "avx2", "avx512" or "neon". */
+LMX_API const char *lmx_isa_name(const lmx_ctx *ctx);
+
+/* The i-th tier that this build has and this CPU can run, best first; NULL past the last. */
+LMX_API const char *lmx_isa_available(int i);
+
+/* 1 if LANEMAX_ISA was set and could not be honoured. */
+LMX_API int lmx_isa_ignored(void);
+
+/* The number of threads ctx may use, the calling one included. */
+LMX_API unsigned lmx_ctx_threads(const lmx_ctx *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entries of the softmax family: check, plan, hand out.  One driver serves every operation of
+ * the registry; what differs between them is in lib/ops.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arrays.h"
+#include "cpu.h"
+#include "ctx.h"
+#include "kernels.h"
+#include "plan.h"
+
+/* ------------------------------------------------------------ the call --- */
+
+typedef struct call {
+    const lmx_row_kernel *kernel;      /* on elements */
+    const lmx_row_kernel *real_kernel; /* on reals, behind gather */
+    const lmx_table      *table, *real_table;
+    lmx_row_code          op;
+    const lmx_row_info   *info;
+    lmx_shape             shape;
+    lmx_array             a, b, out;   /* strides: row, col, inner */
+    lmx_row_options       opt;
+    lmx_plan              plan;
+    int                   direct;      /* elements can be read and written in place */
+    int                   columns;     /* a vector of columns at a time */
+    size_t                chunks;      /* per row */
+
+    /* work space: for each worker, reals for gathered a and b, and the chunks of a row */
+    unsigned   workers;
+    char      *scratch;
+    size_t     scratch_size;
+    lmx_chunk *chunk;
+    size_t     chunk_count;
+} call;
+
+/* One row of a call: the elements reduced together. */
+typedef struct row {
+    call       *c;
+    const char *a, *b;
+    char       *out;
+    lmx_gather  ga, gb, gout;
+    lmx_chunk  *chunk;
+    lmx_norm    norm;
+} row;
+
+static const char *at(const lmx_array *x, size_t r, size_t j)
+{
+    if (x->data == NULL)
+        return NULL;
+    const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
+    return (const char *)x->data + offset * (ptrdiff_t)x->size;
+}
+
+static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
+{
+    const lmx_row_options *o = &c->opt;
+    memset(w, 0, sizeof *w);
+    w->c = c;
+    w->a = at(&c->a, r, j);
+    w->b = at(&c->b, r, j);
+    w->out = (char *)(uintptr_t)at(&c->out, r, j);
+    w->chunk = chunk;
+    w->norm.rate = 1;
+    w->ga = w->gb = w->gout = (lmx_gather){ 1, 1, 0, NULL, 0, c->op == LMX_ROW_log_softmax };
+    w->ga.stride = c->a.stride[1];
+    w->gb.stride = c->b.stride[1];
+    w->gout.stride = c->out.stride[1];
+    if (o->temperature != NULL) {
+        const double t = o->temperature[(ptrdiff_t)r * o->temperature_row +
+                                        (ptrdiff_t)j * o->temperature_inner];
+        if (c->info->inputs > 1) {
+            w->norm.rate = 1 / t;
+        } else if (c->real_table->real_size == 4) {
+            w->ga.rate = (float)(1 / t);
+            w->ga.rate_lo = 1 / t - w->ga.rate;
+        } else {
+            w->ga.rate = 1 / t;
+            w->ga.rate_lo = -fma(w->ga.rate, t, -1) / t;
+        }
+    }
+    if (o->where != NULL) {
+        const unsigned char *mask = o->where + (ptrdiff_t)r * o->where_strides.row +
+                                    (ptrdiff_t)j * o->where_strides.inner;
+        w->ga.where = w->gout.where = mask;
+        w->ga.where_stride = w->gout.where_stride = o->where_strides.col;
+    }
+}
+
+static void *scratch_of(const call *c, unsigned worker, int second)
+{
+    return c->scratch + ((size_t)worker * 2 + (size_t)second) * c->scratch_size;
+}
+
+static size_t chunk_len(const call *c, size_t i)
+{
+    const size_t left = c->shape.cols - i * LMX_CHUNK;
+    return left < LMX_CHUNK ? left : LMX_CHUNK;
+}
+
+/* Elements of chunk i as contiguous reals in this worker's scratch. */
+static void gather_chunk(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), size = c->table->elem_size;
+    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+    lmx_gather g = w->ga;
+    if (g.where != NULL)
+        g.where += first * g.where_stride;
+    c->table->gather(w->a + first * g.stride * (ptrdiff_t)size, n, &g, scratch_of(c, worker, 0));
+    if (w->b != NULL)
+        c->table->gather(w->b + first * w->gb.stride * (ptrdiff_t)size, n, &w->gb,
+                         scratch_of(c, worker, 1));
+}
+
+static void measure_chunk(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    if (c->direct) {
+        void *terms = c->plan.store_terms ? w->out + offset : NULL;
+        c->kernel->measure(w->a + offset, w->b != NULL ? w->b + offset : NULL, n, terms,
+                           &w->chunk[i]);
+    } else {
+        gather_chunk(w, i, worker);
+        c->real_kernel->measure(scratch_of(c, worker, 0), scratch_of(c, worker, 1), n, NULL,
+                                &w->chunk[i]);
+    }
+}
+
+/* gathered: the scratch still holds this chunk. */
+static void apply_chunk(const row *w, size_t i, unsigned worker, int gathered)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    if (c->direct) {
+        const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
+        c->kernel->apply(from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm,
+                         w->out + offset,
+                         (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
+        return;
+    }
+    void *z = scratch_of(c, worker, 0);
+    if (!gathered)
+        gather_chunk(w, i, worker);
+    c->real_kernel->apply(z, scratch_of(c, worker, 1), n, &w->chunk[i], &w->norm, z, 0);
+    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+    lmx_gather g = w->gout;
+    if (g.where != NULL)
+        g.where += first * g.where_stride;
+    c->table->scatter(z, n, &g, w->out + first * g.stride * (ptrdiff_t)c->table->elem_size);
+}
+
+/* What the chunks say of the row; with `total`, only whether it can be normalised by that. */
+static void fold(row *w, size_t r, size_t j)
+{
+    const call *c = w->c;
+    const double rate = w->norm.rate;
+    c->kernel->fold(w->chunk, c->chunks, &w->norm);
+    w->norm.rate = rate;
+    if (c->opt.total == NULL)
+        return;
+    const lmx_expsum *t = c->opt.total + (ptrdiff_t)r * c->opt.total_row +
+                          (ptrdiff_t)j * c->opt.total_inner;
+    if (w->norm.kind != LMX_KIND_BAD)
+        w->norm.kind = t->mantissa == 0          ? LMX_KIND_EMPTY
+                       : lmx_finite(t->mantissa) ? LMX_KIND_PLAIN
+                                                 : LMX_KIND_BAD;
+    w->norm.sum = (lmx_sum){ t->mantissa, t->tail, t->exponent, t->base };
+    w->norm.max = 0;
+    if (w->norm.kind == LMX_KIND_PLAIN)
+        w->norm.log_rest = lmx_sum_log(w->norm.sum);
+}
+
+static void put_result(const row *w)
+{
+    if (w->c->info->result == 1) {
+        w->c->real_table->put_value(w->out, lmx_norm_value(&w->norm));
+    } else {
+        const lmx_sum s = w->norm.sum;
+        const lmx_expsum e = { s.hi, s.lo, s.n, s.base };
+        memcpy(w->out, &e, sizeof e);
+    }
+}
+
+static void whole_row(call *c, size_t r, size_t j, unsigned worker)
+{
+    row w;
+    row_begin(&w, c, r, j, c->chunk + (size_t)worker * c->chunk_count);
+    for (size_t i = 0; i < c->chunks; i++)
+        measure_chunk(&w, i, worker);
+    fold(&w, r, j);
+    if (c->info->result != 0)
+        put_result(&w);
+    else
+        for (size_t i = 0; i < c->chunks; i++)
+            apply_chunk(&w, i, worker, c->chunks == 1);
+}
+
+/* --------------------------------------------------------------- tasks --- */
+
+static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    const call *c = job;
+    lmx_rows r = { .rows = end - begin, .cols = c->shape.cols, .how = c->plan.how };
+    r.a = at(&c->a, begin, 0);
+    r.b = at(&c->b, begin, 0);
+    r.out = (char *)(uintptr_t)at(&c->out, begin, 0);
+    r.a_stride = c->a.stride[0];
+    r.b_stride = c->b.stride[0];
+    r.out_stride = c->out.stride[0];
+    r.scratch = scratch_of(c, worker, 0);
+    c->kernel->rows(&r);
+}
+
+static void whole_rows_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    call *c = job;
+    for (size_t i = begin; i < end; i++)
+        whole_row(c, i / c->shape.inner, i % c->shape.inner, worker);
+}
+
+static void measure_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    for (size_t i = begin; i < end; i++)
+        measure_chunk(job, i, worker);
+}
+
+static void apply_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    for (size_t i = begin; i < end; i++)
+        apply_chunk(job, i, worker, 0);
+}
+
+/* A strip of up to LMX_COLUMNS columns of one outer index. */
+static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    call *c = job;
+    const size_t strips = (c->shape.inner + LMX_COLUMNS - 1) / LMX_COLUMNS;
+    for (size_t s = begin; s < end; s++) {
+        const size_t r = s / strips, j0 = s % strips * LMX_COLUMNS;
+        const size_t width = c->shape.inner - j0 < LMX_COLUMNS ? c->shape.inner - j0 : LMX_COLUMNS;
+        lmx_chunk *chunk = c->chunk + (size_t)worker * c->chunk_count;
+        lmx_chunk *strip = chunk + LMX_COLUMNS * c->chunks; /* one chunk of each column */
+        lmx_norm norms[LMX_COLUMNS];
+        unsigned char by_rows[LMX_COLUMNS] = { 0 };
+        row w;
+        lmx_columns k = { .width = width, .a_stride = c->a.stride[1], .b_stride = c->b.stride[1],
+                          .out_stride = c->out.stride[1] };
+        for (size_t i = 0; i < c->chunks; i++) {
+            const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+            k.cols = chunk_len(c, i);
+            k.a = at(&c->a, r, j0) + first * k.a_stride * (ptrdiff_t)c->a.size;
+            k.b = c->b.data == NULL ? NULL
+                                    : at(&c->b, r, j0) + first * k.b_stride * (ptrdiff_t)c->b.size;
+            c->kernel->measure_columns(&k, strip);
+            for (size_t j = 0; j < width; j++) {
+                chunk[j * c->chunks + i] = strip[j];
+                if (strip[j].kind < 0) {
+                    row_begin(&w, c, r, j0 + j, chunk + j * c->chunks);
+                    measure_chunk(&w, i, worker);
+                }
+                const lmx_chunk *known = &chunk[j * c->chunks + i];
+                if (known->kind == LMX_KIND_SHIFTED)
+                    by_rows[j] = 1;
+            }
+        }
+        for (size_t j = 0; j < width; j++) {
+            row_begin(&w, c, r, j0 + j, chunk + j * c->chunks);
+            fold(&w, r, j0 + j);
+            norms[j] = w.norm;
+            if (w.norm.kind != LMX_KIND_PLAIN)
+                by_rows[j] = 1; /* filled, not computed: NaN in is not the NaN that goes out */
+            if (c->info->result != 0)
+                put_result(&w);
+        }
+        if (c->info->result != 0)
+            continue;
+        for (size_t j = 0; j < width;) {
+            if (by_rows[j]) {
+                row_begin(&w, c, r, j0 + j, chunk + j * c->chunks);
+                w.norm = norms[j];
+                for (size_t i = 0; i < c->chunks; i++)
+                    apply_chunk(&w, i, worker, 0);
+                j++;
+                continue;
+            }
+            size_t run = 1;
+            while (j + run < width && !by_rows[j + run])
+                run++;
+            k.cols = c->shape.cols;
+            k.width = run;
+            k.a = at(&c->a, r, j0 + j);
+            k.b = at(&c->b, r, j0 + j);
+            k.out = (char *)(uintptr_t)at(&c->out, r, j0 + j);
+            c->kernel->apply_columns(&k, norms + j);
+            j += run;
+        }
+    }
+}
+
+/* ------------------------------------------------------------- running --- */
+
+static lmx_status run(lmx_ctx *ctx, call *c)
+{
+    const lmx_shape *s = &c->shape;
+    lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
+    const int short_rows = c->direct && s->inner == 1 && s->cols <= LMX_CHUNK && s->cols > 0 &&
+                           c->opt.total == NULL && c->opt.temperature == NULL;
+    c->chunks = s->cols == 0 ? 0 : (s->cols - 1) / LMX_CHUNK + 1;
+    c->workers = c->plan.parallel ? lmx_pool_threads(pool) : 1;
+    c->scratch = NULL;
+    c->chunk = NULL;
+    c->chunk_count = short_rows ? 0 : c->columns ? LMX_COLUMNS * (c->chunks + 1) : c->chunks + 1;
+
+    /* Small calls stay off the heap. */
+    LMX_ALIGN(64) char small_scratch[4096];
+    lmx_chunk small_chunk[2];
+    void *to_free = NULL, *chunk_to_free = NULL;
+    const size_t reals = s->cols < LMX_CHUNK ? s->cols : LMX_CHUNK;
+    c->scratch_size = (reals * c->table->real_size + 63) / 64 * 64;
+    const int second = c->info->inputs > 1 && !c->direct;
+    const int needs_scratch = !c->direct || (short_rows && c->kernel->uses_terms &&
+                                             ((c->plan.how & LMX_HOW_SCRATCH) ||
+                                              c->table->elem_size != c->table->real_size));
+    if (needs_scratch) {
+        const size_t bytes = ((size_t)(c->workers - 1) * 2 + 1 + (size_t)second) * c->scratch_size;
+        if (bytes <= sizeof small_scratch) {
+            c->scratch = small_scratch;
+        } else {
+            to_free = malloc(bytes + 64);
+            if (to_free == NULL)
+                return LMX_ERR_NOMEM;
+            c->scratch = (char *)to_free + (64 - (uintptr_t)to_free % 64);
+        }
+    }
+    if (c->workers == 1 && c->chunk_count <= 2) {
+        c->chunk = small_chunk;
+    } else if (c->chunk_count > 0) {
+        chunk_to_free = calloc((size_t)c->workers * c->chunk_count, sizeof *c->chunk);
+        if (chunk_to_free == NULL) {
+            free(to_free);
+            return LMX_ERR_NOMEM;
+        }
+        c->chunk = chunk_to_free;
+    }
+    if (!c->plan.parallel)
+        pool = NULL;
+
+    const lmx_fpenv env = lmx_fpenv_enter();
+    if (short_rows) {
+        lmx_parallel_for(pool, s->rows, c->plan.grain, short_rows_task, c);
+    } else if (c->columns) {
+        const size_t strips = (s->inner + LMX_COLUMNS - 1) / LMX_COLUMNS;
+        lmx_parallel_for(pool, s->rows * strips, 1, columns_task, c);
+    } else if (c->plan.split_rows) {
+        for (size_t i = 0; i < s->rows * s->inner; i++) {
+            const size_t r = i / s->inner, j = i % s->inner;
+            const size_t grain = (c->chunks + 2 * c->workers - 1) / (2 * c->workers);
+            row w;
+            row_begin(&w, c, r, j, c->chunk);
+            lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
+            fold(&w, r, j);
+            if (c->info->result != 0)
+                put_result(&w);
+            else
+                lmx_parallel_for(pool, c->chunks, grain, apply_task, &w);
+        }
+    } else {
+        lmx_parallel_for(pool, s->rows * s->inner, c->plan.grain, whole_rows_task, c);
+    }
+    lmx_fpenv_leave(env);
+    free(chunk_to_free);
+    free(to_free);
+    return LMX_OK;
+}
+
+/* ------------------------------------------------------------ checking --- */
+
+static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t,
+                          int by_row)
+{
+    return (lmx_array){ data, size, { s->rows, by_row ? 1 : s->cols, s->inner },
+                        { t->row, by_row ? 0 : t->col, t->inner } };
+}
+
+static int has(const char *letters, char c)
+{
+    return strchr(letters, c) != NULL;
+}
+
+static lmx_status check_options(const call *c, const lmx_row_options *o)
+{
+    if (o->size != sizeof *o)
+        return LMX_ERR_ARG;
+    if ((o->temperature != NULL && !has(c->info->options, 'T')) ||
+        (o->where != NULL && !has(c->info->options, 'W')) ||
+        (o->total != NULL &&
+         (!has(c->info->options, 'S') || o->temperature != NULL || o->where != NULL)))
+        return LMX_ERR_OP;
+    if (o->temperature != NULL)
+        for (size_t r = 0; r < c->shape.rows; r++) {
+            for (size_t j = 0; j < c->shape.inner; j++) {
+                const double t = o->temperature[(ptrdiff_t)r * o->temperature_row +
+                                                (ptrdiff_t)j * o->temperature_inner];
+                if (!(t > 0) || !lmx_finite(t))
+                    return LMX_ERR_ARG;
+                if (o->temperature_inner == 0)
+                    break;
+            }
+            if (o->temperature_row == 0)
+                break;
+        }
+    return LMX_OK;
+}
+
+lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
+                      const void *a, const lmx_strides *a_strides,
+                      const void *b, const lmx_strides *b_strides,
+                      const lmx_row_options *options,
+                      void *out, const lmx_strides *out_strides)
+{
+    call c;
+    if ((unsigned)op >= LMX_ROW_COUNT)
+        return LMX_ERR_OP;
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    c.op = op;
+    c.info = lmx_row_op_info(op);
+    if (shape == NULL || a_strides == NULL || out_strides == NULL ||
+        (c.info->inputs > 1 && b_strides == NULL))
+        return LMX_ERR_NULL;
+    c.shape = *shape;
+    memset(&c.opt, 0, sizeof c.opt);
+    if (options != NULL) {
+        const lmx_status status = check_options(&c, options);
+        if (status != LMX_OK)
+            return status;
+        c.opt = *options;
+    }
+    const int row_result = c.info->result == 0;
+    if (shape->rows == 0 || shape->inner == 0 || (row_result && shape->cols == 0))
+        return LMX_OK;
+    if (out == NULL || (shape->cols > 0 && (a == NULL || (c.info->inputs > 1 && b == NULL))))
+        return LMX_ERR_NULL;
+
+    const lmx_tier *tier = ctx != NULL ? ctx->tier : lmx_tier_default();
+    c.table = tier->table[dtype];
+    c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
+    c.kernel = c.table->row[op];
+    c.real_kernel = c.real_table->row[op];
+    static const lmx_strides none = { 0, 0, 0 };
+    const size_t out_size = row_result             ? c.table->elem_size
+                            : c.info->result == 1 ? c.table->real_size
+                                                  : sizeof(lmx_expsum);
+    c.a = array_of(a, c.table->elem_size, shape, a_strides, 0);
+    c.b = array_of(c.info->inputs > 1 ? b : NULL, c.table->elem_size, shape,
+                   c.info->inputs > 1 ? b_strides : &none, 0);
+    c.out = array_of(out, out_size, shape, out_strides, !row_result);
+    if (!lmx_array_fits(&c.a) || !lmx_array_fits(&c.b) || !lmx_array_fits(&c.out))
+        return LMX_ERR_OVERFLOW;
+    if (!lmx_array_aligned(&c.a) || !lmx_array_aligned(&c.b) || !lmx_array_aligned(&c.out))
+        return LMX_ERR_ALIGN;
+    if (!lmx_array_distinct(&c.out))
+        return LMX_ERR_STRIDE;
+    const int is_a = row_result && lmx_array_same(&c.out, &c.a);
+    const int is_b = row_result && c.b.data != NULL && lmx_array_same(&c.out, &c.b);
+    if ((!is_a && lmx_array_overlap(&c.out, &c.a)) ||
+        (c.b.data != NULL && !is_b && lmx_array_overlap(&c.out, &c.b)))
+        return LMX_ERR_OVERLAP;
+
+    const int one = shape->cols == 1; /* a stride of extent 1 does not matter */
+    c.direct = (c.a.stride[1] == 1 || one) && (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
+               (!row_result || c.out.stride[1] == 1 || one) && c.opt.where == NULL &&
+               (c.opt.temperature == NULL || c.info->inputs > 1);
+    c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
+                c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
+                (c.b.data == NULL || c.b.stride[2] == 1) &&
+                (!row_result || c.out.stride[2] == 1);
+    const lmx_plan_request request = {
+        .rows = shape->rows * shape->inner,
+        .cols = shape->cols,
+        .elem_size = c.table->elem_size,
+        .inputs = (unsigned)c.info->inputs,
+        .writes = row_result,
+        .in_place = is_a || is_b,
+        .uses_terms = c.kernel->uses_terms,
+        .is_real = c.table->elem_size == c.table->real_size,
+        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
+        .cache = lmx_cache_size(),
+    };
+    c.plan = lmx_plan_rows(&request);
+    if (c.opt.total != NULL || !c.direct)
+        c.plan.store_terms = 0;
+    return run(ctx, &c);
+}
+
+/* ------------------------------------------------------------- entries --- */
+
+static lmx_status contiguous(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
+                             size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
+                             ptrdiff_t b_stride, void *out, ptrdiff_t out_stride)
+{
+    const lmx_shape shape = { rows, cols, 1 };
+    const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
+    return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, NULL, out, &so);
+}
+
+lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                       const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_softmax, dtype, rows, cols, x, x_stride, NULL, 0, y, y_stride);
+}
+
+lmx_status lmx_log_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                           const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_softmax, dtype, rows, cols, x, x_stride, NULL, 0, y,
+                      y_stride);
+}
+
+lmx_status lmx_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                         const void *x, ptrdiff_t x_stride, void *value, ptrdiff_t value_stride)
+{
+    return contiguous(ctx, LMX_ROW_logsumexp, dtype, rows, cols, x, x_stride, NULL, 0, value,
+                      value_stride);
+}
+
+lmx_status lmx_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                           const void *dy, ptrdiff_t dy_stride, const void *y, ptrdiff_t y_stride,
+                           void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_softmax_vjp, dtype, rows, cols, dy, dy_stride, y, y_stride, dx,
+                      dx_stride);
+}
+
+lmx_status lmx_log_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                               const void *dy, ptrdiff_t dy_stride, const void *y,
+                               ptrdiff_t y_stride, void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_softmax_vjp, dtype, rows, cols, dy, dy_stride, y, y_stride,
+                      dx, dx_stride);
+}
+
+lmx_status lmx_exp_sum(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                       ptrdiff_t x_stride, lmx_expsum *sum, ptrdiff_t sum_stride)
+{
+    return contiguous(ctx, LMX_ROW_exp_sum, dtype, rows, cols, x, x_stride, NULL, 0, sum,
+                      sum_stride);
+}
+
+/* -------------------------------------------------------- partial sums --- */
+
+lmx_status lmx_expsum_merge(size_t n, const lmx_expsum *a, const lmx_expsum *b, lmx_expsum *out)
+{
+    if (n > 0 && (a == NULL || b == NULL || out == NULL))
+        return LMX_ERR_NULL;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    for (size_t i = 0; i < n; i++) {
+        const lmx_sum s = lmx_sum_add((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base },
+                                      (lmx_sum){ b[i].mantissa, b[i].tail, b[i].exponent, b[i].base });
+        out[i] = (lmx_expsum){ s.hi, s.lo, s.n, s.base };
+    }
+    lmx_fpenv_leave(env);
+    return LMX_OK;
+}
+
+lmx_status lmx_expsum_log(size_t n, const lmx_expsum *a, double *out)
+{
+    if (n > 0 && (a == NULL || out == NULL))
+        return LMX_ERR_NULL;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    for (size_t i = 0; i < n; i++) {
+        const lmx_dd l = lmx_sum_log((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base });
+        out[i] = l.hi + l.lo;
+    }
+    lmx_fpenv_leave(env);
+    return LMX_OK;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions about strided arrays, as pure functions; nothing here touches an element. */
+#ifndef LMX_ARRAYS_H
+#define LMX_ARRAYS_H
+
+#include <stddef.h>
+
+#include "lanemax/lanemax.h"
+
+/* Three nested extents with strides in elements; those of extent 1 do not matter. */
+typedef struct lmx_array {
+    const void *data;
+    size_t      size; /* of one element, in bytes */
+    size_t      n[3];
+    ptrdiff_t   stride[3];
+} lmx_array;
+
+/* 0 if some offset, in bytes, does not fit in ptrdiff_t. */
+int lmx_array_fits(const lmx_array *a);
+
+/* 1 if the address is a multiple of the element size (8 for sums). */
+int lmx_array_aligned(const lmx_array *a);
+
+/* 1 if no two elements overlap: each stride reaches past everything inside it. */
+int lmx_array_distinct(const lmx_array *a);
+
+/* 1 if both name the same elements in the same order. */
+int lmx_array_same(const lmx_array *a, const lmx_array *b);
+
+/* 1 if some byte may belong to both.  Exact where size and strides agree, else by address range. */
+int lmx_array_overlap(const lmx_array *a, const lmx_array *b);
+
+#endif

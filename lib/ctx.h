@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LMX_CTX_H
+#define LMX_CTX_H
+
+#include "dispatch.h"
+#include "lanemax/lanemax.h"
+#include "pool.h"
+
+#define LMX_THREADS_MAX 1024
+
+struct lmx_ctx {
+    const lmx_tier *tier;
+    lmx_pool       *pool; /* NULL: the calling thread alone */
+};
+
+#endif

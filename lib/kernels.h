@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a tier offers for one element type.  Kernels see contiguous elements and a
+ * length, or a block of columns; never a context, a type code or a thread.  Every
+ * slot of every table is filled (ops/table.c expands the registry).
+ */
+#ifndef LMX_KERNELS_H
+#define LMX_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chunk.h"
+#include "lanemax/ops.h"
+
+/* How results are written, chosen by plan.c; no bit of a result depends on it. */
+enum {
+    LMX_HOW_STREAM  = 1, /* past the caches; v_fence() follows */
+    LMX_HOW_SCRATCH = 2, /* terms go through scratch, not through the output */
+    LMX_HOW_TERMS   = 4  /* apply reads the terms that measure stored, not the input */
+};
+
+/* Contiguous rows of at most LMX_CHUNK elements. */
+typedef struct lmx_rows {
+    size_t      rows, cols;
+    const void *a, *b;
+    ptrdiff_t   a_stride, b_stride, out_stride;
+    void       *out;
+    void       *scratch; /* LMX_CHUNK reals */
+    unsigned    how;
+} lmx_rows;
+
+/* Columns next to each other: element (i, j) of cols x width at i * stride + j. */
+typedef struct lmx_columns {
+    size_t      cols, width;     /* width <= LMX_COLUMNS */
+    const void *a, *b;
+    ptrdiff_t   a_stride, b_stride, out_stride;
+    void       *out;
+} lmx_columns;
+
+#define LMX_COLUMNS 64
+
+enum {
+#define LMX_ROW_ONE(number, name, inputs, result, options, formula) LMX_ROW_KERNEL_##name,
+    LMX_ROW_LIST(LMX_ROW_ONE)
+#undef LMX_ROW_ONE
+    LMX_ROW_KERNELS
+};
+
+/*
+ * One operation.  measure() looks at up to LMX_CHUNK elements; fold() turns the chunks of a row
+ * into what is needed to write it; apply() writes a chunk.  rows() is the three for short rows.
+ * measure_columns() and apply_columns() are the first and last for a block of columns, with one
+ * lmx_chunk or lmx_norm each; measure_columns() leaves kind negative where it could not tell.
+ */
+typedef struct lmx_row_kernel {
+    void (*measure)(const void *a, const void *b, size_t n, void *terms, lmx_chunk *chunk);
+    void (*fold)(const lmx_chunk *chunks, size_t n, lmx_norm *norm);
+    void (*apply)(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
+                  const lmx_norm *norm, void *out, unsigned how);
+    void (*rows)(const lmx_rows *r);
+    void (*measure_columns)(const lmx_columns *c, lmx_chunk *chunks);
+    void (*apply_columns)(const lmx_columns *c, const lmx_norm *norms);
+    int uses_terms; /* measure() can store what apply() with LMX_HOW_TERMS reads */
+} lmx_row_kernel;
+
+/* A strided run of elements with temperature and mask, to contiguous reals and back. */
+typedef struct lmx_gather {
+    ptrdiff_t            stride;
+    double               rate;  /* 1 / temperature */
+    double               rate_lo;
+    const unsigned char *where; /* NULL: all kept */
+    ptrdiff_t            where_stride;
+    int                  masked_value; /* scatter writes 0, or with 1: -inf, where masked */
+} lmx_gather;
+
+typedef struct lmx_table {
+    const char           *isa;
+    size_t                elem_size, real_size;
+    const lmx_row_kernel *row[LMX_ROW_KERNELS];
+    void (*gather)(const void *x, size_t n, const lmx_gather *how, void *out);
+    void (*scatter)(const void *z, size_t n, const lmx_gather *how, void *y);
+    void (*put_value)(void *out, double value); /* one real */
+
+    /* For tests and the paper's comparison; not reachable from the public functions. */
+    void (*exp_split)(const void *x, size_t n, void *m, int32_t *e); /* exp(x) = m 2^e */
+    void (*exp)(const void *x, size_t n, void *y);
+    void (*two_pass)(const void *x, size_t n, void *y, int stream);
+    void (*three_pass_recompute)(const void *x, size_t n, void *y, int stream);
+    void (*three_pass_reload)(const void *x, size_t n, void *y, int stream);
+    void (*copy)(const void *x, size_t n, void *y, int stream);
+} lmx_table;
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sums of exponentials without a maximum taken first: pass 1 of the two-pass softmax
+ * (Dukhan and Ablavatski 2020), relative to an integer reference exponent.
+ *
+ * n0 is guessed from the first 64 elements of a chunk.  Terms are m 2^(n - n0 + B): a
+ * guess too small shows as a sum of 2^(B + V_ROOM) or more (also for +inf, which clamps
+ * to 2^(B + V_ROOM + 1)), NaN shows as NaN, and then the chunk is done again from its
+ * exact maximum.  The reference depends on the chunk's elements alone, so plans, tiers and
+ * thread counts agree.
+ *
+ * Sums: 16 elements of a lane in a tree of depth 4 in real, then blocks in order in
+ * double (double: compensated), then the lanes in a tree.  The tree is that of 16 with
+ * absent leaves left out; the last row of 32 counts its absent elements as -inf, in
+ * every tier, so the vector width changes nothing.
+ */
+#ifndef LMX_EXPSUM_H
+#define LMX_EXPSUM_H
+
+#include "ops/row.h"
+
+enum {
+    SUM_STORE = 1, /* keep the terms */
+    SUM_MAX   = 2, /* track the largest element */
+    SUM_SHIFT = 4, /* exp(x - shift) */
+    SUM_SLOW  = 8  /* less code in place of more speed */
+};
+
+/* Where the leaves of one tree lie, and what is done to them. */
+typedef struct {
+    const elem *x;
+    real       *terms;
+    size_t      step;  /* from leaf to leaf */
+    size_t      last;  /* the leaf that is partial, */
+    size_t      part;  /* and how many of its lanes are there */
+    v_ref       ref;
+    vreal       shift, max;
+} sum_leaves;
+
+LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
+{
+    const size_t at = k * s->step;
+    vreal x;
+    if (k == s->last)
+        x = e_load_n(s->x + at, s->part, -LMX_INF);
+    else
+        x = e_load(s->x + at);
+    if (flags & SUM_MAX)
+        s->max = v_max(s->max, x);
+    if (flags & SUM_SHIFT)
+        x = v_sub(x, s->shift);
+    const vreal a = v_term(x, &s->ref);
+    if (flags & SUM_STORE) {
+        if (k == s->last)
+            v_store_n(s->terms + at, a, s->part);
+        else
+            v_store(s->terms + at, a);
+    }
+    return a;
+}
+
+/* Leaves k ... k + n - 1, n >= 1, of at most 2, 4, 8, 16. */
+LMX_INLINE vreal sum_tree2(sum_leaves *s, size_t k, size_t n, unsigned flags)
+{
+    const vreal a = sum_leaf(s, k, flags);
+    return n > 1 ? v_add(a, sum_leaf(s, k + 1, flags)) : a;
+}
+LMX_INLINE vreal sum_tree4(sum_leaves *s, size_t k, size_t n, unsigned flags)
+{
+    const vreal a = sum_tree2(s, k, n, flags);
+    return n > 2 ? v_add(a, sum_tree2(s, k + 2, n - 2, flags)) : a;
+}
+LMX_INLINE vreal sum_tree8(sum_leaves *s, size_t k, size_t n, unsigned flags)
+{
+    const vreal a = sum_tree4(s, k, n, flags);
+    return n > 4 ? v_add(a, sum_tree4(s, k + 4, n - 4, flags)) : a;
+}
+LMX_INLINE vreal sum_tree16(sum_leaves *s, size_t k, size_t n, unsigned flags)
+{
+    const vreal a = sum_tree8(s, k, n, flags);
+    return n > 8 ? v_add(a, sum_tree8(s, k + 8, n - 8, flags)) : a;
+}
+
+#define NO_LEAF ((size_t)-1)
+
+/* Lane sums of n elements relative to n0 (and shift); *max if SUM_MAX. */
+LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, double shift,
+                          unsigned flags, lane_sums *lanes, real *max)
+{
+    for (size_t g = 0; g < GROUPS; g++)
+        lanes->group[g] = vw_zero();
+    sum_leaves s;
+    s.step = LMX_LANES;
+    s.last = NO_LEAF;
+    s.part = 0;
+    s.terms = NULL;
+    s.ref = v_ref_at(n0);
+    s.shift = v_set1((real)shift);
+    s.max = v_set1(-LMX_INF);
+    size_t i = 0;
+    if (!(flags & SUM_SLOW)) /* a tree without branches for whole blocks */
+        for (; i + LMX_BLOCK <= n; i += LMX_BLOCK)
+            for (size_t g = 0; g < GROUPS; g++) {
+                s.x = x + i + g * V_LANES;
+                if (flags & SUM_STORE)
+                    s.terms = terms + i + g * V_LANES;
+                lanes->group[g] = vw_add(lanes->group[g], sum_tree16(&s, 0, 16, flags));
+            }
+    for (; i < n; i += LMX_BLOCK) {
+        const size_t left = n - i < LMX_BLOCK ? n - i : LMX_BLOCK;
+        const size_t rows = (left + LMX_LANES - 1) / LMX_LANES, ragged = left % LMX_LANES;
+        for (size_t g = 0; g < GROUPS; g++) {
+            s.x = x + i + g * V_LANES;
+            if (flags & SUM_STORE)
+                s.terms = terms + i + g * V_LANES;
+            if (ragged != 0 && ragged < (g + 1) * V_LANES) {
+                s.last = rows - 1;
+                s.part = ragged > g * V_LANES ? ragged - g * V_LANES : 0;
+            }
+            lanes->group[g] = vw_add(lanes->group[g], sum_tree16(&s, 0, rows, flags));
+        }
+    }
+    if (flags & SUM_MAX)
+        *max = v_hmax(s.max);
+}
+
+/* The same with flags known only at run time: small, for what is rare. */
+LMX_NOINLINE void sum_lanes_slow(const elem *x, size_t n, real *terms, int64_t n0, double shift,
+                                 unsigned flags, lane_sums *lanes)
+{
+    real max;
+    sum_lanes(x, n, terms, n0, shift, flags | SUM_SLOW, lanes, &max);
+}
+
+/* The largest of the first 64 elements; anything if NaN is among them. */
+LMX_INLINE real guess_max(const elem *x, size_t n)
+{
+    n = n < 64 ? n : 64;
+    vreal m = v_set1(-LMX_INF);
+    size_t i = 0;
+    for (; i + V_LANES <= n; i += V_LANES)
+        m = v_max(m, e_load(x + i));
+    if (i < n)
+        m = v_max(m, e_load_n(x + i, n - i, -LMX_INF));
+    return v_hmax(m);
+}
+
+LMX_INLINE int64_t reference(real max)
+{
+    return (int64_t)lmx_round((double)max * LMX_LOG2E);
+}
+
+LMX_INLINE int sum_fits(double s)
+{
+    return s < (sizeof(real) == 4 ? 0x1p+113 : 0x1p+911); /* 2^(B + V_ROOM) */
+}
+
+/*
+ * The sum without one element that attains the maximum: only that element's lane is summed again,
+ * with 0 in its place.  Up to 512 elements, in the same tree.
+ */
+LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, double shift,
+                              lane_sums lanes)
+{
+    size_t at = 0;
+    const vreal top = v_set1(max);
+    while (at + V_LANES <= n && !m_any(v_eq(e_load(x + at), top)))
+        at += V_LANES;
+    while (e_get(x + at) != max)
+        at++;
+    const size_t lane = at % LMX_LANES, blocks = (n + LMX_BLOCK - 1) / LMX_BLOCK;
+    const v_ref ref = v_ref_at(n0);
+    double hi = 0, lo = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        real z[16];
+        for (size_t k = 0; k < 16; k++) {
+            const size_t i = b * LMX_BLOCK + k * LMX_LANES + lane;
+            z[k] = i < n ? e_get(x + i) - (real)shift : -LMX_INF;
+        }
+        /* Absent leaves are left out: 0 adds nothing.  Leaves of the last row count as -inf. */
+        for (size_t k = 0; k < 16; k += V_LANES)
+            v_store(z + k, v_term(v_load(z + k), &ref));
+        for (size_t k = 0; k < 16; k++) {
+            const size_t i = b * LMX_BLOCK + k * LMX_LANES + lane;
+            if (i == at || i - lane >= n)
+                z[k] = 0;
+        }
+        for (size_t w = 1; w < 16; w *= 2)
+            for (size_t k = 0; k < 16; k += 2 * w)
+                z[k] += z[k + w];
+        if (sizeof(real) == 4) {
+            hi += (double)z[0];
+        } else {
+            const lmx_dd t = lmx_two_sum(hi, (double)z[0]);
+            hi = t.hi;
+            lo += t.lo;
+        }
+    }
+    lanes.group[lane / V_LANES] = vw_replace(lanes.group[lane / V_LANES], lane % V_LANES, hi, lo);
+    const lmx_dd s = lane_total(lanes);
+    return lmx_sum_of(s.hi, s.lo, n0 - V_BIAS, 0);
+}
+
+/* Fills sum, and for the log family max and rest, from lane sums relative to n0 and shift. */
+LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, unsigned flags,
+                             const lane_sums *lanes, lmx_dd s, real max, lmx_chunk *c)
+{
+    c->n0 = n0;
+    c->shift = shift;
+    c->kind = flags & SUM_SHIFT ? LMX_KIND_SHIFTED : LMX_KIND_PLAIN;
+    c->sum = lmx_sum_of(s.hi, s.lo, n0 - V_BIAS, 0);
+    if (flags & SUM_SHIFT)
+        c->sum = lmx_sum_shift(c->sum.hi, c->sum.lo, c->sum.n, shift);
+    if (flags & SUM_MAX) {
+        c->max = (double)max;
+        /* Needed where the sum is below 3 times its largest term; the test is on the safe side. */
+        const v_ref ref = v_ref_at(n0);
+        real top[V_LANES];
+        v_store(top, v_term(v_set1(max - (real)shift), &ref));
+        c->has_rest = s.hi < 3.25 * (double)top[0];
+        if (c->has_rest) {
+            c->rest = sum_rest(x, n, max, n0, shift, *lanes);
+            if (flags & SUM_SHIFT)
+                c->rest = lmx_sum_shift(c->rest.hi, c->rest.lo, c->rest.n, shift);
+        }
+    }
+}
+
+/* The chunk again, from its exact maximum.  x must still be what it was. */
+LMX_NOINLINE void measure_exact(const elem *x, size_t n, real *terms, unsigned flags, lmx_chunk *c)
+{
+    vreal m = v_set1(-LMX_INF);
+    int bad = 0;
+    for (size_t i = 0; i < n; i += V_LANES) {
+        const vreal v = n - i < V_LANES ? e_load_n(x + i, n - i, -LMX_INF) : e_load(x + i);
+        bad |= m_any(v_isnan(v));
+        m = v_max(v, m); /* m wins against NaN */
+    }
+    const real max = v_hmax(m);
+    c->has_rest = 0;
+    c->n0 = 0;
+    c->shift = 0;
+    c->max = (double)max;
+    if (bad || max == LMX_INF || max == -LMX_INF) {
+        c->kind = bad || max > 0 ? LMX_KIND_BAD : LMX_KIND_EMPTY;
+        c->sum = lmx_sum_of(bad ? lmx_qnan() : max > 0 ? (double)INFINITY : 0, 0, 0, 0);
+        return;
+    }
+    lane_sums lanes;
+    if (max <= (real)V_EXP_MAX && max >= -(real)V_EXP_MAX) {
+        const int64_t n0 = reference(max);
+        sum_lanes_slow(x, n, terms, n0, 0, flags & ~(unsigned)SUM_MAX, &lanes);
+        chunk_finish(x, n, n0, 0, flags, &lanes, lane_total(lanes), max, c);
+    } else {
+        flags |= SUM_SHIFT;
+        sum_lanes_slow(x, n, terms, 0, (double)max, flags & ~(unsigned)SUM_MAX, &lanes);
+        chunk_finish(x, n, 0, (double)max, flags, &lanes, lane_total(lanes), max, c);
+    }
+}
+
+LMX_INLINE void measure_sum(const elem *x, size_t n, real *terms, unsigned flags, lmx_chunk *c)
+{
+    const real guess = guess_max(x, n);
+    if (LMX_LIKELY(guess <= (real)V_EXP_MAX && guess >= -(real)V_EXP_MAX)) {
+        const int64_t n0 = reference(guess);
+        lane_sums lanes;
+        real max = 0;
+        sum_lanes(x, n, terms, n0, 0, flags, &lanes, &max);
+        const lmx_dd s = lane_total(lanes);
+        if (LMX_LIKELY(sum_fits(s.hi))) {
+            chunk_finish(x, n, n0, 0, flags, &lanes, s, max, c);
+            return;
+        }
+    }
+    measure_exact(x, n, terms, flags, c);
+}
+
+/* ------------------------------------------------------------- columns --- */
+
+/*
+ * The same sums for a block of columns: V_LANES columns at a time, the 32 lanes of each in memory.
+ * Columns whose guess fails, or that need their rest, are left with kind -1 for the row kernels.
+ */
+LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_chunk *chunks)
+{
+    const size_t n = c->cols;
+    for (size_t j = 0; j < c->width; j += V_LANES) {
+        const size_t width = c->width - j < V_LANES ? c->width - j : V_LANES;
+        const elem *x = (const elem *)c->a + j;
+        const ptrdiff_t stride = c->a_stride;
+
+        real guess[V_LANES], lo[V_LANES], hi[V_LANES], bias[V_LANES], largest[V_LANES];
+        int64_t n0[V_LANES];
+        vreal m = v_set1(-LMX_INF);
+        for (size_t i = 0; i < n && i < 64; i++)
+            m = v_max(m, e_load_n(x + (ptrdiff_t)i * stride, width, 0));
+        v_store(guess, m);
+        for (size_t q = 0; q < V_LANES; q++) {
+            const int in_range = guess[q] <= (real)V_EXP_MAX && guess[q] >= -(real)V_EXP_MAX;
+            n0[q] = in_range ? reference(guess[q]) : 0;
+            lo[q] = exp_lo(n0[q]);
+            hi[q] = exp_hi(n0[q]);
+            const ibits u = exp_bias(n0[q]);
+            memcpy(&bias[q], &u, sizeof u);
+            if (q < width)
+                chunks[j + q].kind = in_range ? LMX_KIND_PLAIN : -1;
+        }
+        const vreal vlo = v_load(lo), vhi = v_load(hi), vbias = v_load(bias);
+
+        lmx_dd total[V_LANES];
+        vwide acc[LMX_LANES];
+        for (size_t l = 0; l < LMX_LANES; l++)
+            acc[l] = vw_zero();
+        vreal max = v_set1(-LMX_INF);
+        for (size_t i = 0; i < n; i += LMX_BLOCK) {
+            const size_t rows = n - i < LMX_BLOCK ? (n - i + LMX_LANES - 1) / LMX_LANES : 16;
+            for (size_t l = 0; l < LMX_LANES; l++) {
+                vreal t[16];
+                for (size_t k = 0; k < rows; k++) {
+                    const size_t at = i + k * LMX_LANES + l;
+                    vreal v = v_set1(-LMX_INF);
+                    if (at < n)
+                        v = width == V_LANES ? e_load(x + (ptrdiff_t)at * stride)
+                                             : e_load_n(x + (ptrdiff_t)at * stride, width, 0);
+                    if (flags & SUM_MAX)
+                        max = v_max(max, v);
+                    t[k] = v_term_at(v, vlo, vhi, vbias);
+                }
+                /* the tree with absent leaves left out */
+                for (size_t w = 1; w < rows; w *= 2)
+                    for (size_t k = 0; k + w < rows; k += 2 * w)
+                        t[k] = v_add(t[k], t[k + w]);
+                acc[l] = vw_add(acc[l], t[0]);
+            }
+        }
+        column_totals(acc, total);
+        v_store(largest, max);
+        real top[V_LANES];
+        v_store(top, v_term_at(max, vlo, vhi, vbias));
+        for (size_t q = 0; q < width; q++) {
+            lmx_chunk *chunk = &chunks[j + q];
+            const lmx_dd s = total[q];
+            if (!sum_fits(s.hi) || ((flags & SUM_MAX) && s.hi < 3.25 * (double)top[q]))
+                chunk->kind = -1;
+            chunk->n0 = n0[q];
+            chunk->shift = 0;
+            chunk->max = (double)largest[q];
+            chunk->has_rest = 0;
+            if (chunk->kind >= 0)
+                chunk->sum = lmx_sum_of(s.hi, s.lo, n0[q] - V_BIAS, 0);
+        }
+    }
+}
+
+/* What more than one operation uses, from row_softmax.c and row_log_softmax.c. */
+lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0);
+void LMX_K(measure_exp)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c);
+void LMX_K(measure_log)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c);
+void LMX_K(measure_log_columns)(const lmx_columns *c, lmx_chunk *chunks);
+void LMX_K(measure_exp_columns)(const lmx_columns *c, lmx_chunk *chunks);
+
+#endif

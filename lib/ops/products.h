@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sums of dy, or of y * dy, over the 32 lanes: what the VJPs need of a row. */
+#ifndef LMX_PRODUCTS_H
+#define LMX_PRODUCTS_H
+
+#include "ops/row.h"
+
+/* Double lanes (double: Dot2), one after the other: at most 512 additions per lane and chunk. */
+LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int with_y, lmx_chunk *c)
+{
+    lane_sums lanes;
+    for (size_t g = 0; g < GROUPS; g++)
+        lanes.group[g] = vw_zero();
+    size_t i = 0;
+    for (; i + LMX_LANES <= n; i += LMX_LANES)
+        for (size_t g = 0; g < GROUPS; g++) {
+            const size_t at = i + g * V_LANES;
+            lanes.group[g] = with_y ? vw_fma(lanes.group[g], e_load(y + at), e_load(dy + at))
+                                    : vw_add(lanes.group[g], e_load(dy + at));
+        }
+    if (i < n)
+        for (size_t g = 0; g < GROUPS && i + g * V_LANES < n; g++) {
+            const size_t at = i + g * V_LANES;
+            const size_t left = n - at < V_LANES ? n - at : V_LANES;
+            const vreal g_dy = e_load_n(dy + at, left, 0);
+            lanes.group[g] = with_y ? vw_fma(lanes.group[g], e_load_n(y + at, left, 0), g_dy)
+                                    : vw_add(lanes.group[g], g_dy);
+        }
+    const lmx_dd s = lane_total(lanes);
+    memset(c, 0, sizeof *c);
+    c->sum.hi = s.hi;
+    c->sum.lo = s.lo;
+}
+
+LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_chunk *chunks)
+{
+    for (size_t j = 0; j < c->width; j += V_LANES) {
+        const size_t width = c->width - j < V_LANES ? c->width - j : V_LANES;
+        lmx_dd total[V_LANES];
+        vwide acc[LMX_LANES];
+        for (size_t l = 0; l < LMX_LANES; l++)
+            acc[l] = vw_zero();
+        for (size_t i = 0; i < c->cols; i++) {
+            const elem *dy = (const elem *)c->a + (ptrdiff_t)i * c->a_stride + j;
+            const elem *y = (const elem *)c->b + (ptrdiff_t)i * c->b_stride + j;
+            const vreal g = width == V_LANES ? e_load(dy) : e_load_n(dy, width, 0);
+            vwide *lane = &acc[i % LMX_LANES];
+            if (with_y)
+                *lane = vw_fma(*lane, width == V_LANES ? e_load(y) : e_load_n(y, width, 0), g);
+            else
+                *lane = vw_add(*lane, g);
+        }
+        column_totals(acc, total);
+        for (size_t q = 0; q < width; q++) {
+            memset(&chunks[j + q], 0, sizeof chunks[j + q]);
+            chunks[j + q].sum.hi = total[q].hi;
+            chunks[j + q].sum.lo = total[q].lo;
+        }
+    }
+}
+
+/* NaN of any sign or payload becomes the canonical one. */
+LMX_INLINE vreal canonical(vreal v)
+{
+    return v_select(v_isnan(v), v_set1(LMX_QNAN), v);
+}
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * softmax: y[i] = exp(x[i]) / sum exp(x).
+ *
+ * y = fl(a * s) with the exact term a = m 2^(n - n0 + B) and the row constant
+ * s = fl(1 / M) 2^(n0 - B - N), where the row's sum is M 2^N: one rounding, also where y is
+ * subnormal, and the same bits whether the terms were stored by pass 1 or are computed
+ * again in pass 2.  y <= 1, for the rounded sum is no less than any rounded term.
+ * A row with NaN or +inf, or of -inf alone: NaN.  -inf beside others: +0.
+ * Max error 3.3 ulp (float, 1e6 elements of N(0, 10)); bound 4.
+ */
+#include "ops/expsum.h"
+
+/* The sum of terms relative to n0, storing them unless terms is NULL. */
+lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0)
+{
+    lane_sums lanes;
+    real max;
+    if (terms != NULL)
+        sum_lanes(x, n, terms, n0, 0, SUM_STORE, &lanes, &max);
+    else
+        sum_lanes(x, n, NULL, n0, 0, 0, &lanes, &max);
+    return lane_total(lanes);
+}
+
+void LMX_K(measure_exp)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)
+{
+    (void)b;
+    const real guess = guess_max(x, n);
+    if (LMX_LIKELY(guess <= (real)V_EXP_MAX && guess >= -(real)V_EXP_MAX)) {
+        const int64_t n0 = reference(guess);
+        const lmx_dd s = LMX_K(sum_terms)(x, n, terms, n0);
+        if (LMX_LIKELY(sum_fits(s.hi))) {
+            chunk_finish(x, n, n0, 0, 0, NULL, s, 0, c);
+            return;
+        }
+    }
+    measure_exact(x, n, terms, terms != NULL ? SUM_STORE : 0, c);
+}
+
+void LMX_K(measure_exp_columns)(const lmx_columns *c, lmx_chunk *chunks)
+{
+    measure_sum_columns(c, 0, chunks);
+}
+
+/* Row constants: a * pre * s, where pre is a power of two, 1 unless s alone would underflow. */
+typedef struct {
+    v_ref ref;
+    vreal shift, pre, s;
+} softmax_constants;
+
+static vreal from_terms(vreal a, vreal b, const void *k)
+{
+    (void)b;
+    return v_mul(a, ((const softmax_constants *)k)->s);
+}
+
+static vreal from_terms_far(vreal a, vreal b, const void *k)
+{
+    const softmax_constants *c = k;
+    (void)b;
+    return v_mul(v_mul(a, c->pre), c->s);
+}
+
+static vreal from_logits(vreal x, vreal b, const void *k)
+{
+    const softmax_constants *c = k;
+    (void)b;
+    return v_mul(v_term(x, &c->ref), c->s);
+}
+
+static vreal from_logits_far(vreal x, vreal b, const void *k)
+{
+    const softmax_constants *c = k;
+    (void)b;
+    return v_mul(v_mul(v_term(v_sub(x, c->shift), &c->ref), c->pre), c->s);
+}
+
+/*
+ * The factor of terms relative to n0 (and shift), as pre * s.  Its exponent may lie below the
+ * normal range where terms lie far above 1; then the exact factor pre takes what s cannot hold.
+ * Terms that pre * a would round end below half the smallest subnormal anyway.
+ */
+LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_sum *sum,
+                               real *pre, real *s)
+{
+    double m = 1 / sum->hi;
+    int64_t e = n0 - V_BIAS - sum->n;
+    *pre = 1;
+    if (shifted || sum->base != 0) {
+        const double d = shift - sum->base;
+        if (!(d > -0x1p+53)) {
+            *s = 0;
+            return;
+        }
+        const lmx_exp2part p = lmx_exp_split(d < -LMX_BASE_MIN ? -LMX_BASE_MIN : d, 0);
+        m *= p.m;
+        e += p.n;
+    }
+    const int64_t least = sizeof(real) == 4 ? -126 : -1022;
+    if (e < least) {
+        const int64_t over = e - least;
+        if (over < (sizeof(real) == 4 ? -140 : -1060)) {
+            *s = 0;
+            return;
+        }
+        /* in two factors, for one alone may be below the normal range */
+        *pre = (real)lmx_scale2(lmx_scale2(1, over / 2), over - over / 2);
+        e = least;
+    } else if (e > -least) {
+        *s = LMX_INF; /* a total that does not hold this row */
+        return;
+    }
+    *s = (real)m * (real)lmx_scale2(1, e > least ? e : least + 1) * (real)(e > least ? 1 : 0.5);
+}
+
+static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
+                  const lmx_norm *norm, void *out, unsigned how)
+{
+    (void)b;
+    if (norm->kind == LMX_KIND_BAD || norm->kind == LMX_KIND_EMPTY) {
+        row_fill(out, n, LMX_QNAN);
+        return;
+    }
+    if (chunk->kind == LMX_KIND_EMPTY) {
+        row_fill(out, n, 0);
+        return;
+    }
+    real pre, s;
+    softmax_factor(chunk->n0, chunk->shift, chunk->kind == LMX_KIND_SHIFTED, &norm->sum, &pre, &s);
+    softmax_constants k;
+    k.pre = v_set1(pre);
+    k.s = v_set1(s);
+    const int far = chunk->kind == LMX_KIND_SHIFTED || pre != 1;
+    if (how & LMX_HOW_TERMS) {
+        if (pre != 1)
+            row_map(a, NULL, n, out, how, MAP_TERMS, from_terms_far, &k);
+        else
+            row_map(a, NULL, n, out, how, MAP_TERMS, from_terms, &k);
+        return;
+    }
+    k.ref = v_ref_at(chunk->n0);
+    k.shift = v_set1((real)chunk->shift);
+    if (far)
+        row_map(a, NULL, n, out, how, 0, from_logits_far, &k);
+    else
+        row_map(a, NULL, n, out, how, 0, from_logits, &k);
+}
+
+/* Columns that measure_columns could tell are plain: relative to the row's own exponent. */
+LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
+{
+    if (norm->kind != LMX_KIND_PLAIN) {
+        k[4] = LMX_QNAN;
+        return;
+    }
+    const int64_t n0 = norm->sum.n;
+    const ibits bias = exp_bias(n0);
+    k[0] = exp_lo(n0);
+    k[1] = exp_hi(n0);
+    memcpy(&k[2], &bias, sizeof bias);
+    softmax_factor(n0, 0, 0, &norm->sum, &k[3], &k[4]);
+}
+
+LMX_INLINE vreal column(vreal x, vreal b, const vreal *k)
+{
+    (void)b;
+    return v_mul(v_term_at(x, k[0], k[1], k[2]), k[4]);
+}
+
+static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
+{
+    columns_map(c, norms, 1, constants, column);
+}
+
+LMX_ROW_KERNEL(softmax, LMX_K(measure_exp), lmx_fold_sum, apply, 1, 1, RESULT_ROW,
+               LMX_K(measure_exp_columns), apply_columns)

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* This tier's table for this element type, expanded from the registry: no slot stays empty. */
+#include "kernels.h"
+#include "ops/layout.h"
+#include "ops/paper.h"
+
+#define DECLARE(number, name, inputs, result, options, formula) \
+    extern const lmx_row_kernel LMX_K(name);
+LMX_ROW_LIST(DECLARE)
+#undef DECLARE
+
+#define STRING_(s) #s
+#define STRING(s) STRING_(s)
+
+extern const lmx_table LMX_K(table);
+
+const lmx_table LMX_K(table) = {
+    .isa = STRING(LMX_ISA),
+    .elem_size = sizeof(elem),
+    .real_size = sizeof(real),
+    .row = {
+#define ROW(number, name, inputs, result, options, formula) [number] = &LMX_K(name),
+        LMX_ROW_LIST(ROW)
+#undef ROW
+    },
+    .gather = LMX_K(gather),
+    .scatter = LMX_K(scatter),
+    .put_value = LMX_K(put_value),
+    .exp_split = LMX_K(exp_split),
+    .exp = LMX_K(exp),
+    .two_pass = LMX_K(two_pass),
+    .three_pass_recompute = LMX_K(three_pass_recompute),
+    .three_pass_reload = LMX_K(three_pass_reload),
+    .copy = LMX_K(copy),
+};

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exp as (mantissa, integer exponent), from the operations of simd.h: one sequence
+ * of roundings for every tier.
+ *
+ * A term is a = m * 2^(n - n0 + B), where exp(x) = m * 2^n, relative to an integer
+ * reference exponent n0.  The bias B leaves room below: a stays a normal number,
+ * hence exact in the exponent, wherever a row's result is not 0 (spec 1.5), and
+ * above: a wrong guess of n0 shows in the sum before anything overflows.
+ */
+#ifndef LMX_VMATH_H
+#define LMX_VMATH_H
+
+#include "chunk.h"
+#include "simd/simd.h"
+
+#if defined(LMX_REAL_F64)
+#define V_BIAS      512
+#define V_MANT_BITS 52
+#else
+#define V_BIAS      64
+#define V_MANT_BITS 23
+#endif
+
+/* Beyond this |x| the two-term reduction loses bits (spec 1.11): the shifted path takes over. */
+#define V_EXP_MAX 0x1p+18
+
+/* Sums at or above 2^(B + V_ROOM) mean that n0 was too small; clamping x above lets none escape. */
+#define V_ROOM (sizeof(real) == 4 ? 49 : 399)
+
+typedef struct {
+    vreal lo, hi;
+#if defined(LMX_REAL_F64)
+    vint bias;
+#else
+    vtable8 table; /* with the bias added */
+#endif
+} v_ref;
+
+/* (B - n0) in the exponent field; wraps, as the additions that use it do. */
+LMX_INLINE ibits exp_bias(int64_t n0)
+{
+    return (ibits)((uint64_t)(V_BIAS - n0) << V_MANT_BITS);
+}
+
+/* Terms below clamp to 2^-124 (2^-1018), which also disposes of -inf: relative to the row's
+ * largest that is below 2^-187 (2^-1529), so it moves neither a sum nor a rounded result. */
+LMX_INLINE real exp_lo(int64_t n0)
+{
+    return (real)((double)(n0 - V_BIAS - (sizeof(real) == 4 ? 124 : 1018)) * LMX_LN2_1);
+}
+
+LMX_INLINE real exp_hi(int64_t n0)
+{
+    return (real)((double)(n0 + V_ROOM + 1) * LMX_LN2_1);
+}
+
+#if defined(LMX_REAL_F64)
+
+LMX_INLINE v_ref v_ref_at(int64_t n0)
+{
+    return (v_ref){ v_set1(exp_lo(n0)), v_set1(exp_hi(n0)), vi_set1(exp_bias(n0)) };
+}
+
+/*
+ * The mantissa of exp(x), |x| <= 2^18, and the integer whose low bits are n.
+ * Rounding by 1.5 * 2^52, two-term reduction by FMA, polynomial of degree 12 (chunk.h).
+ * Max error 0.9 ulp.
+ */
+LMX_INLINE_VECTOR vreal v_exp_mant(vreal x, vint *n)
+{
+    const vreal magic = v_set1(0x1.8p+52);
+    const vreal k = v_fma(x, v_set1(LMX_LOG2E), magic);
+    const vreal nf = v_sub(k, magic);
+    vreal t = v_fma(nf, v_set1(-LMX_LN2_1), x);
+    t = v_fma(nf, v_set1(-LMX_LN2_2), t);
+    vreal p = v_set1(LMX_EXP_C12);
+    p = v_fma(p, t, v_set1(LMX_EXP_C11));
+    p = v_fma(p, t, v_set1(LMX_EXP_C10));
+    p = v_fma(p, t, v_set1(LMX_EXP_C9));
+    p = v_fma(p, t, v_set1(LMX_EXP_C8));
+    p = v_fma(p, t, v_set1(LMX_EXP_C7));
+    p = v_fma(p, t, v_set1(LMX_EXP_C6));
+    p = v_fma(p, t, v_set1(LMX_EXP_C5));
+    p = v_fma(p, t, v_set1(LMX_EXP_C4));
+    p = v_fma(p, t, v_set1(LMX_EXP_C3));
+    p = v_fma(p, t, v_set1(LMX_EXP_C2));
+    p = v_fma(v_mul(t, t), p, t);
+    *n = v_bits(k);
+    return v_add(p, v_set1(1));
+}
+
+LMX_INLINE_VECTOR vreal v_term(vreal x, const v_ref *r)
+{
+    vint n;
+    const vreal m = v_exp_mant(v_min(r->hi, v_max(r->lo, x)), &n);
+    return v_from_bits(vi_add(v_bits(m), vi_add(vi_shl(n, 52), r->bias)));
+}
+
+/* The same with the bias of each lane in the bits of a real (column kernels). */
+LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
+{
+    vint n;
+    const vreal m = v_exp_mant(v_min(hi, v_max(lo, x)), &n);
+    return v_from_bits(vi_add(v_bits(m), vi_add(vi_shl(n, 52), v_bits(bias))));
+}
+
+#else
+
+/*
+ * 2^(i/8) rounded to float, as bits minus i << 20: adding k << 20 for k = 8 n + i gives the
+ * bits of 2^(i/8 + n) in one addition.
+ */
+static const int32_t exp_table8[8] = {
+    0x3f800000,
+    0x3f8b95c2 - (1 << 20),
+    0x3f9837f0 - (2 << 20),
+    0x3fa5fed7 - (3 << 20),
+    0x3fb504f3 - (4 << 20),
+    0x3fc5672a - (5 << 20),
+    0x3fd744fd - (6 << 20),
+    0x3feac0c7 - (7 << 20),
+};
+
+LMX_INLINE v_ref v_ref_at(int64_t n0)
+{
+    return (v_ref){ v_set1(exp_lo(n0)), v_set1(exp_hi(n0)),
+                    v_table8_add(v_table8_load(exp_table8), vi_set1(exp_bias(n0))) };
+}
+
+/*
+ * k = round(8 x / ln2) by the magic constant; t = x - k ln2/8 by two FMAs, |t| <= ln2/16;
+ * exp(t) = 1 + q, q = t (1 + t (c2 + c3 t)) (spec 1.11).  The result is T q + T with T = 2^(k/8)
+ * built in integers: two roundings behind a table entry.
+ */
+LMX_INLINE_VECTOR vreal v_exp_q(vreal x, vint *k)
+{
+    const vreal magic = v_set1(0x1.8p+23f);
+    const vreal kf = v_fma(x, v_set1(0x1.715476p+3f), magic);
+    const vreal n8 = v_sub(kf, magic);
+    vreal t = v_fma(n8, v_set1(-0x1.62e430p-4f), x);
+    t = v_fma(n8, v_set1(0x1.05c610p-32f), t);
+    const vreal u = v_fma(t, v_set1(0x1.555656p-3f), v_set1(0x1.000874p-1f));
+    const vreal w = v_fma(t, u, v_set1(1));
+    *k = v_bits(kf);
+    return v_mul(t, w);
+}
+
+LMX_INLINE_VECTOR vreal v_term(vreal x, const v_ref *r)
+{
+    vint k;
+    const vreal q = v_exp_q(v_min(r->hi, v_max(r->lo, x)), &k);
+    const vreal T = v_from_bits(vi_add(v_table8(r->table, k), vi_shl(k, 20)));
+    return v_fma(T, q, T);
+}
+
+LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
+{
+    vint k;
+    const vreal q = v_exp_q(v_min(hi, v_max(lo, x)), &k);
+    const vint b = vi_add(v_table8(v_table8_load(exp_table8), k), vi_shl(k, 20));
+    const vreal T = v_from_bits(vi_add(b, v_bits(bias)));
+    return v_fma(T, q, T);
+}
+
+#endif
+
+/* exp(x) rounded once more at most, over the whole range: gradual underflow, overflow to inf. */
+LMX_INLINE vreal v_exp(vreal x)
+{
+    /* Two references 2 B apart keep the term normal on either side of 0. */
+    const vmask up = v_gt(x, v_set1(0));
+    const real span = sizeof(real) == 4 ? 100 : 760; /* beyond, the result is inf or 0 anyway */
+    const ibits bias = (ibits)((uint64_t)V_BIAS << V_MANT_BITS);
+    const vreal above = v_from_bits(vi_set1((ibits)(0 - (uint64_t)bias)));
+    const vreal below = v_from_bits(vi_set1(bias));
+    const real down = sizeof(real) == 4 ? (real)0x1p-64 : (real)0x1p-512;
+    const real raise = sizeof(real) == 4 ? (real)0x1p+64 : (real)0x1p+512;
+    const vreal a = v_term_at(x, v_set1(-span), v_set1(span), v_select(up, above, below));
+    return v_mul(a, v_select(up, v_set1(raise), v_set1(down)));
+}
+
+#endif

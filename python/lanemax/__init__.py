@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Softmax and its relatives on CPUs: at the speed of memory, exact, the same bits everywhere."""
+
+from ._call import version as _version
+from ._expsum import ExpSum
+from ._installation import (
+    available_isas,
+    get_include,
+    get_library_dir,
+    get_num_threads,
+    isa,
+    num_threads,
+    set_num_threads,
+    show_config,
+)
+from ._softmax import (
+    exp_sum,
+    log_softmax,
+    log_softmax_vjp,
+    logsumexp,
+    softmax,
+    softmax_vjp,
+)
+
+__version__ = _version()
+
+__all__ = [
+    "ExpSum",
+    "__version__",
+    "available_isas",
+    "exp_sum",
+    "get_include",
+    "get_library_dir",
+    "get_num_threads",
+    "isa",
+    "log_softmax",
+    "log_softmax_vjp",
+    "logsumexp",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+    "softmax",
+    "softmax_vjp",
+]

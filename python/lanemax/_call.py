@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only file that touches the C library: contexts, calls, status to exception."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ._lanemax import ffi, lib
+
+F32 = np.dtype(np.float32)
+F64 = np.dtype(np.float64)
+F16 = np.dtype(np.float16)
+SUM = np.dtype([("mantissa", "f8"), ("tail", "f8"), ("exponent", "i8"), ("base", "f8")])
+
+THREADS_MAX = 1024
+
+_CHARS = ffi.typeof("char[]")
+_from_buffer = ffi.from_buffer
+_ndarray = np.ndarray
+_empty = np.empty
+_NULL = ffi.NULL
+
+
+def row_ops() -> list[dict[str, Any]]:
+    """The registry of operations on rows, as the C library has it."""
+    ops = []
+    while (info := lib.lmx_row_op_info(len(ops))) != _NULL:
+        ops.append(
+            {
+                "name": ffi.string(info.name).decode(),
+                "inputs": info.inputs,
+                "result": ("row", "value", "sum")[info.result],
+                "options": ffi.string(info.options).decode(),
+                "formula": ffi.string(info.formula).decode(),
+            }
+        )
+    return ops
+
+
+CODES = {op["name"]: code for code, op in enumerate(row_ops())}
+ENTRIES = {name: getattr(lib, f"lmx_{name}") for name in CODES}
+
+# ------------------------------------------------------------------ contexts ---
+
+
+def _cgroup_cpus() -> float:
+    """CPUs' worth of time that the control group grants, inf without a limit."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as f:
+            quota, period = f.read().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return math.inf
+
+
+def default_threads() -> tuple[int, str]:
+    """The number of threads to start with, and where it comes from."""
+    text = os.environ.get("LANEMAX_NUM_THREADS", "")
+    if text.strip():
+        try:
+            n = int(text)
+        except ValueError:
+            n = 0
+        if 1 <= n <= THREADS_MAX:
+            return n, "LANEMAX_NUM_THREADS"
+        warnings.warn(
+            f"LANEMAX_NUM_THREADS={text!r} is ignored: "
+            f"it must be an integer from 1 to {THREADS_MAX}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    if hasattr(os, "sched_getaffinity"):
+        n, source = len(os.sched_getaffinity(0)), "CPU affinity"
+    else:
+        n, source = os.cpu_count() or 1, "CPU count"
+    granted = _cgroup_cpus()
+    if granted < n:
+        n, source = max(1, math.ceil(granted)), "cgroup quota"
+    return min(n, THREADS_MAX), source
+
+
+class _State:
+    """The context that calls use, and what it was made from."""
+
+    __slots__ = ("ctx", "isa", "lock", "source", "threads")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.isa: str | None = None
+        self.threads, self.source = default_threads()
+        self.ctx: Any = None
+
+    def renew(self, threads: int, isa: str | None) -> None:
+        options = ffi.new("lmx_options *")
+        name = _NULL if isa is None else ffi.new("char[]", isa.encode())
+        options.size = ffi.sizeof("lmx_options")
+        options.threads = threads
+        options.isa = name
+        pointer = ffi.new("lmx_ctx **")
+        check(lib.lmx_ctx_create(pointer, options))
+        self.threads, self.isa = threads, isa
+        self.ctx = ffi.gc(pointer[0], lib.lmx_ctx_free)
+
+
+# ----------------------------------------------------------------- exceptions ---
+
+_EXCEPTIONS: dict[int, type[Exception]] = {
+    lib.LMX_ERR_NOMEM: MemoryError,
+    lib.LMX_ERR_LABEL: IndexError,
+    lib.LMX_ERR_DTYPE: TypeError,
+    lib.LMX_ERR_OVERFLOW: OverflowError,
+}
+
+
+def check(status: int) -> None:
+    """Raise what a status means."""
+    if status:
+        text = ffi.string(lib.lmx_status_string(status)).decode()
+        raise _EXCEPTIONS.get(status, ValueError)(text)
+
+
+state = _State()
+state.renew(state.threads, None)
+
+if lib.lmx_isa_ignored():
+    warnings.warn(
+        f"LANEMAX_ISA={os.environ.get('LANEMAX_ISA', '')!r} is ignored: this CPU and build offer "
+        + ", ".join(ffi.string(lib.lmx_isa_available(i)).decode() for i in range(8)
+                    if lib.lmx_isa_available(i) != _NULL),
+        RuntimeWarning,
+        stacklevel=3,
+    )  # fmt: skip
+
+
+def set_threads(n: int) -> None:
+    with state.lock:
+        state.renew(n, state.isa)
+        state.source = "set_num_threads"
+
+
+def thread_count(n: object) -> int:
+    """A valid number of threads, or the exception that says why not."""
+    if isinstance(n, (bool, np.bool_)):
+        raise TypeError("n: expected an integer, got a bool")
+    try:
+        count = operator.index(n)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"n: expected an integer, got {type(n).__name__}") from None
+    if not 1 <= count <= THREADS_MAX:
+        raise ValueError(f"n: expected 1 to {THREADS_MAX} threads, got {count}")
+    return count
+
+
+@contextlib.contextmanager
+def using_isa(isa: str) -> Iterator[None]:
+    """Run on one tier, for tests and comparisons; affects every thread of the process."""
+    with state.lock:
+        before = state.isa
+        state.renew(state.threads, isa)
+    try:
+        yield
+    finally:
+        with state.lock:
+            state.renew(state.threads, before)
+
+
+def isa_name() -> str:
+    return str(ffi.string(lib.lmx_isa_name(state.ctx)).decode())
+
+
+def isa_names() -> tuple[str, ...]:
+    names: list[str] = []
+    while (name := lib.lmx_isa_available(len(names))) != _NULL:
+        names.append(ffi.string(name).decode())
+    return tuple(names)
+
+
+def isa_ignored() -> bool:
+    return bool(lib.lmx_isa_ignored())
+
+
+def version() -> str:
+    return str(ffi.string(lib.lmx_version()).decode())
+
+
+def function_address(name: str) -> int:
+    """Address of a C function of the library, for ctypes, Numba or JAX."""
+    return int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+
+
+# ---------------------------------------------------------------------- calls ---
+
+
+def contiguous(entry: Any, x: Any, out: Any) -> Any:
+    """The common case in the least time; None where it is not that case.
+
+    C-contiguous float arrays along their last axis.  Everything else, errors included, is left to
+    the careful path: the library has then written nothing.
+    """
+    if type(x) is not _ndarray:
+        return None
+    dtype = x.dtype
+    if dtype is F32:
+        code = 0
+    elif dtype is F64:
+        code = 1
+    elif dtype is F16:
+        code = 2
+    else:
+        return None
+    shape = x.shape
+    try:
+        px = _from_buffer(_CHARS, x)
+        if out is None:
+            out = _empty(shape, dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+            return None
+        py = _from_buffer(_CHARS, out, True)
+        cols = shape[-1]
+        if len(shape) == 1:
+            status = entry(state.ctx, code, 1, cols, px, cols, py, cols)
+        else:
+            status = entry(state.ctx, code, x.size // cols, cols, px, cols, py, cols)
+    except (ValueError, IndexError, ZeroDivisionError, BufferError):
+        return None
+    return None if status else out
+
+
+Strides = tuple[int, int, int]
+
+
+def _pointer(array: Any) -> Any:
+    """Address of an array's first element; the caller keeps the array alive."""
+    return ffi.cast("void *", array.__array_interface__["data"][0])
+
+
+def row_op(
+    name: str,
+    code: int,
+    shape: tuple[int, int, int],
+    a: Any,
+    a_strides: Strides,
+    b: Any,
+    b_strides: Strides | None,
+    out: Any,
+    out_strides: Strides,
+    *,
+    temperature: tuple[Any, int, int] | None = None,
+    where: tuple[Any, Strides] | None = None,
+    total: tuple[Any, int, int] | None = None,
+) -> int:
+    """`lmx_row_op` on arrays whose layout is worked out; returns its status."""
+    options = _NULL
+    if temperature is not None or where is not None or total is not None:
+        options = ffi.new("lmx_row_options *")
+        options.size = ffi.sizeof("lmx_row_options")
+        if temperature is not None:
+            array, options.temperature_row, options.temperature_inner = temperature
+            options.temperature = ffi.cast("double *", _pointer(array))
+        if where is not None:
+            array, strides = where
+            options.where = ffi.cast("unsigned char *", _pointer(array))
+            options.where_strides = strides
+        if total is not None:
+            array, options.total_row, options.total_inner = total
+            options.total = ffi.cast("lmx_expsum *", _pointer(array))
+    return int(
+        lib.lmx_row_op(
+            state.ctx,
+            CODES[name],
+            code,
+            ffi.new("lmx_shape *", shape),
+            _pointer(a),
+            ffi.new("lmx_strides *", a_strides),
+            _NULL if b is None else _pointer(b),
+            _NULL if b_strides is None else ffi.new("lmx_strides *", b_strides),
+            options,
+            _pointer(out),
+            ffi.new("lmx_strides *", out_strides),
+        )
+    )
+
+
+def is_overlap(status: int) -> bool:
+    """The output shares memory with an input in a way that is not exact."""
+    return bool(status == lib.LMX_ERR_OVERLAP)
+
+
+def expsum_merge(a: Any, b: Any, out: Any) -> None:
+    check(
+        lib.lmx_expsum_merge(
+            out.size,
+            ffi.cast("lmx_expsum *", _pointer(a)),
+            ffi.cast("lmx_expsum *", _pointer(b)),
+            ffi.cast("lmx_expsum *", _pointer(out)),
+        )
+    )
+
+
+def expsum_log(a: Any, out: Any) -> None:
+    check(
+        lib.lmx_expsum_log(
+            out.size, ffi.cast("lmx_expsum *", _pointer(a)), ffi.cast("double *", _pointer(out))
+        )
+    )

@@ -1,0 +1,3 @@
+SUMMARY=DESCRIPTION=EXAMPLES=""
+def add_arguments(p): pass
+def run(a): return 0

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``check`` verifies: one entry of `FUNCTIONS` per public function and option.
+
+A new function needs an oracle and one entry here; tiers, threads, layouts, element types, the
+table and the report follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import lanemax as lm
+
+from . import oracle
+from .oracle import Array, Exact, Format
+
+#: Arrays by the name of the argument they are passed as.
+Arguments: TypeAlias = Mapping[str, Array]
+
+#: An error per element, in the unit of its limit; 0 where the limit does not apply.
+Errors: TypeAlias = Array
+
+#: x, in the element type under test -> the arguments of the call.
+Prepare: TypeAlias = Callable[[Array, np.random.Generator], Arguments]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The exact results of one call, and what the limits need to know beside them."""
+
+    value: Exact
+    #: Errors are counted in multiples of this, where a bound is not relative to the result.
+    scale: Array | None = None
+    #: Forgiven, in absolute terms: what rounding x / temperature does to the result.
+    forgiven: Array | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound of a function: its text, the largest error allowed, and how an error is counted.
+
+    The text may hold ``{near}``, the absolute error allowed to results near 0.
+    """
+
+    text: str
+    most: float
+    unit: str
+    errors: Callable[[Array, Expected, Format], Errors]
+
+
+@dataclass(frozen=True)
+class Function:
+    """One row of the check.
+
+    Attributes
+    ----------
+    name : str
+        As the table shows it.
+    prepare : callable
+        Makes the arguments from logits.
+    call : callable
+        Calls the library: ``call(arguments, axis, out)``.
+    expected : callable
+        Computes the exact results from float64 arguments.
+    limits : tuple of Limit
+        The bounds; each is a row of the table.
+    in_place : str
+        The argument whose array may serve as `out`; empty for reductions and sums.
+    """
+
+    name: str
+    prepare: Prepare
+    call: Callable[[Arguments, int, Array | None], Array]
+    expected: Callable[[Arguments, oracle.Arithmetic], Expected]
+    limits: tuple[Limit, ...]
+    in_place: str = "x"
+
+
+# ----------------------------------------------------------------------------------- limits
+
+#: The exponent of the unit 1, for errors that are absolute.
+ONES = np.zeros((), np.int32)
+
+
+def _ulps(got: Array, e: Expected, form: Format) -> tuple[Errors, Array]:
+    """Return errors in units of the last place, and where the exact result is normal."""
+    unit = oracle.unit_exponent(e.value, form)
+    error = oracle.absolute_error(got, e.value, unit)
+    if e.forgiven is not None:
+        error = np.maximum(0.0, error - np.ldexp(e.forgiven, -unit))
+    normal = oracle.exponent_of(e.value) >= form.least
+    return error, normal | (e.value.hi == 0.0) | np.isinf(e.value.hi)
+
+
+def _normal(got: Array, e: Expected, form: Format) -> Errors:
+    error, normal = _ulps(got, e, form)
+    return np.where(normal, error, 0.0)
+
+
+def _subnormal(got: Array, e: Expected, form: Format) -> Errors:
+    error, normal = _ulps(got, e, form)
+    return np.where(normal, 0.0, error)
+
+
+def _every(got: Array, e: Expected, form: Format) -> Errors:
+    return _ulps(got, e, form)[0]
+
+
+def near_zero(form: Format) -> float:
+    """Return 2.5e-7, which belongs to float32, for the precision of `form`."""
+    return float(np.ldexp(2.5e-7, 24 - form.bits))
+
+
+def _ulp_or_absolute(got: Array, e: Expected, form: Format) -> Errors:
+    error, _ = _ulps(got, e, form)
+    absolute = oracle.absolute_error(got, e.value, ONES)
+    return np.minimum(error, absolute / near_zero(form))
+
+
+def _ulp_away_from_zero(got: Array, e: Expected, form: Format) -> Errors:
+    return np.where(np.abs(e.value.hi) >= 0.1, _every(got, e, form), 0.0)
+
+
+def _absolute_at_zero(got: Array, e: Expected, form: Format) -> Errors:
+    absolute = oracle.absolute_error(got, e.value, ONES)
+    return np.where(np.abs(e.value.hi) < 0.1, absolute / near_zero(form), 0.0)
+
+
+def _scaled(got: Array, e: Expected, form: Format) -> Errors:
+    """Return errors in multiples of 2^-bits of the sum of absolute terms; one quantum is free."""
+    assert e.scale is not None
+    absolute = oracle.absolute_error(got, e.value, ONES)
+    quantum = np.ldexp(1.0, form.least - (form.bits - 1))
+    over = np.maximum(0.0, absolute - quantum)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(over == 0.0, 0.0, over / np.ldexp(e.scale, -form.bits))
+
+
+SOFTMAX_LIMITS = (
+    Limit("4 ULP", 4.0, "ULP", _normal),
+    Limit("2 quanta (subnormal)", 2.0, "quanta", _subnormal),
+)
+LOG_SOFTMAX_LIMITS = (Limit("3 ULP", 3.0, "ULP", _every),)
+LOGSUMEXP_LIMITS = (Limit("1 ULP or {near:.2g}", 1.0, "of it", _ulp_or_absolute),)
+VJP_LIMITS = (Limit("6 u * terms", 6.0, "u", _scaled),)
+
+
+# ------------------------------------------------------------------------------- arguments
+
+
+def _logits(x: Array, rng: np.random.Generator) -> Arguments:
+    return {"x": x}
+
+
+def _with_temperature(x: Array, rng: np.random.Generator) -> Arguments:
+    return {"x": x, "temperature": rng.uniform(0.1, 10.0, (x.shape[0], 1))}
+
+
+def _with_where(x: Array, rng: np.random.Generator) -> Arguments:
+    keep = rng.random(x.shape) < 0.7
+    keep[rng.random(x.shape[0]) < 0.1] = False
+    # A row of which something is kept must keep a finite element: others are special values.
+    rows = np.flatnonzero(keep.any(axis=-1))
+    keep[rows, np.isfinite(x.astype(np.float64)).argmax(axis=-1)[rows]] = True
+    x = x.copy()
+    # What is masked takes no part, whatever it is.
+    x[~keep & (rng.random(x.shape) < 0.2)] = np.nan
+    return {"x": x, "where": keep}
+
+
+def _gradient(result: Callable[[Array], Array]) -> Prepare:
+    def prepare(x: Array, rng: np.random.Generator) -> Arguments:
+        return {"dy": rng.standard_normal(x.shape).astype(x.dtype), "y": result(x)}
+
+    return prepare
+
+
+def _gradient_with_temperature(result: Callable[[Array], Array]) -> Prepare:
+    def prepare(x: Array, rng: np.random.Generator) -> Arguments:
+        both = _gradient(result)(x, rng)
+        return {**both, "temperature": rng.uniform(0.1, 10.0, (x.shape[0], 1))}
+
+    return prepare
+
+
+# ---------------------------------------------------------------------------------- oracles
+
+
+def _masked_logits(a: Arguments) -> tuple[Array, Array]:
+    """Return logits with -inf where masked, and which rows keep nothing (they are set to 0)."""
+    x = np.where(a["where"], a["x"], -np.inf)
+    nothing = ~a["where"].any(axis=-1, keepdims=True)
+    return np.where(nothing, 0.0, x), nothing
+
+
+def _forgiven(r: oracle.Rows, a: Arguments, log: bool, bits: int) -> Array:
+    """Return by how much one rounding of x / temperature may move each result."""
+    z = np.where(r.masked, 0.0, np.abs(a["x"] / a["temperature"]))
+    half = np.where(z > 0.0, np.exp2(np.floor(np.log2(np.maximum(z, 1e-300))) - bits), 0.0)
+    p = oracle.softmax(r)
+    p_value = np.ldexp(p.hi, p.shift)
+    moved: Array = half + (p_value * half).sum(axis=-1, keepdims=True)
+    return moved if log else moved * p_value
+
+
+def _bits_of(arithmetic: oracle.Arithmetic) -> int:
+    return 53 if isinstance(arithmetic, oracle.DoubleDouble) else 24
+
+
+def _expect_row(formula: Callable[[oracle.Rows], Exact], log: bool) -> Any:
+    def expected(a: Arguments, arithmetic: oracle.Arithmetic) -> Expected:
+        if "where" in a:
+            x, nothing = _masked_logits(a)
+            value = formula(oracle.rows_of(x, arithmetic))
+            empty = -np.inf if log else 0.0
+            hi, lo = np.where(nothing, empty, value.hi), np.where(nothing, 0.0, value.lo)
+            return Expected(oracle.exact(hi, lo, value.shift))
+        r = oracle.rows_of(a["x"], arithmetic, a.get("temperature"))
+        forgiven = _forgiven(r, a, log, _bits_of(arithmetic)) if "temperature" in a else None
+        return Expected(formula(r), forgiven=forgiven)
+
+    return expected
+
+
+def _expect_logsumexp(a: Arguments, arithmetic: oracle.Arithmetic) -> Expected:
+    if "where" not in a:
+        return Expected(oracle.logsumexp(oracle.rows_of(a["x"], arithmetic)))
+    x, nothing = _masked_logits(a)
+    value = oracle.logsumexp(oracle.rows_of(x, arithmetic))
+    gone = nothing[..., 0]
+    hi, lo = np.where(gone, -np.inf, value.hi), np.where(gone, 0.0, value.lo)
+    return Expected(oracle.exact(hi, lo))
+
+
+def _expect_vjp(formula: Any) -> Any:
+    def expected(a: Arguments, arithmetic: oracle.Arithmetic) -> Expected:
+        value, scale = formula(a["dy"], a["y"], arithmetic, a.get("temperature"))
+        return Expected(value, scale=scale)
+
+    return expected
+
+
+# ------------------------------------------------------------------------------------ calls
+
+
+def _forward(function: Any) -> Any:
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        options = {k: v for k, v in a.items() if k != "x"}
+        return np.asarray(function(a["x"], axis=axis, out=out, **options))
+
+    return call
+
+
+def _backward(function: Any) -> Any:
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        options = {k: v for k, v in a.items() if k not in ("dy", "y")}
+        return np.asarray(function(a["dy"], a["y"], axis=axis, out=out, **options))
+
+    return call
+
+
+def _forward_total(function: Any) -> Any:
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        total = lm.exp_sum(a["x"], axis=axis)
+        return np.asarray(function(a["x"], axis=axis, total=total, out=out))
+
+    return call
+
+
+def _sum_log(a: Arguments, axis: int, out: Array | None) -> Array:
+    """Return the logarithm of the row's sum of exponentials, in float64."""
+    return np.asarray(lm.exp_sum(a["x"], axis=axis).log())
+
+
+FUNCTIONS: tuple[Function, ...] = (
+    Function(
+        "softmax", _logits, _forward(lm.softmax),
+        _expect_row(oracle.softmax, log=False), SOFTMAX_LIMITS,
+    ),
+    Function(
+        "softmax(temperature=)", _with_temperature, _forward(lm.softmax),
+        _expect_row(oracle.softmax, log=False), SOFTMAX_LIMITS,
+    ),
+    Function(
+        "softmax(where=)", _with_where, _forward(lm.softmax),
+        _expect_row(oracle.softmax, log=False), SOFTMAX_LIMITS,
+    ),
+    Function(
+        "softmax(total=)", _logits, _forward_total(lm.softmax),
+        _expect_row(oracle.softmax, log=False), SOFTMAX_LIMITS,
+    ),
+    Function(
+        "log_softmax", _logits, _forward(lm.log_softmax),
+        _expect_row(oracle.log_softmax, log=True), LOG_SOFTMAX_LIMITS,
+    ),
+    Function(
+        "log_softmax(temperature=)", _with_temperature, _forward(lm.log_softmax),
+        _expect_row(oracle.log_softmax, log=True), LOG_SOFTMAX_LIMITS,
+    ),
+    Function(
+        "log_softmax(where=)", _with_where, _forward(lm.log_softmax),
+        _expect_row(oracle.log_softmax, log=True), LOG_SOFTMAX_LIMITS,
+    ),
+    Function(
+        "log_softmax(total=)", _logits, _forward_total(lm.log_softmax),
+        _expect_row(oracle.log_softmax, log=True),
+        (
+            Limit("3 ULP (|y| >= 0.1)", 3.0, "ULP", _ulp_away_from_zero),
+            Limit("{near:.2g} (|y| < 0.1)", 1.0, "of it", _absolute_at_zero),
+        ),
+    ),
+    Function(
+        "logsumexp", _logits, _forward(lm.logsumexp),
+        _expect_logsumexp, LOGSUMEXP_LIMITS, in_place="",
+    ),
+    Function(
+        "logsumexp(where=)", _with_where, _forward(lm.logsumexp),
+        _expect_logsumexp, LOGSUMEXP_LIMITS, in_place="",
+    ),
+    Function(
+        "exp_sum().log()", _logits, _sum_log,
+        _expect_logsumexp, LOGSUMEXP_LIMITS, in_place="",
+    ),
+    Function(
+        "softmax_vjp", _gradient(lm.softmax), _backward(lm.softmax_vjp),
+        _expect_vjp(oracle.softmax_vjp), VJP_LIMITS, in_place="dy",
+    ),
+    Function(
+        "softmax_vjp(temperature=)", _gradient_with_temperature(lm.softmax),
+        _backward(lm.softmax_vjp), _expect_vjp(oracle.softmax_vjp), VJP_LIMITS, in_place="dy",
+    ),
+    Function(
+        "log_softmax_vjp", _gradient(lm.log_softmax), _backward(lm.log_softmax_vjp),
+        _expect_vjp(oracle.log_softmax_vjp), VJP_LIMITS, in_place="dy",
+    ),
+    Function(
+        "log_softmax_vjp(temperature=)", _gradient_with_temperature(lm.log_softmax),
+        _backward(lm.log_softmax_vjp), _expect_vjp(oracle.log_softmax_vjp), VJP_LIMITS,
+        in_place="dy",
+    ),
+)

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmark compares with: each peer in its fastest form, on the same arrays.
+
+A peer is a class with a ``name``, a ``load`` that says why it cannot take part, and one method
+per operation that returns the calls it offers: ``out`` writes into an array that is kept,
+``new`` returns a new one. A peer that is not installed is left out with a message.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import lanemax as lm
+import numpy as np
+
+from .oracle import Array
+from .timing import Contender, clock
+
+#: (variant, call) pairs: variant is "out" or "new".
+Offers: TypeAlias = Iterator[tuple[str, Callable[[], object]]]
+
+OPERATIONS = ("softmax", "log_softmax", "logsumexp", "softmax_vjp", "log_softmax_vjp")
+
+
+class Unavailable(Exception):
+    """A peer cannot take part; the text says why."""
+
+
+def element_type(name: str) -> np.dtype[Any]:
+    """Return the NumPy type called `name`; bfloat16 is that of ml_dtypes."""
+    if name == "bfloat16":
+        try:
+            return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        except ImportError:
+            raise Unavailable("bfloat16 needs ml_dtypes, which is not installed") from None
+    return np.dtype(name)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation on one array, (rows, columns), reduced over the columns."""
+
+    operation: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, int]
+    threads: int
+    x: Array  # logits, or dy
+    y: Array  # result of the forward function where the operation is a gradient, else x
+    out: Array
+
+    @property
+    def elements(self) -> int:
+        """Return the number of elements of x."""
+        return math.prod(self.shape)
+
+    @property
+    def traffic(self) -> int:
+        """Return the bytes that the operation cannot avoid to read and write."""
+        arrays = 1 if self.operation == "logsumexp" else 2
+        return (arrays + self.operation.endswith("_vjp")) * self.elements * self.dtype.itemsize
+
+
+def make_case(
+    operation: str, dtype: np.dtype[Any], shape: tuple[int, int], threads: int
+) -> Case:
+    """Return a case with logits of standard deviation 3, allocated as NumPy allocates."""
+    rng = np.random.default_rng(0)
+    x = np.empty(shape, dtype)
+    rows = max(1, 2**22 // shape[1])
+    if shape[0] == 1:
+        # A row may be longer than what one wants to hold twice in float32.
+        for start in range(0, shape[1], 2**22):
+            part = x[:, start : start + 2**22]
+            part[...] = rng.standard_normal(part.shape, np.float32) * 3
+    else:
+        for start in range(0, shape[0], rows):
+            part = x[start : start + rows]
+            part[...] = rng.standard_normal(part.shape, np.float32) * 3
+    y = x
+    if operation.endswith("_vjp"):
+        y = getattr(lm, operation.removesuffix("_vjp"))(x)
+    if operation == "logsumexp":
+        out = np.zeros(shape[0], np.float64 if dtype == np.float64 else np.float32)
+    else:
+        out = np.zeros(shape, dtype)
+    return Case(operation, dtype, shape, threads, x, y, out)
+
+
+# ----------------------------------------------------------------------------- ourselves
+
+
+def ours(case: Case) -> Offers:
+    """Return lanemax's calls, looked up once as in a user's loop."""
+    function = getattr(lm, case.operation)
+    x, y, out = case.x, case.y, case.out
+    if case.operation.endswith("_vjp"):
+        yield "out", lambda: function(x, y, out=out)
+        yield "new", lambda: function(x, y)
+    else:
+        yield "out", lambda: function(x, out=out)
+        yield "new", lambda: function(x)
+
+
+def anchors(case: Case) -> Iterator[Contender]:
+    """Return what memory itself costs: reading the array once, and copying it."""
+    x, out = case.x, case.out
+    raw = np.dtype(f"i{case.dtype.itemsize}")
+    plain = x if case.dtype.itemsize >= 4 else x.view(raw)
+    # A maximum is the read that NumPy does at the speed of memory; of integers for 16-bit types.
+    yield Contender("read", clock(lambda: plain.max()))
+    if out.shape == x.shape:
+        yield Contender("copy", clock(lambda: np.copyto(out, x)))
+
+
+# ------------------------------------------------------------------------------------ peers
+
+
+class NumPy:
+    """The textbook expression, with and without temporaries."""
+
+    name = "numpy"
+
+    def load(self, threads: int) -> None:
+        """NumPy is always there."""
+
+    def offers(self, case: Case) -> Offers:
+        """Return NumPy's calls."""
+        if case.dtype.name == "bfloat16":
+            return
+        x, y, out = case.x, case.y, case.out
+        if case.operation == "softmax":
+
+            def softmax_out() -> None:
+                np.subtract(x, x.max(axis=-1, keepdims=True), out=out)
+                np.exp(out, out=out)
+                np.divide(out, out.sum(axis=-1, keepdims=True), out=out)
+
+            def softmax_new() -> Array:
+                e = np.exp(x - x.max(axis=-1, keepdims=True))
+                quotient: Array = e / e.sum(axis=-1, keepdims=True)
+                return quotient
+
+            yield "out", softmax_out
+            yield "new", softmax_new
+        elif case.operation == "log_softmax":
+
+            def log_softmax_new() -> Array:
+                d = x - x.max(axis=-1, keepdims=True)
+                difference: Array = d - np.log(np.exp(d).sum(axis=-1, keepdims=True))
+                return difference
+
+            yield "new", log_softmax_new
+        elif case.operation == "logsumexp":
+
+            def logsumexp_new() -> Array:
+                m = x.max(axis=-1, keepdims=True)
+                total: Array = np.log(np.exp(x - m).sum(axis=-1)) + m[..., 0]
+                return total
+
+            yield "new", logsumexp_new
+        elif case.operation == "softmax_vjp":
+            yield "new", lambda: y * (x - (y * x).sum(axis=-1, keepdims=True))
+        else:
+            yield "new", lambda: x - np.exp(y) * x.sum(axis=-1, keepdims=True)
+
+
+class SciPy:
+    """scipy.special, which has no out=."""
+
+    name = "scipy"
+
+    def load(self, threads: int) -> None:
+        """Import scipy.special."""
+        self._special = _import("scipy.special")
+
+    def offers(self, case: Case) -> Offers:
+        """Return SciPy's calls."""
+        if case.operation.endswith("_vjp") or case.dtype.name == "bfloat16":
+            return
+        function = getattr(self._special, case.operation)
+        yield "new", lambda: function(case.x, axis=-1)
+
+
+class Torch:
+    """PyTorch on the CPU, sharing NumPy's memory."""
+
+    name = "torch"
+
+    def load(self, threads: int) -> None:
+        """Import torch and give it as many threads as everyone has."""
+        self._torch = _import("torch")
+        self._torch.set_num_threads(threads)
+
+    def _tensor(self, array: Array) -> Any:
+        if array.dtype.name == "bfloat16":
+            return self._torch.from_numpy(array.view(np.int16)).view(self._torch.bfloat16)
+        return self._torch.from_numpy(array)
+
+    def offers(self, case: Case) -> Offers:
+        """Return torch's calls."""
+        torch = self._torch
+        x, y = self._tensor(case.x), self._tensor(case.y)
+        if case.operation == "logsumexp":
+            if case.dtype.itemsize >= 4:  # 16-bit sums come back in 16 bits: another result
+                out = self._tensor(case.out)
+                yield "out", lambda: torch.logsumexp(x, -1, out=out)
+            yield "new", lambda: torch.logsumexp(x, -1)
+            return
+        out = self._tensor(case.out)
+        if case.operation == "softmax":
+            yield "out", lambda: torch.softmax(x, -1, out=out)
+            yield "new", lambda: torch.softmax(x, -1)
+        elif case.operation == "log_softmax":
+            yield "out", lambda: torch.log_softmax(x, -1, out=out)
+            yield "new", lambda: torch.log_softmax(x, -1)
+        else:
+            forward = case.operation.removesuffix("_vjp")
+            backward = getattr(torch.ops.aten, f"_{forward}_backward_data")
+            yield "out", lambda: backward.out(x, y, -1, x.dtype, grad_input=out)
+            yield "new", lambda: backward(x, y, -1, x.dtype)
+
+
+class OnnxRuntime:
+    """ONNX Runtime, input and output bound to NumPy's memory."""
+
+    name = "onnxruntime"
+    _KINDS = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}  # noqa: RUF012
+
+    def load(self, threads: int) -> None:
+        """Import onnxruntime, and onnx, which writes the model of one node."""
+        self._runtime = _import("onnxruntime")
+        self._onnx = _import("onnx")
+
+    def offers(self, case: Case) -> Offers:
+        """Return a session's call."""
+        types = {"float32": "FLOAT", "float64": "DOUBLE"}
+        if case.operation not in self._KINDS or case.dtype.name not in types:
+            return
+        helper = self._onnx.helper
+        kind = getattr(self._onnx.TensorProto, types[case.dtype.name])
+        node = helper.make_node(self._KINDS[case.operation], ["x"], ["y"], axis=-1)
+        ends = [helper.make_tensor_value_info(n, kind, list(case.shape)) for n in ("x", "y")]
+        graph = helper.make_graph([node], "one_node", ends[:1], ends[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = case.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = self._runtime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        binding = session.io_binding()
+        value = self._runtime.OrtValue.ortvalue_from_numpy
+        held = value(case.x), value(case.out)
+        binding.bind_ortvalue_input("x", held[0])
+        binding.bind_ortvalue_output("y", held[1])
+
+        def run(keep: object = held) -> None:
+            session.run_with_iobinding(binding)
+
+        yield "out", run
+
+
+class Jax:
+    """JAX, compiled; it always allocates its result."""
+
+    name = "jax"
+
+    def load(self, threads: int) -> None:
+        """Import jax; it takes its threads from the CPUs that the process may use."""
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+        self._jax = _import("jax")
+
+    def offers(self, case: Case) -> Offers:
+        """Return a compiled function's call, result waited for."""
+        jax = self._jax
+        if case.dtype == np.float64:  # would silently become float32
+            return
+        if case.operation.endswith("_vjp"):  # from x, where ours starts from y: not the same work
+            return
+        function = getattr(jax.nn, case.operation)
+        compiled = jax.jit(lambda x: function(x, axis=-1))
+        x = jax.numpy.asarray(case.x)
+        yield "new", lambda: jax.block_until_ready(compiled(x))
+
+
+PEERS: tuple[Any, ...] = (SciPy(), Torch(), OnnxRuntime(), Jax(), NumPy())
+NAMES = tuple(p.name for p in PEERS)
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise Unavailable(f"{name} is not installed") from None
+    except Exception as error:  # a peer that breaks on import must not end the benchmark
+        raise Unavailable(f"{name} does not load: {type(error).__name__}: {error}") from None
+
+
+def trim() -> None:
+    """Give freed memory back to the system, so that each case starts from the same state."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, TypeError, AttributeError):
+        pass

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results that are promised exactly: infinities, NaN, masks, empty arrays, errors, merged sums."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import lanemax as lm
+
+from .oracle import Array
+
+#: What is promised, in words, and whether it holds.
+Promise: TypeAlias = tuple[str, Callable[[], bool]]
+
+#: The library sums rows in chunks of this many elements; folding them in order changes no bit.
+CHUNK = 16384
+
+
+def _value_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of a row's reduction: float32 stands for the 16-bit types."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def _same(got: Any, want: Any, dtype: np.dtype[Any]) -> bool:
+    """Compare shape, type and every bit; NaN is the canonical quiet NaN."""
+    g, w = np.asarray(got), np.asarray(want, np.float64).astype(dtype)
+    return g.shape == w.shape and g.dtype == w.dtype and g.tobytes() == w.tobytes()
+
+
+def _raises(error: type[BaseException], call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except error:
+        return True
+    except Exception:  # the wrong kind of exception is the failure that is looked for
+        return False
+    return False
+
+
+def promises(dtype: np.dtype[Any]) -> Iterator[Promise]:
+    """Yield every promise for arrays of `dtype`."""
+    inf, nan = np.inf, np.nan
+    top = float(np.asarray(np.finfo(np.float16).max if dtype.itemsize == 2 else np.finfo(dtype).max))
+    value = _value_dtype(dtype)
+
+    def array(*row: float) -> Array:
+        return np.array(row, np.float64).astype(dtype)
+
+    rows: list[tuple[str, tuple[float, ...], Any, Any, float]] = [
+        # name, row, softmax, log_softmax (None: not compared), logsumexp
+        ("NaN first", (nan, 1, 2), [nan] * 3, [nan] * 3, nan),
+        ("NaN last", (1, 2, nan), [nan] * 3, [nan] * 3, nan),
+        ("+inf", (0, inf, 1), [nan] * 3, [nan] * 3, inf),
+        ("+inf and NaN", (nan, inf), [nan] * 2, [nan] * 2, nan),
+        ("all -inf", (-inf, -inf), [nan] * 2, [nan] * 2, -inf),
+        ("one -inf", (-inf,), [nan], [nan], -inf),
+        ("-inf is a mask", (-inf, 0, -inf), [0, 1, 0], None, 0.0),
+        ("largest and smallest number", (top, -top, 0), [1, 0, 0], None, top),
+        ("two equal logits", (3, 3), [0.5, 0.5], None, 3 + float(np.log(2.0))),
+    ]
+    for name, row, soft, log, lse in rows:
+        x = array(*row)
+        yield f"softmax, {name}", lambda x=x, y=soft: _same(lm.softmax(x), y, dtype)
+        if log is not None:
+            yield f"log_softmax, {name}", lambda x=x, y=log: _same(lm.log_softmax(x), y, dtype)
+        if name != "two equal logits":
+            yield f"logsumexp, {name}", lambda x=x, y=lse: _same(lm.logsumexp(x), y, value)
+
+    one = array(-7.5)
+    yield "softmax of one element", lambda: _same(lm.softmax(one), [1.0], dtype)
+    yield "log_softmax of one element", lambda: bool(np.all(lm.log_softmax(one) == 0))
+    yield "logsumexp of one element", lambda: _same(lm.logsumexp(one), -7.5, value)
+    yield "softmax of a scalar", lambda: _same(lm.softmax(array(2.0)[0]), 1.0, dtype)
+    long = np.full(1000, -inf).astype(dtype)
+    long[777] = 1.0
+    yield "one kept among 999 masked", lambda: _same(
+        lm.softmax(long), (np.arange(1000) == 777).astype(float), dtype
+    )
+    for shape in ((0,), (3, 0), (0, 3)):
+        empty = np.empty(shape, dtype)
+        less = np.full(shape[:-1], -inf)
+        yield f"softmax of shape {shape}", lambda e=empty: _same(lm.softmax(e), e, dtype)
+        yield f"log_softmax of shape {shape}", lambda e=empty: _same(lm.log_softmax(e), e, dtype)
+        yield f"logsumexp of shape {shape}", lambda e=empty, y=less: _same(
+            lm.logsumexp(e), y, value
+        )
+        yield f"softmax_vjp of shape {shape}", lambda e=empty: _same(
+            lm.softmax_vjp(e, e), e, dtype
+        )
+
+    x = array(nan, 1, inf, 1)
+    keep = np.array([False, True, False, True])
+    none = np.zeros(4, bool)
+    kept = [0, 0.5, 0, 0.5]
+    yield "where hides NaN and inf", lambda: _same(lm.softmax(x, where=keep), kept, dtype)
+    yield "where hides everything: 0", lambda: _same(lm.softmax(x, where=none), [0] * 4, dtype)
+    yield "where hides everything: -inf", lambda: _same(
+        lm.log_softmax(x, where=none), [-inf] * 4, dtype
+    )
+    yield "logsumexp of nothing", lambda: _same(lm.logsumexp(x, where=none), -inf, value)
+    gone = array(-inf, 5, -inf, 6)
+    first = np.array([True, False, True, False])
+    yield "where keeps only -inf: NaN there", lambda: _same(
+        lm.softmax(gone, where=first), [nan, 0, nan, 0], dtype
+    )
+
+    y, dy = array(0, 1, 0), array(5, 7, -2)
+    yield "softmax_vjp at probability 0 and 1", lambda: bool(
+        np.all(np.asarray(lm.softmax_vjp(dy, y), np.float64) == 0.0)
+    )
+    logs = array(-inf, 0, -inf)
+    yield "log_softmax_vjp at -inf is dy", lambda: bool(
+        np.all(np.asarray(lm.log_softmax_vjp(dy, logs), np.float64)[[0, 2]] == (5.0, -2.0))
+    )
+
+    if dtype.itemsize > 2:
+        yield from _sums(dtype)
+    yield from _errors(dtype)
+
+
+def _sums(dtype: np.dtype[Any]) -> Iterator[Promise]:
+    """Yield what is promised about partial sums of exponentials."""
+    x = (np.random.default_rng(5).standard_normal(5 * CHUNK + 777) * 20).astype(dtype)
+    whole = lm.exp_sum(x)
+
+    def folded(cut: int) -> Any:
+        total = lm.exp_sum(x[:cut])
+        for start in range(cut, x.size, cut):
+            total = total + lm.exp_sum(x[start : start + cut])
+        return total
+
+    def equal(a: Any, b: Any) -> bool:
+        return bool(np.all(a.mantissa == b.mantissa) and np.all(a.exponent == b.exponent))
+
+    def close(a: Any, b: Any) -> bool:
+        ratio = np.ldexp(a.mantissa, np.asarray(a.exponent - b.exponent, np.int32)) / b.mantissa
+        return bool(abs(float(ratio) - 1.0) <= 2 * float(np.finfo(dtype).eps))
+
+    yield "exp_sum: chunks folded in order", lambda: equal(folded(CHUNK), whole)
+    yield "exp_sum: any other cut", lambda: close(folded(1000), whole)
+    yield "exp_sum: nothing is the identity", lambda: equal(
+        lm.ExpSum.empty(()) + whole, whole
+    ) and equal(whole + lm.ExpSum.empty(()), whole)
+    yield "exp_sum: pickled", lambda: equal(pickle.loads(pickle.dumps(whole)), whole)
+    yield "exp_sum of only -inf", lambda: equal(
+        lm.exp_sum(np.full(3, -np.inf, dtype)), lm.ExpSum.empty(())
+    )
+    yield "softmax(total=) has the bits of softmax", lambda: bool(
+        lm.softmax(x, total=whole).tobytes() == lm.softmax(x).tobytes()
+    )
+
+
+def _errors(dtype: np.dtype[Any]) -> Iterator[Promise]:
+    """Yield what is promised about input that cannot be used."""
+    x = np.zeros((2, 3), dtype)
+    other = np.dtype(np.float32 if dtype == np.float64 else np.float64)
+    axis_error: type[BaseException] = getattr(np, "exceptions", np).AxisError
+    yield "axis out of range", lambda: _raises(axis_error, lambda: lm.softmax(x, axis=2))
+    for bad in (0.0, -1.0, np.nan):
+        yield f"temperature {bad}", lambda t=bad: _raises(
+            ValueError, lambda: lm.softmax(x, temperature=t)
+        )
+    yield "out of another shape", lambda: _raises(
+        ValueError, lambda: lm.softmax(x, out=np.zeros((3, 2), dtype))
+    )
+    yield "out of another type", lambda: _raises(
+        TypeError, lambda: lm.softmax(x, out=np.zeros((2, 3), other))
+    )
+    yield "dy of another type than y", lambda: _raises(
+        TypeError, lambda: lm.softmax_vjp(x.astype(other), x)
+    )
+    yield "complex input", lambda: _raises(
+        TypeError, lambda: lm.softmax(np.zeros(3, np.complex64))
+    )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time several ways of doing the same against each other, fairly on a machine that is not quiet.
+
+All contenders are warmed up, then run in rounds, each once per round in an order shuffled anew.
+Ratios are taken within a round, so that what disturbs the machine for a while disturbs both
+sides; the median over the rounds is reported with its quartiles.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+#: Seconds of `n` calls.
+Clock: TypeAlias = Callable[[int], float]
+
+MOST_ROUNDS = 31
+LEAST_ROUNDS = 5
+
+#: A sample shorter than this would measure the clock and the scheduler.
+SAMPLE_SECONDS = 0.004
+
+
+def clock(call: Callable[[], object]) -> Clock:
+    """Return a clock for calls without arguments."""
+
+    def run(n: int) -> float:
+        repeats = range(n)
+        start = time.perf_counter()
+        for _ in repeats:
+            call()
+        return time.perf_counter() - start
+
+    return run
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of doing it.
+
+    Attributes
+    ----------
+    name : str
+        Who, and into what: ``"torch out"`` writes into an array that is kept, ``"torch new"``
+        returns a new one.
+    clock : callable
+        Times a number of calls.
+    inside : callable
+        Makes a context that each sample runs in, untimed: a tier or a number of threads.
+    """
+
+    name: str
+    clock: Clock
+    inside: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median and the quartiles of `values`."""
+    ordered = sorted(values)
+    n = len(ordered)
+    return Spread(statistics.median(ordered), ordered[n // 4], ordered[n - 1 - n // 4])
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds per call, by contender and round."""
+
+    rounds: dict[str, list[float]]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.rounds
+
+    def seconds(self, name: str) -> Spread:
+        """Return how long a call takes."""
+        return spread(self.rounds[name])
+
+    def ratio(self, ours: str, *theirs: str) -> Spread:
+        """Return our time over the sum of theirs, compared round by round."""
+        sums = map(sum, zip(*(self.rounds[t] for t in theirs), strict=True))
+        return spread([a / b for a, b in zip(self.rounds[ours], sums, strict=True)])
+
+
+def race(
+    contenders: Sequence[Contender], budget: float, told: Callable[[str], None] = lambda name: None
+) -> Times:
+    """Time `contenders` against each other for about `budget` seconds.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+        With different names.
+    budget : float
+        Seconds; exceeded where `LEAST_ROUNDS` rounds take longer.
+    told : callable
+        Called with a contender's name before it is first run.
+    """
+    repeats: dict[str, int] = {}
+    for c in contenders:
+        told(c.name)
+        with c.inside():
+            c.clock(1)  # touches memory, starts threads, compiles
+            once = max(c.clock(1), 1e-8)
+            if once < SAMPLE_SECONDS / 10:
+                few = int(SAMPLE_SECONDS / 5 / once)
+                once = max(c.clock(few) / few, 1e-9)
+        repeats[c.name] = max(1, int(SAMPLE_SECONDS / once))
+    rounds: dict[str, list[float]] = {c.name: [] for c in contenders}
+    start = time.perf_counter()
+    for turn in range(MOST_ROUNDS):
+        if turn >= LEAST_ROUNDS and time.perf_counter() - start > budget:
+            break
+        order = list(contenders)
+        random.Random(turn).shuffle(order)
+        for c in order:
+            n = repeats[c.name]
+            with c.inside():
+                if n > 1:
+                    c.clock(1)  # brings back into the caches what the one before has evicted
+                rounds[c.name].append(c.clock(n) / n)
+    return Times(rounds)

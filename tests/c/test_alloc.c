@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every allocation and every thread creation fails once: the answer is
+ * LMX_ERR_NOMEM with outputs untouched, or the right result by other means, and
+ * nothing leaks.
+ *
+ * The linker's --wrap turns calls of malloc and friends in the static library into
+ * calls of __wrap_malloc and friends below.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "rows.h"
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t alignment, size_t n);
+int   __real_posix_memalign(void **p, size_t alignment, size_t n);
+void  __real_free(void *p);
+int   __real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p);
+int   __real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t alignment, size_t n);
+int   __wrap_posix_memalign(void **p, size_t alignment, size_t n);
+void  __wrap_free(void *p);
+int   __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p);
+int   __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* Counted while armed; the `fail_at`-th fails, and with `stays` all after it. */
+static atomic_int  calls, armed, fail_at, stays;
+static atomic_long live; /* allocations not yet freed */
+
+static bool fails(void)
+{
+    if (!atomic_load(&armed))
+        return false;
+    const int now = atomic_fetch_add(&calls, 1) + 1, at = atomic_load(&fail_at);
+    return at != 0 && (now == at || (now > at && atomic_load(&stays)));
+}
+
+static void *counted(void *p)
+{
+    if (p != NULL)
+        atomic_fetch_add(&live, 1);
+    return p;
+}
+
+void *__wrap_malloc(size_t n) { return fails() ? NULL : counted(__real_malloc(n)); }
+void *__wrap_calloc(size_t n, size_t size) { return fails() ? NULL : counted(__real_calloc(n, size)); }
+void *__wrap_realloc(void *p, size_t n)
+{
+    if (fails())
+        return NULL;
+    return p == NULL ? counted(__real_realloc(p, n)) : __real_realloc(p, n);
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t n)
+{
+    return fails() ? NULL : counted(__real_aligned_alloc(alignment, n));
+}
+int __wrap_posix_memalign(void **p, size_t alignment, size_t n)
+{
+    if (fails())
+        return ENOMEM;
+    const int error = __real_posix_memalign(p, alignment, n);
+    if (error == 0)
+        counted(*p);
+    return error;
+}
+void __wrap_free(void *p)
+{
+    if (p != NULL)
+        atomic_fetch_sub(&live, 1);
+    __real_free(p);
+}
+int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p)
+{
+    return fails() ? EAGAIN : __real_pthread_create(id, attr, run, p);
+}
+
+static atomic_int atfork_fails, atfork_done;
+
+int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+    if (atomic_load(&atfork_fails))
+        return ENOMEM;
+    atomic_store(&atfork_done, 1);
+    return __real_pthread_atfork(prepare, parent, child);
+}
+
+/* Without its fork handler a pool would hang in a child: a context that has one must not be handed
+ * out.  Called first: the handler is installed once. */
+static void test_atfork(void)
+{
+    const lmx_options options = { sizeof options, 2, NULL };
+    lmx_ctx          *ctx = NULL;
+    check_at.test = "pthread_atfork fails";
+    atomic_store(&atfork_fails, 1);
+    const lmx_status status = lmx_ctx_create(&ctx, &options);
+    atomic_store(&atfork_fails, 0);
+    CHECK(status == LMX_ERR_NOMEM || (status == LMX_OK && lmx_ctx_threads(ctx) == 1));
+    if (status == LMX_OK)
+        lmx_ctx_free(ctx);
+    ctx = ctx_with(2, NULL);
+    CHECK(atomic_load(&atfork_done)); /* tried again */
+    lmx_ctx_free(ctx);
+}
+
+/* ------------------------------------------------------------------ calls --- */
+
+typedef struct call {
+    lmx_row_code    op;
+    lmx_dtype       dtype;
+    lmx_shape       shape;
+    lmx_strides     in, to;
+    lmx_row_options options;
+    bool            has_options;
+    void           *a, *b, *got, *want;
+    size_t          bytes;
+} call;
+
+static lmx_status run_call(const call *c, lmx_ctx *ctx, void *out)
+{
+    return lmx_row_op(ctx, c->op, c->dtype, &c->shape, c->a, &c->in, c->b, &c->in,
+                      c->has_options ? &c->options : NULL, out, &c->to);
+}
+
+/* From no failure at all to the first number that is not reached: each fails alone, then with all
+ * that follow. */
+static void fail_each(const call *c, unsigned threads)
+{
+    for (int all = 0; all < 2; all++)
+        for (int k = 1; k < 1000; k++) {
+            check_at.seed = (uint64_t)k;
+            const long  before = atomic_load(&live);
+            lmx_ctx    *ctx = NULL;
+            const lmx_options options = { sizeof options, threads, NULL };
+            memset(c->got, 0x5b, c->bytes);
+            atomic_store(&calls, 0);
+            atomic_store(&fail_at, k);
+            atomic_store(&stays, all);
+            atomic_store(&armed, 1);
+            const lmx_status created = threads != 0 ? lmx_ctx_create(&ctx, &options) : LMX_OK;
+            const bool       right_status = created == LMX_OK || created == LMX_ERR_NOMEM;
+            const bool       untouched = created == LMX_OK || ctx == NULL;
+            lmx_status       status = LMX_ERR_NOMEM;
+            if (created == LMX_OK)
+                status = run_call(c, ctx, c->got);
+            atomic_store(&armed, 0);
+            const int reached = atomic_load(&calls);
+            if (created == LMX_OK)
+                lmx_ctx_free(ctx);
+            CHECK(right_status);
+            CHECK(untouched);
+            if (status == LMX_OK) {
+                if (memcmp(c->got, c->want, c->bytes) != 0)
+                    check_fail("a wrong result after a failed allocation");
+            } else if (status == LMX_ERR_NOMEM) {
+                for (size_t i = 0; i < c->bytes; i++)
+                    if (((unsigned char *)c->got)[i] != 0x5b) {
+                        check_fail("LMX_ERR_NOMEM, but byte %zu of the output was written", i);
+                        break;
+                    }
+            } else {
+                check_fail("status %d", (int)status);
+            }
+            if (atomic_load(&live) != before)
+                check_fail("%ld allocations were lost", atomic_load(&live) - before);
+            check_count(1);
+            if (reached < k) {
+                CHECK(created == LMX_OK && status == LMX_OK); /* nothing failed */
+                break;
+            }
+        }
+}
+
+static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool strided, const char *option)
+{
+    call         c;
+    const size_t n = shape.rows * shape.cols * shape.inner, one = result_size(op, dtype);
+    static double        temperature = 1.5;
+    static unsigned char keep = 1;
+    memset(&c, 0, sizeof c);
+    c.op = op;
+    c.dtype = dtype;
+    c.shape = shape;
+    const ptrdiff_t step = strided ? 2 : 1;
+    c.in = (lmx_strides){ (ptrdiff_t)(shape.cols * shape.inner) * step, (ptrdiff_t)shape.inner * step, step };
+    c.to = c.in;
+    if (result_per_row(op))
+        c.to = (lmx_strides){ (ptrdiff_t)shape.inner, 0, 1 };
+    c.bytes = (result_per_row(op) ? shape.rows * shape.inner : n * (size_t)step) * one;
+    c.a = malloc(n * (size_t)step * 8);
+    c.b = malloc(n * (size_t)step * 8);
+    c.got = malloc(c.bytes);
+    c.want = malloc(c.bytes);
+    if (c.a == NULL || c.b == NULL || c.got == NULL || c.want == NULL)
+        exit(3);
+    check_random r = check_random_new(3);
+    row_fill(dtype, c.a, n * (size_t)step, ROW_WIDE, &r);
+    row_fill(dtype, c.b, n * (size_t)step, ROW_UNIT, &r);
+    c.options.size = sizeof c.options;
+    c.has_options = option[0] != '\0';
+    if (strchr(option, 'T') != NULL)
+        c.options.temperature = &temperature;
+    if (strchr(option, 'W') != NULL)
+        c.options.where = &keep; /* broadcast: all kept */
+    check_at.test = lmx_row_op_info((int)op)->name;
+    check_at.dtype = dtype_name(dtype);
+    check_at.n = shape.cols;
+    memset(c.want, 0x5b, c.bytes);
+    CHECK(run_call(&c, NULL, c.want) == LMX_OK);
+    fail_each(&c, 0);
+    fail_each(&c, 4);
+    free(c.a);
+    free(c.b);
+    free(c.got);
+    free(c.want);
+}
+
+int main(void)
+{
+    check_begin("alloc");
+    test_atfork();
+    for (int op = 0; op < LMX_ROW_COUNT; op++) {
+        const char *const letters = lmx_row_op_info(op)->options;
+        for (int d = 0; d < N_DTYPES; d++) {
+            const lmx_row_code o = (lmx_row_code)op;
+            const lmx_dtype    t = (lmx_dtype)d;
+            test_op(o, t, (lmx_shape){ 40, 1000, 1 }, false, "");
+            test_op(o, t, (lmx_shape){ 2, 70000, 1 }, false, "");  /* several chunks */
+            test_op(o, t, (lmx_shape){ 2, 40000, 1 }, true, "");   /* gathered */
+            test_op(o, t, (lmx_shape){ 3, 40000, 4 }, false, "");  /* columns */
+            test_op(o, t, (lmx_shape){ 400, 300, 1 }, false, strchr(letters, 'T') != NULL ? "T" : "");
+            if (strchr(letters, 'W') != NULL)
+                test_op(o, t, (lmx_shape){ 3, 33000, 2 }, true, "W");
+        }
+    }
+    return check_end();
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * More than 2^31 elements in 64 MiB: one tile of memory, mapped again and again, and
+ * a tail of its own that decides the result.  A size or an offset that went through
+ * an int would lose most of the sum, or the tail.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "rows.h"
+
+#define TILE ((size_t)64 << 20) /* bytes */
+#define TAIL 37                 /* elements behind the tiles */
+
+/* Address space in which a file of one tile repeats, and one private tile behind them. */
+static char *map_tiles(size_t tiles)
+{
+    char path[] = "/tmp/lanemax-test-XXXXXX"; /* memfd_create, but POSIX */
+    const int file = mkstemp(path);
+    if (file < 0)
+        return NULL;
+    unlink(path);
+    if (ftruncate(file, (off_t)TILE) != 0) {
+        close(file);
+        return NULL;
+    }
+    char *const all = mmap(NULL, (tiles + 1) * TILE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED) {
+        close(file);
+        return NULL;
+    }
+    bool good = true;
+    for (size_t i = 0; i < tiles && good; i++)
+        good = mmap(all + i * TILE, TILE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+    good = good && mprotect(all + tiles * TILE, TILE, PROT_READ | PROT_WRITE) == 0;
+    close(file);
+    if (!good) {
+        munmap(all, (tiles + 1) * TILE);
+        return NULL;
+    }
+    return all;
+}
+
+/* Period of the data: short, so that the reference is exact. */
+#define PERIOD 1024
+
+static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
+{
+    const size_t size = elem_size(dtype), per_tile = TILE / size;
+    const size_t tiles = ((size_t)1 << 31) / per_tile; /* 2^31 elements */
+    check_at.dtype = dtype_name(dtype);
+    check_at.tier = lmx_isa_name(ctx);
+    check_at.n = tiles * per_tile + TAIL;
+    char *const x = map_tiles(tiles);
+    if (x == NULL) {
+        check_skip(check_at.dtype, "cannot map the address space");
+        return;
+    }
+    /* Tiles: N(0, 1); tail: 10 above, so that its sum is about a percent of theirs... */
+    check_random r = check_random_new(1);
+    double       sum = 0, tail = 0;
+    row_fill(dtype, x, PERIOD, ROW_NORMAL, &r);
+    for (size_t i = 0; i < PERIOD; i++)
+        sum += exp(elem_get(dtype, x, i));
+    for (size_t at = PERIOD * size; at < TILE; at *= 2)
+        memcpy(x + at, x, at);
+    char *const last = x + tiles * TILE;
+    for (size_t i = 0; i < TAIL; i++) {
+        elem_put(dtype, last, i, 14 + check_uniform(&r, 0, 1));
+        tail += exp(elem_get(dtype, last, i));
+    }
+    const double want = log(sum * (double)(tiles * per_tile / PERIOD) + tail);
+    const double n = (double)check_at.n;
+
+    check_at.test = "logsumexp of more than 2^31 elements";
+    double value = 0;
+    float  value32 = 0;
+    CHECK(lmx_logsumexp(ctx, dtype, 1, check_at.n, x, 1, dtype == LMX_F64 ? (void *)&value : &value32, 1) ==
+          LMX_OK);
+    if (dtype != LMX_F64)
+        value = (double)value32;
+    const double bound = dtype == LMX_F64 ? 1e-14 : ldexp(want, -24) * 1.01 + 1e-12;
+    if (!(fabs(value - want) <= bound))
+        check_fail("got %.17g want %.17g, off by %.3g", value, want, value - want);
+
+    check_at.test = "exp_sum of more than 2^31 elements";
+    lmx_expsum total;
+    CHECK(lmx_exp_sum(ctx, dtype, 1, check_at.n, x, 1, &total, 1) == LMX_OK);
+    const double got = log(total.mantissa) + (double)total.exponent * 0.693147180559945309417;
+    /* float: the block sums round to 24 bits, at random: far below their bound on average. */
+    if (!(fabs(got - want) <= (dtype == LMX_F64 ? 1e-14 : 2e-7)) || total.base != 0)
+        check_fail("got %.17g want %.17g, off by %.3g", got, want, got - want);
+
+    /* The tail is not lost: without it the result is another. */
+    CHECK(fabs(log(sum * (n - TAIL) / PERIOD) - want) > 1e-4);
+
+    check_at.test = "rows more than 2^31 elements apart";
+    char         y[2 * TAIL * 8], y1[2 * TAIL * 8];
+    const size_t stride = tiles * per_tile;
+    CHECK(lmx_softmax(ctx, dtype, 2, TAIL, x, (ptrdiff_t)stride, y, TAIL) == LMX_OK);
+    CHECK(lmx_softmax(ctx, dtype, 1, TAIL, x, TAIL, y1, TAIL) == LMX_OK);
+    CHECK(lmx_softmax(ctx, dtype, 1, TAIL, last, TAIL, y1 + TAIL * size, TAIL) == LMX_OK);
+    check_same(y, y1, 2 * TAIL * size, size);
+    CHECK(lmx_softmax(ctx, dtype, 2, TAIL, last, -(ptrdiff_t)stride, y + 0, TAIL) == LMX_OK);
+    check_same(y, y1 + TAIL * size, TAIL * size, size);
+    check_same(y + TAIL * size, y1, TAIL * size, size);
+
+    check_at.test = "columns more than 2^31 elements apart";
+    const lmx_shape   shape = { 1, 2, TAIL };
+    const lmx_strides in = { 0, (ptrdiff_t)stride, 1 }, to = { 0, TAIL, 1 };
+    CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &in, NULL, NULL, NULL, y, &to) == LMX_OK);
+    for (size_t j = 0; j < TAIL; j++) {
+        const double a = elem_get(dtype, x, j), b = elem_get(dtype, last, j);
+        const double p = 1 / (1 + exp(b - a)), q = elem_get(dtype, y, j);
+        if (!(fabs(q - p) <= p * (size == 2 ? 0x1p-8 : 1e-6)))
+            check_fail("column %zu: got %.9g want %.9g", j, q, p);
+    }
+    munmap(x, (tiles + 1) * TILE);
+}
+
+int main(void)
+{
+    check_begin("huge");
+    if (check_fast) {
+        check_skip("all", "an emulator, valgrind or a sanitizer would take minutes");
+        return check_end();
+    }
+    lmx_ctx *const ctx = ctx_with(2, NULL);
+    test_row(LMX_F32, ctx);
+    test_row(LMX_BF16, ctx);
+    if (check_full) {
+        test_row(LMX_F64, ctx);
+        test_row(LMX_F16, ctx);
+    }
+    lmx_ctx_free(ctx);
+    return check_end();
+}

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fixed set of calls whose results are hashed into golden.json.
+
+Inputs come from raw PCG64 words by integer arithmetic and exact scaling, with no libm and no
+Generator method, so that they are the same with every NumPy and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import lanemax as lm
+import numpy as np
+import support
+from registry import Function
+
+LENGTHS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    12,
+    15,
+    16,
+    17,
+    23,
+    31,
+    32,
+    33,
+    47,
+    48,
+    49,
+    63,
+    64,
+    65,
+    95,
+    96,
+    97,
+    100,
+    127,
+    128,
+    129,
+    160,
+    191,
+    192,
+    193,
+    200,
+    224,
+    255,
+    256,
+    257,
+    258,
+    259,
+    287,
+    288,
+    300,
+    383,
+    384,
+    385,
+    511,
+    512,
+    513,
+    515,
+    767,
+    768,
+    769,
+    1000,
+    1023,
+    1024,
+    1025,
+    1537,
+    2047,
+    2048,
+    2049,
+    4095,
+    4096,
+    4097,
+    8191,
+    8192,
+    8193,
+    10007,
+    16383,
+    16384,
+    16385,
+    16415,
+    16416,
+    32767,
+    32768,
+    32769,
+    50257,
+    65535,
+    65536,
+    65537,
+    131071,
+    300007,
+)
+
+
+class Words:
+    """A stream of 64-bit words."""
+
+    def __init__(self, seed: int):
+        self._stream = np.random.PCG64(seed)
+
+    def integers(self, shape, below: int) -> np.ndarray:
+        """Integers 0 <= i < below from the upper halves of the words."""
+        n = int(np.prod(shape, dtype=np.int64))
+        raw = self._stream.random_raw(n) if n else np.empty(0, np.uint64)
+        return ((raw >> np.uint64(32)).astype(np.int64) * below >> 32).reshape(shape)
+
+    def uniform(self, shape, magnitude: int) -> np.ndarray:
+        """Multiples of magnitude * 2**-30 in [-magnitude, magnitude), exact in float64."""
+        return (self.integers(shape, 2**31) - 2**30) * (magnitude * 2.0**-30)
+
+
+def to(dtype, a) -> np.ndarray:
+    """Rounded to nearest even by NumPy (ml_dtypes), which needs no libm."""
+    with np.errstate(all="ignore"):
+        return np.asarray(a, dtype=np.float64).astype(dtype)
+
+
+def logits(words: Words, rows: int, n: int, dtype) -> np.ndarray:
+    """Rows of logits of six kinds in turn."""
+    x = words.uniform((rows, n), 1)
+    kinds = words.integers((rows, n), 100)
+    for r in range(rows):
+        x[r] *= (1, 16, 100, 2**13, 3, 30)[r % 6]
+        if r % 6 == 4:
+            x[r][kinds[r] < 40] = -np.inf
+        if r % 6 == 5 and n:
+            x[r][n // 2] += 60
+    return to(dtype, x)
+
+
+def special(words: Words, n: int, dtype) -> np.ndarray:
+    """Rows that hold NaN, infinities, huge and subnormal values, each at its own place."""
+    big = {2: 6e4, 4: 3e38, 8: 1e308}[np.dtype(dtype).itemsize]
+    put = (
+        np.nan,
+        np.inf,
+        -np.inf,
+        big,
+        -big,
+        300000.0,
+        -800000.0,
+        1e7,
+        2.0**-140,
+        -(2.0**-1070),
+        -0.0,
+    )
+    x = words.uniform((len(put), n), 4)
+    places = words.integers(len(put), max(n, 1))
+    if n:
+        x[np.arange(len(put)), places] = put
+    return to(
+        dtype,
+        np.concatenate([x, np.full((1, n), -np.inf), np.full((1, n), big), np.full((1, n), -big)]),
+    )
+
+
+def probabilities(words: Words, rows: int, n: int, dtype) -> np.ndarray:
+    """Numbers in [0, 1) of many magnitudes, some 0; gradients do not need a sum of 1."""
+    y = np.abs(words.uniform((rows, n), 1))
+    scale = words.integers((rows, n), 40)
+    return to(dtype, np.where(scale == 0, 0.0, np.ldexp(y, -scale)))
+
+
+def log_probabilities(words: Words, rows: int, n: int, dtype) -> np.ndarray:
+    y = -np.abs(words.uniform((rows, n), 1))
+    scale = words.integers((rows, n), 14)
+    return to(dtype, np.where(scale == 0, -np.inf, np.ldexp(y, scale - 6)))
+
+
+def inputs(function: Function, words: Words, rows: int, n: int, dtype) -> tuple[np.ndarray, ...]:
+    if function.inputs == ("x",):
+        return (logits(words, rows, n, dtype),)
+    dy = to(dtype, words.uniform((rows, n), 4))
+    draw = log_probabilities if function.name.startswith("log_") else probabilities
+    return dy, draw(words, rows, n, dtype)
+
+
+def results(function: Function, dtype):
+    """(description, result) for every call that is hashed."""
+    dtype = np.dtype(dtype)
+    words = Words(20200109)
+    for n in LENGTHS:
+        arrays = inputs(function, words, 6 if n < 20000 else 1, n, dtype)
+        yield f"n={n}", function(*arrays)
+        if n < 600 and n % 3 == 0:
+            columns = tuple(np.ascontiguousarray(a.T) for a in arrays)
+            yield f"n={n} axis=0", function(*columns, axis=0)
+    for n in (1, 5, 33, 300, 1025, 16390):
+        if function.inputs == ("x",):
+            yield f"special n={n}", function(special(words, n, dtype))
+        arrays = inputs(function, words, 4, n, dtype)
+        if "temperature" in function.options:
+            yield f"temperature n={n}", function(*arrays, temperature=0.7)
+            per_row = np.array([[0.5], [1.0], [1.3], [10.0]])
+            yield f"temperatures n={n}", function(*arrays, temperature=per_row)
+        if "where" in function.options:
+            keep = words.integers((4, n), 10) < np.array([[0], [3], [9], [10]])
+            yield f"where n={n}", function(*arrays, where=keep)
+            yield (
+                f"where axis=0 n={n}",
+                function(
+                    *(np.ascontiguousarray(a.T) for a in arrays),
+                    axis=0,
+                    where=np.ascontiguousarray(keep.T),
+                ),
+            )
+        if "total" in function.options:
+            other = logits(words, 4, 50, dtype)
+            yield f"total n={n}", function(*arrays, total=lm.exp_sum(*arrays) + lm.exp_sum(other))
+    arrays = inputs(function, words, 60, 84, dtype)
+    cube = tuple(a.reshape(5, 12, 84) for a in arrays)
+    for axis in (0, 1, 2, (0, 2), (1, 2), None):
+        yield f"cube axis={axis}", function(*cube, axis=axis)
+    arrays = inputs(function, words, 3000, 70, dtype)
+    yield "many columns", function(*arrays, axis=0)
+
+
+def digest(function: Function, dtype) -> str:
+    """SHA-256 of the little-endian bytes of all results in order."""
+    sha = hashlib.sha256()
+    for what, result in results(function, dtype):
+        sha.update(what.encode())
+        if isinstance(result, lm.ExpSum):
+            parts = [
+                np.asarray(result.mantissa),
+                np.asarray(result.exponent),
+                np.asarray(result.log()),
+            ]
+        else:
+            parts = [np.asarray(result)]
+        for part in parts:
+            sha.update(str(part.shape).encode())
+            sha.update(support.bits(part).astype(f"<u{part.dtype.itemsize}").tobytes())
+    return sha.hexdigest()
