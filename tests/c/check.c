@@ -29,11 +29,11 @@
 #define MAX_PRINTED 20
 
 check_place check_at;
-bool        check_fast, check_full, check_noguard;
+bool check_fast, check_full, check_noguard;
 
 static const char *program_name = "";
-static uint64_t    n_cells, n_failures, n_skips;
-static double      started;
+static uint64_t n_cells, n_failures, n_skips;
+static double started;
 
 /* ------------------------------------------------------------ the program --- */
 
@@ -58,14 +58,14 @@ static void print_place(FILE *f)
 static void on_fault(int signal_number, siginfo_t *info, void *unused)
 {
     (void)unused;
-    char line[512]; /* snprintf is not async-signal-safe by the letter; the process is lost anyway */
-    const int length =
-        snprintf(line, sizeof line,
-                 "FAULT signal %d at %p, in %s %s: seed=%" PRIu64
-                 " tier=%s dtype=%s n=%zu offset=%zu/%zu\n",
-                 signal_number, info->si_addr, program_name, or_dash(check_at.test), check_at.seed,
-                 or_dash(check_at.tier), or_dash(check_at.dtype), check_at.n, check_at.in_offset,
-                 check_at.out_offset);
+    char
+        line[512]; /* snprintf is not async-signal-safe by the letter; the process is lost anyway */
+    const int length = snprintf(line, sizeof line,
+                                "FAULT signal %d at %p, in %s %s: seed=%" PRIu64
+                                " tier=%s dtype=%s n=%zu offset=%zu/%zu\n",
+                                signal_number, info->si_addr, program_name, or_dash(check_at.test),
+                                check_at.seed, or_dash(check_at.tier), or_dash(check_at.dtype),
+                                check_at.n, check_at.in_offset, check_at.out_offset);
     if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
         _exit(3);
     signal(signal_number, SIG_DFL);
@@ -127,7 +127,10 @@ int check_end(void)
         printf("... and %" PRIu64 " more failures\n", n_failures - MAX_PRINTED);
     printf("%s: %" PRIu64 " cells, %" PRIu64 " failures, %" PRIu64 " skipped, %.2f s%s\n",
            program_name, n_cells, n_failures, n_skips, check_seconds() - started,
-           check_full ? " (full)" : check_noguard ? " (fast, noguard)" : check_fast ? " (fast)" : "");
+           check_full      ? " (full)"
+           : check_noguard ? " (fast, noguard)"
+           : check_fast    ? " (fast)"
+                           : "");
     fflush(stdout);
     if (n_failures != 0)
         return 1;
@@ -195,16 +198,16 @@ bool check_bits(size_t index, uint64_t got, uint64_t want, int bits)
         return true;
     const int digits = bits / 4;
     if (bits == 32)
-        check_fail("index=%zu got=0x%0*" PRIx64 " (%a) want=0x%0*" PRIx64 " (%a) ulp=%" PRIu64, index,
-                   digits, got, (double)check_f32((uint32_t)got), digits, want,
+        check_fail("index=%zu got=0x%0*" PRIx64 " (%a) want=0x%0*" PRIx64 " (%a) ulp=%" PRIu64,
+                   index, digits, got, (double)check_f32((uint32_t)got), digits, want,
                    (double)check_f32((uint32_t)want), check_ulp(got, want, bits));
     else if (bits == 64)
-        check_fail("index=%zu got=0x%0*" PRIx64 " (%a) want=0x%0*" PRIx64 " (%a) ulp=%" PRIu64, index,
-                   digits, got, check_f64(got), digits, want, check_f64(want),
+        check_fail("index=%zu got=0x%0*" PRIx64 " (%a) want=0x%0*" PRIx64 " (%a) ulp=%" PRIu64,
+                   index, digits, got, check_f64(got), digits, want, check_f64(want),
                    check_ulp(got, want, bits));
     else
-        check_fail("index=%zu got=0x%0*" PRIx64 " want=0x%0*" PRIx64 " ulp=%" PRIu64, index, digits, got,
-                   digits, want, check_ulp(got, want, bits));
+        check_fail("index=%zu got=0x%0*" PRIx64 " want=0x%0*" PRIx64 " ulp=%" PRIu64, index, digits,
+                   got, digits, want, check_ulp(got, want, bits));
     return false;
 }
 

@@ -28,14 +28,14 @@ typedef struct check_place {
     const char *test;
     const char *tier;
     const char *dtype;
-    uint64_t    seed;
-    size_t      n;
-    size_t      in_offset;
-    size_t      out_offset;
+    uint64_t seed;
+    size_t n;
+    size_t in_offset;
+    size_t out_offset;
 } check_place;
 
 extern check_place check_at;
-extern bool        check_fast, check_full, check_noguard;
+extern bool check_fast, check_full, check_noguard;
 
 void check_begin(const char *program);
 
@@ -83,7 +83,7 @@ uint64_t check_ulp(uint64_t a, uint64_t b, int bits);
 typedef struct check_buffer {
     unsigned char *base;
     unsigned char *image; /* what the canaries look like, outside the guards */
-    size_t         size;
+    size_t size;
 } check_buffer;
 
 typedef enum check_flush {
@@ -92,7 +92,7 @@ typedef enum check_flush {
 } check_flush;
 
 check_buffer check_buffer_new(size_t size);
-void         check_buffer_free(check_buffer *b);
+void check_buffer_free(check_buffer *b);
 
 /* The address of `size` bytes at one end of the buffer. */
 void *check_put(const check_buffer *b, size_t size, check_flush flush, size_t offset);
@@ -116,10 +116,10 @@ typedef struct check_random {
 } check_random;
 
 check_random check_random_new(uint64_t seed);
-uint64_t     check_next(check_random *r);
-size_t       check_below(check_random *r, size_t n); /* 0 <= result < n, n > 0 */
-double       check_uniform(check_random *r, double lo, double hi);
-double       check_normal(check_random *r); /* N(0, 1); exact operations only, so the same bits
+uint64_t check_next(check_random *r);
+size_t check_below(check_random *r, size_t n); /* 0 <= result < n, n > 0 */
+double check_uniform(check_random *r, double lo, double hi);
+double check_normal(check_random *r); /* N(0, 1); exact operations only, so the same bits
                                                everywhere */
 
 /* FNV-1a, 64 bits. */
@@ -130,11 +130,11 @@ uint64_t check_hash(uint64_t hash, const void *p, size_t size);
 
 uint32_t check_f32_bits(float v);
 uint64_t check_f64_bits(double v);
-float    check_f32(uint32_t u);
-double   check_f64(uint64_t u);
+float check_f32(uint32_t u);
+double check_f64(uint64_t u);
 
 /* Conversions written for clarity in integers and double, as the reference for everything. */
-double   check_from_f16(uint16_t h);
+double check_from_f16(uint16_t h);
 uint16_t check_to_f16(float v);
 uint16_t check_to_bf16(float v);
 

@@ -65,15 +65,18 @@ size_t result_size(lmx_row_code op, lmx_dtype dtype)
 const char *row_kind_name(row_kind kind)
 {
     static const char *const name[N_ROW_KINDS] = {
-        "normal",     "wide",  "to -88", "to -110",   "unit",    "peak", "ramp",  "two-valued",
-        "ten thousand", "heavy", "masked", "subnormal", "million", "huge", "zeros", "all masked",
-        "one inf",    "one NaN", "any",
+        "normal",     "wide",         "to -88",  "to -110", "unit",      "peak",    "ramp",
+        "two-valued", "ten thousand", "heavy",   "masked",  "subnormal", "million", "huge",
+        "zeros",      "all masked",   "one inf", "one NaN", "any",
     };
     return name[kind];
 }
 
 /* Powers of two that the type holds, and its largest finite value. */
-typedef struct range { int min_subnormal, max_exponent; double largest; } range;
+typedef struct range {
+    int min_subnormal, max_exponent;
+    double largest;
+} range;
 
 static range range_of(lmx_dtype dtype)
 {
@@ -86,7 +89,10 @@ static range range_of(lmx_dtype dtype)
     return of[dtype];
 }
 
-static double at_most(double v, double limit) { return v > limit ? limit : v < -limit ? -limit : v; }
+static double at_most(double v, double limit)
+{
+    return v > limit ? limit : v < -limit ? -limit : v;
+}
 
 /* Random bits of the type. */
 static void put_any(lmx_dtype dtype, void *p, size_t i, check_random *r)
@@ -97,7 +103,7 @@ static void put_any(lmx_dtype dtype, void *p, size_t i, check_random *r)
 
 void row_fill(lmx_dtype dtype, void *p, size_t n, row_kind kind, check_random *r)
 {
-    const range  limits = range_of(dtype);
+    const range limits = range_of(dtype);
     const size_t chosen = n != 0 ? check_below(r, n) : 0;
     const double one = check_normal(r) * 3, other = check_normal(r) * 3;
     for (size_t i = 0; i < n; i++) {
@@ -184,7 +190,7 @@ lmx_strides row_strides(ptrdiff_t stride) { return (lmx_strides){ stride, 1, 0 }
 lmx_status row_call(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows, size_t cols,
                     const void *a, const void *b, void *out)
 {
-    const lmx_shape   shape = { rows, cols, 1 };
+    const lmx_shape shape = { rows, cols, 1 };
     const lmx_strides in = row_strides((ptrdiff_t)cols);
     const lmx_strides to = row_strides(result_per_row(op) ? 1 : (ptrdiff_t)cols);
     return lmx_row_op(ctx, op, dtype, &shape, a, &in, b, &in, NULL, out, &to);
@@ -193,8 +199,8 @@ lmx_status row_call(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
 lmx_ctx *ctx_with(unsigned threads, const char *isa)
 {
     const lmx_options options = { sizeof options, threads, isa };
-    lmx_ctx          *ctx = NULL;
-    const lmx_status  status = lmx_ctx_create(&ctx, &options);
+    lmx_ctx *ctx = NULL;
+    const lmx_status status = lmx_ctx_create(&ctx, &options);
     if (status != LMX_OK) {
         fprintf(stderr, "cannot create a context (%u threads, %s): %s\n", threads,
                 isa != NULL ? isa : "default", lmx_status_string(status));

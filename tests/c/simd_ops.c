@@ -69,11 +69,16 @@ static void do_select_gt(const real *a, const real *b, const real *x, const real
 {
     out_real(out, v_select(v_gt(in(a), in(b)), in(x), in(y)));
 }
+static void do_select_eq(const real *a, const real *b, const real *x, const real *y, real *out)
+{
+    out_real(out, v_select(v_eq(in(a), in(b)), in(x), in(y)));
+}
 static void do_select_nan(const real *a, const real *x, const real *y, real *out)
 {
     out_real(out, v_select(v_isnan(in(a)), in(x), in(y)));
 }
 static int do_any_gt(const real *a, const real *b) { return m_any(v_gt(in(a), in(b))); }
+static int do_any_eq(const real *a, const real *b) { return m_any(v_eq(in(a), in(b))); }
 static int do_any_nan(const real *a) { return m_any(v_isnan(in(a))); }
 
 static void do_bits(const real *v, ibits *out) { out_int(out, v_bits(in(v))); }
@@ -86,10 +91,10 @@ static void do_vi_add(const ibits *a, const ibits *b, ibits *out)
 static void do_vi_shl(const ibits *v, int count, ibits *out)
 {
     switch (count) {
-#define SHIFT(constant)                             \
-    case constant:                                  \
-        out_int(out, vi_shl(in_int(v), constant));  \
-        return;
+#define SHIFT(constant)                        \
+  case constant:                               \
+    out_int(out, vi_shl(in_int(v), constant)); \
+    return;
         SHIFTS(SHIFT)
 #undef SHIFT
     default:
@@ -117,11 +122,17 @@ static void do_wide(const real *v, size_t n_add, const real *a, const real *b, s
     vw_store(hi, lo, w);
 }
 
+static void do_wide_merge(const double *a_hi, const double *a_lo, const double *b_hi,
+                          const double *b_lo, double *hi, double *lo)
+{
+    vw_store(hi, lo, vw_merge(vw_load(a_hi, a_lo), vw_load(b_hi, b_lo)));
+}
+
 extern const simd_ops LMX_K(simd_ops);
 
 const simd_ops LMX_K(simd_ops) = {
 #define NAME_OF_(x) #x
-#define NAME_OF(x) NAME_OF_(x)
+#define NAME_OF(x)  NAME_OF_(x)
     .tier = NAME_OF(LMX_ISA),
     .lanes = V_LANES,
     .set1 = do_set1,
@@ -145,8 +156,10 @@ const simd_ops LMX_K(simd_ops) = {
     .fma = do_fma,
     .hmax = do_hmax,
     .select_gt = do_select_gt,
+    .select_eq = do_select_eq,
     .select_nan = do_select_nan,
     .any_gt = do_any_gt,
+    .any_eq = do_any_eq,
     .any_nan = do_any_nan,
     .bits = do_bits,
     .from_bits = do_from_bits,
@@ -155,4 +168,5 @@ const simd_ops LMX_K(simd_ops) = {
     .vi_shl = do_vi_shl,
     .table8 = do_table8,
     .wide = do_wide,
+    .wide_merge = do_wide_merge,
 };

@@ -13,11 +13,11 @@
 /* The same types as in lib/simd/simd.h, which simd_ops.c has included already. */
 #if defined(LMX_ELEM_F64)
 #  define REAL_BITS 64
-typedef double  real;
+typedef double real;
 typedef int64_t ibits;
 #else
 #  define REAL_BITS 32
-typedef float   real;
+typedef float real;
 typedef int32_t ibits;
 #endif
 
@@ -30,7 +30,7 @@ typedef uint16_t elem;
 /* Vectors are arrays of `lanes` values, moved with memcpy: v_load is under test too. */
 typedef struct simd_ops {
     const char *tier;
-    size_t      lanes;
+    size_t lanes;
 
     void (*set1)(real a, real *out);
     void (*load)(const real *p, real *out);
@@ -56,9 +56,11 @@ typedef struct simd_ops {
     real (*hmax)(const real *v);
 
     void (*select_gt)(const real *a, const real *b, const real *x, const real *y, real *out);
+    void (*select_eq)(const real *a, const real *b, const real *x, const real *y, real *out);
     void (*select_nan)(const real *a, const real *x, const real *y, real *out);
-    int  (*any_gt)(const real *a, const real *b);
-    int  (*any_nan)(const real *a);
+    int (*any_gt)(const real *a, const real *b);
+    int (*any_eq)(const real *a, const real *b);
+    int (*any_nan)(const real *a);
 
     void (*bits)(const real *v, ibits *out);
     void (*from_bits)(const ibits *v, real *out);
@@ -70,8 +72,11 @@ typedef struct simd_ops {
     void (*table8)(const int32_t *t, ibits a, const ibits *i, ibits *out);
 
     /* The sum of n_add vectors, then of n_fma products, from zero. */
-    void (*wide)(const real *v, size_t n_add, const real *a, const real *b, size_t n_fma, double *hi,
-                 double *lo);
+    void (*wide)(const real *v, size_t n_add, const real *a, const real *b, size_t n_fma,
+                 double *hi, double *lo);
+    /* Two of them, loaded, and merged. */
+    void (*wide_merge)(const double *a_hi, const double *a_lo, const double *b_hi,
+                       const double *b_lo, double *hi, double *lo);
 } simd_ops;
 
 /* Shift counts are constants of the instruction: these are tried. */

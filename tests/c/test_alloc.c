@@ -20,22 +20,22 @@ void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
 void *__real_aligned_alloc(size_t alignment, size_t n);
-int   __real_posix_memalign(void **p, size_t alignment, size_t n);
-void  __real_free(void *p);
-int   __real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p);
-int   __real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int __real_posix_memalign(void **p, size_t alignment, size_t n);
+void __real_free(void *p);
+int __real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p);
+int __real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 void *__wrap_aligned_alloc(size_t alignment, size_t n);
-int   __wrap_posix_memalign(void **p, size_t alignment, size_t n);
-void  __wrap_free(void *p);
-int   __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p);
-int   __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int __wrap_posix_memalign(void **p, size_t alignment, size_t n);
+void __wrap_free(void *p);
+int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*run)(void *), void *p);
+int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /* Counted while armed; the `fail_at`-th fails, and with `stays` all after it. */
-static atomic_int  calls, armed, fail_at, stays;
+static atomic_int calls, armed, fail_at, stays;
 static atomic_long live; /* allocations not yet freed */
 
 static bool fails(void)
@@ -54,7 +54,10 @@ static void *counted(void *p)
 }
 
 void *__wrap_malloc(size_t n) { return fails() ? NULL : counted(__real_malloc(n)); }
-void *__wrap_calloc(size_t n, size_t size) { return fails() ? NULL : counted(__real_calloc(n, size)); }
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : counted(__real_calloc(n, size));
+}
 void *__wrap_realloc(void *p, size_t n)
 {
     if (fails())
@@ -100,7 +103,7 @@ int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*ch
 static void test_atfork(void)
 {
     const lmx_options options = { sizeof options, 2, NULL };
-    lmx_ctx          *ctx = NULL;
+    lmx_ctx *ctx = NULL;
     check_at.test = "pthread_atfork fails";
     atomic_store(&atfork_fails, 1);
     const lmx_status status = lmx_ctx_create(&ctx, &options);
@@ -116,14 +119,14 @@ static void test_atfork(void)
 /* ------------------------------------------------------------------ calls --- */
 
 typedef struct call {
-    lmx_row_code    op;
-    lmx_dtype       dtype;
-    lmx_shape       shape;
-    lmx_strides     in, to;
+    lmx_row_code op;
+    lmx_dtype dtype;
+    lmx_shape shape;
+    lmx_strides in, to;
     lmx_row_options options;
-    bool            has_options;
-    void           *a, *b, *got, *want;
-    size_t          bytes;
+    bool has_options;
+    void *a, *b, *got, *want;
+    size_t bytes;
 } call;
 
 static lmx_status run_call(const call *c, lmx_ctx *ctx, void *out)
@@ -139,8 +142,8 @@ static void fail_each(const call *c, unsigned threads)
     for (int all = 0; all < 2; all++)
         for (int k = 1; k < 1000; k++) {
             check_at.seed = (uint64_t)k;
-            const long  before = atomic_load(&live);
-            lmx_ctx    *ctx = NULL;
+            const long before = atomic_load(&live);
+            lmx_ctx *ctx = NULL;
             const lmx_options options = { sizeof options, threads, NULL };
             memset(c->got, 0x5b, c->bytes);
             atomic_store(&calls, 0);
@@ -148,9 +151,9 @@ static void fail_each(const call *c, unsigned threads)
             atomic_store(&stays, all);
             atomic_store(&armed, 1);
             const lmx_status created = threads != 0 ? lmx_ctx_create(&ctx, &options) : LMX_OK;
-            const bool       right_status = created == LMX_OK || created == LMX_ERR_NOMEM;
-            const bool       untouched = created == LMX_OK || ctx == NULL;
-            lmx_status       status = LMX_ERR_NOMEM;
+            const bool right_status = created == LMX_OK || created == LMX_ERR_NOMEM;
+            const bool untouched = created == LMX_OK || ctx == NULL;
+            lmx_status status = LMX_ERR_NOMEM;
             if (created == LMX_OK)
                 status = run_call(c, ctx, c->got);
             atomic_store(&armed, 0);
@@ -181,18 +184,20 @@ static void fail_each(const call *c, unsigned threads)
         }
 }
 
-static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool strided, const char *option)
+static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool strided,
+                    const char *option)
 {
-    call         c;
+    call c;
     const size_t n = shape.rows * shape.cols * shape.inner, one = result_size(op, dtype);
-    static double        temperature = 1.5;
+    static double temperature = 1.5;
     static unsigned char keep = 1;
     memset(&c, 0, sizeof c);
     c.op = op;
     c.dtype = dtype;
     c.shape = shape;
     const ptrdiff_t step = strided ? 2 : 1;
-    c.in = (lmx_strides){ (ptrdiff_t)(shape.cols * shape.inner) * step, (ptrdiff_t)shape.inner * step, step };
+    c.in = (lmx_strides){ (ptrdiff_t)(shape.cols * shape.inner) * step,
+                          (ptrdiff_t)shape.inner * step, step };
     c.to = c.in;
     if (result_per_row(op))
         c.to = (lmx_strides){ (ptrdiff_t)shape.inner, 0, 1 };
@@ -233,12 +238,13 @@ int main(void)
         const char *const letters = lmx_row_op_info(op)->options;
         for (int d = 0; d < N_DTYPES; d++) {
             const lmx_row_code o = (lmx_row_code)op;
-            const lmx_dtype    t = (lmx_dtype)d;
+            const lmx_dtype t = (lmx_dtype)d;
             test_op(o, t, (lmx_shape){ 40, 1000, 1 }, false, "");
-            test_op(o, t, (lmx_shape){ 2, 70000, 1 }, false, "");  /* several chunks */
-            test_op(o, t, (lmx_shape){ 2, 40000, 1 }, true, "");   /* gathered */
-            test_op(o, t, (lmx_shape){ 3, 40000, 4 }, false, "");  /* columns */
-            test_op(o, t, (lmx_shape){ 400, 300, 1 }, false, strchr(letters, 'T') != NULL ? "T" : "");
+            test_op(o, t, (lmx_shape){ 2, 70000, 1 }, false, ""); /* several chunks */
+            test_op(o, t, (lmx_shape){ 2, 40000, 1 }, true, "");  /* gathered */
+            test_op(o, t, (lmx_shape){ 3, 40000, 4 }, false, ""); /* columns */
+            test_op(o, t, (lmx_shape){ 400, 300, 1 }, false,
+                    strchr(letters, 'T') != NULL ? "T" : "");
             if (strchr(letters, 'W') != NULL)
                 test_op(o, t, (lmx_shape){ 3, 33000, 2 }, true, "W");
         }

@@ -22,19 +22,19 @@
 
 /* Everything that lmx_row_op is told, with memory behind it. */
 typedef struct call {
-    lmx_ctx          *ctx;
-    lmx_row_code      op;
-    lmx_dtype         dtype;
-    lmx_shape         shape, *shape_arg;
-    lmx_strides       sa, sb, so, *sa_arg, *sb_arg, *so_arg;
-    const void       *a, *b;
-    void             *out;
-    lmx_row_options   options;
-    bool              has_options;
-    double            temperature[ROWS * INNER];
-    unsigned char     keep[ROWS * COLS * INNER];
-    lmx_expsum        total[ROWS * INNER];
-    size_t            used; /* bytes of the output that a good call writes */
+    lmx_ctx *ctx;
+    lmx_row_code op;
+    lmx_dtype dtype;
+    lmx_shape shape, *shape_arg;
+    lmx_strides sa, sb, so, *sa_arg, *sb_arg, *so_arg;
+    const void *a, *b;
+    void *out;
+    lmx_row_options options;
+    bool has_options;
+    double temperature[ROWS * INNER];
+    unsigned char keep[ROWS * COLS * INNER];
+    lmx_expsum total[ROWS * INNER];
+    size_t used; /* bytes of the output that a good call writes */
     _Alignas(64) unsigned char ma[2048], mb[2048], mo[4096];
 } call;
 
@@ -93,7 +93,8 @@ static void expect(call *c, lmx_status want, const char *what)
                    lmx_status_string(want));
     if (want != LMX_OK && !all_of(c->mo, sizeof c->mo, 0x5b))
         check_fail("the output was written");
-    if (memcmp(before_a, c->ma, sizeof before_a) != 0 && (want != LMX_OK || (const void *)c->out != c->a))
+    if (memcmp(before_a, c->ma, sizeof before_a) != 0 &&
+        (want != LMX_OK || (const void *)c->out != c->a))
         check_fail("the input was written");
     check_count(2);
 }
@@ -133,7 +134,8 @@ static void spoil(call *c, defect d, uint64_t variant)
         break;
     }
     case BAD_ARG: {
-        static const size_t sizes[] = { 0, 1, sizeof(lmx_row_options) - 1, sizeof(lmx_row_options) + 1, SIZE_MAX };
+        static const size_t sizes[] = { 0, 1, sizeof(lmx_row_options) - 1,
+                                        sizeof(lmx_row_options) + 1, SIZE_MAX };
         c->has_options = true;
         c->options.size = sizes[variant % 5];
         break;
@@ -147,7 +149,8 @@ static void spoil(call *c, defect d, uint64_t variant)
             c->out = NULL;
         break;
     case BAD_OVERFLOW: {
-        static const ptrdiff_t strides[] = { PTRDIFF_MAX, PTRDIFF_MIN, PTRDIFF_MAX / 2, PTRDIFF_MIN / 2 };
+        static const ptrdiff_t strides[] = { PTRDIFF_MAX, PTRDIFF_MIN, PTRDIFF_MAX / 2,
+                                             PTRDIFF_MIN / 2 };
         (variant % 2 == 0 ? &c->sa : &c->so)->row = strides[variant / 2 % 4];
         break;
     }
@@ -177,7 +180,7 @@ static void spoil(call *c, defect d, uint64_t variant)
 static void test_order(lmx_row_code op, lmx_dtype dtype)
 {
     static call c;
-    char        what[40];
+    char what[40];
     for (unsigned set = 1; set < 1u << N_DEFECTS; set++)
         for (uint64_t variant = 0; variant < 8; variant++) {
             call_init(&c, op, dtype);
@@ -199,10 +202,10 @@ static void test_order(lmx_row_code op, lmx_dtype dtype)
 
 static void test_single_defects(lmx_row_code op, lmx_dtype dtype)
 {
-    static call                c;
-    const lmx_row_info *const  info = lmx_row_op_info((int)op);
-    const size_t               size = elem_size(dtype), one = result_size(op, dtype);
-    const bool                 per_row = result_per_row(op);
+    static call c;
+    const lmx_row_info *const info = lmx_row_op_info((int)op);
+    const size_t size = elem_size(dtype), one = result_size(op, dtype);
+    const bool per_row = result_per_row(op);
 #define FRESH call_init(&c, op, dtype)
 
     FRESH;
@@ -282,7 +285,10 @@ static void test_single_defects(lmx_row_code op, lmx_dtype dtype)
     expect(&c, LMX_OK, "aligned to the element and no more");
 
     /* Overflow, in each way. */
-    static const struct { lmx_shape shape; lmx_strides s; } overflows[] = {
+    static const struct {
+        lmx_shape shape;
+        lmx_strides s;
+    } overflows[] = {
         { { 2, 1, 1 }, { PTRDIFF_MAX, 1, 1 } },
         { { 2, 1, 1 }, { PTRDIFF_MIN, 1, 1 } },
         { { 2, 1, 1 }, { PTRDIFF_MAX / 2 + 1, 1, 1 } },
@@ -313,8 +319,10 @@ static void test_single_defects(lmx_row_code op, lmx_dtype dtype)
     }
 
     /* Strides: an output may not overlap itself; an input may. */
-    static const lmx_strides self[] = { { 0, INNER, 1 }, { COLS * INNER, INNER, 0 }, { COLS * INNER - 1, INNER, 1 },
-                                        { 1, INNER, 1 }, { -1, INNER, 1 }, { COLS * INNER, 1, 1 } };
+    static const lmx_strides self[] = {
+        { 0, INNER, 1 }, { COLS * INNER, INNER, 0 }, { COLS * INNER - 1, INNER, 1 },
+        { 1, INNER, 1 }, { -1, INNER, 1 },           { COLS * INNER, 1, 1 }
+    };
     for (size_t k = 0; k < sizeof self / sizeof *self && !per_row; k++) {
         FRESH;
         c.so = self[k];
@@ -414,7 +422,7 @@ static void test_single_defects(lmx_row_code op, lmx_dtype dtype)
 
 static void test_options(lmx_row_code op, lmx_dtype dtype)
 {
-    static call               c;
+    static call c;
     const lmx_row_info *const info = lmx_row_op_info((int)op);
     const bool t = strchr(info->options, 'T') != NULL, w = strchr(info->options, 'W') != NULL,
                s = strchr(info->options, 'S') != NULL;
@@ -445,8 +453,15 @@ static void test_options(lmx_row_code op, lmx_dtype dtype)
     expect(&c, LMX_ERR_OP, "total with where");
 
     if (t) {
-        static const double bad[] = { 0.0, -0.0, -1, -DBL_TRUE_MIN, -DBL_MAX, (double)INFINITY, -(double)INFINITY,
-                                      (double)NAN, -(double)NAN };
+        static const double bad[] = { 0.0,
+                                      -0.0,
+                                      -1,
+                                      -DBL_TRUE_MIN,
+                                      -DBL_MAX,
+                                      (double)INFINITY,
+                                      -(double)INFINITY,
+                                      (double)NAN,
+                                      -(double)NAN };
         for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
             for (size_t at = 0; at < ROWS * INNER; at++) { /* also where it is met last */
                 FRESH;
@@ -500,15 +515,16 @@ static void test_options(lmx_row_code op, lmx_dtype dtype)
 /* -------------------------------------------------------- contiguous entries --- */
 
 typedef struct entry {
-    const char  *name;
+    const char *name;
     lmx_row_code op;
-    lmx_status (*one)(lmx_ctx *, lmx_dtype, size_t, size_t, const void *, ptrdiff_t, void *, ptrdiff_t);
-    lmx_status (*two)(lmx_ctx *, lmx_dtype, size_t, size_t, const void *, ptrdiff_t, const void *, ptrdiff_t,
-                      void *, ptrdiff_t);
+    lmx_status (*one)(lmx_ctx *, lmx_dtype, size_t, size_t, const void *, ptrdiff_t, void *,
+                      ptrdiff_t);
+    lmx_status (*two)(lmx_ctx *, lmx_dtype, size_t, size_t, const void *, ptrdiff_t, const void *,
+                      ptrdiff_t, void *, ptrdiff_t);
 } entry;
 
-static lmx_status exp_sum_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
-                                ptrdiff_t xs, void *sum, ptrdiff_t ss)
+static lmx_status exp_sum_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                const void *x, ptrdiff_t xs, void *sum, ptrdiff_t ss)
 {
     return lmx_exp_sum(ctx, dtype, rows, cols, x, xs, sum, ss);
 }
@@ -522,8 +538,9 @@ static const entry entries[] = {
     { "lmx_exp_sum", LMX_ROW_exp_sum, exp_sum_entry, NULL },
 };
 
-static lmx_status call_entry(const entry *e, lmx_dtype dtype, size_t rows, size_t cols, const void *a,
-                             ptrdiff_t as, const void *b, ptrdiff_t bs, void *out, ptrdiff_t os)
+static lmx_status call_entry(const entry *e, lmx_dtype dtype, size_t rows, size_t cols,
+                             const void *a, ptrdiff_t as, const void *b, ptrdiff_t bs, void *out,
+                             ptrdiff_t os)
 {
     return e->one != NULL ? e->one(NULL, dtype, rows, cols, a, as, out, os)
                           : e->two(NULL, dtype, rows, cols, a, as, b, bs, out, os);
@@ -536,8 +553,8 @@ static void test_entries(void)
     for (size_t k = 0; k < sizeof entries / sizeof *entries; k++)
         for (int d = 0; d < N_DTYPES; d++) {
             const entry *const e = &entries[k];
-            const lmx_dtype    dtype = (lmx_dtype)d;
-            const bool         per_row = result_per_row(e->op);
+            const lmx_dtype dtype = (lmx_dtype)d;
+            const bool per_row = result_per_row(e->op);
             check_at.test = e->name;
             check_at.dtype = dtype_name(dtype);
             call_init(&c, e->op, dtype);
@@ -550,30 +567,41 @@ static void test_entries(void)
             CHECK(memcmp(want, c.mo, sizeof want) == 0);
             memset(c.mo, 0x5b, sizeof c.mo);
 
-            CHECK(call_entry(e, (lmx_dtype)4, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, so) == LMX_ERR_DTYPE);
-            CHECK(call_entry(e, (lmx_dtype)4, ROWS, COLS, NULL, COLS, NULL, COLS, NULL, so) == LMX_ERR_DTYPE);
-            CHECK(call_entry(e, dtype, ROWS, COLS, NULL, COLS, c.b, COLS, c.out, so) == LMX_ERR_NULL);
+            CHECK(call_entry(e, (lmx_dtype)4, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, so) ==
+                  LMX_ERR_DTYPE);
+            CHECK(call_entry(e, (lmx_dtype)4, ROWS, COLS, NULL, COLS, NULL, COLS, NULL, so) ==
+                  LMX_ERR_DTYPE);
+            CHECK(call_entry(e, dtype, ROWS, COLS, NULL, COLS, c.b, COLS, c.out, so) ==
+                  LMX_ERR_NULL);
             CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, NULL, so) == LMX_ERR_NULL);
             if (e->two != NULL)
-                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, NULL, COLS, c.out, so) == LMX_ERR_NULL);
-            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, PTRDIFF_MAX, c.b, COLS, c.out, so) == LMX_ERR_OVERFLOW);
-            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, PTRDIFF_MIN) == LMX_ERR_OVERFLOW);
+                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, NULL, COLS, c.out, so) ==
+                      LMX_ERR_NULL);
+            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, PTRDIFF_MAX, c.b, COLS, c.out, so) ==
+                  LMX_ERR_OVERFLOW);
+            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, PTRDIFF_MIN) ==
+                  LMX_ERR_OVERFLOW);
             CHECK(call_entry(e, dtype, 1, SIZE_MAX, c.a, 1, c.b, 1, c.out, 1) == LMX_ERR_OVERFLOW);
-            CHECK(call_entry(e, dtype, ROWS, COLS, (const char *)c.a + 1, COLS, c.b, COLS, c.out, so) ==
+            CHECK(call_entry(e, dtype, ROWS, COLS, (const char *)c.a + 1, COLS, c.b, COLS, c.out,
+                             so) == LMX_ERR_ALIGN);
+            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, (char *)c.out + 1, so) ==
                   LMX_ERR_ALIGN);
-            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, (char *)c.out + 1, so) == LMX_ERR_ALIGN);
-            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, 0) == LMX_ERR_STRIDE);
+            CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, 0) ==
+                  LMX_ERR_STRIDE);
             if (!per_row) {
-                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, COLS - 1) == LMX_ERR_STRIDE);
-                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, 1 - COLS) == LMX_ERR_STRIDE);
-                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.ma + PAD, COLS + 1) ==
-                      LMX_ERR_OVERLAP);
-                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.ma + PAD + 8, COLS) ==
-                      LMX_ERR_OVERLAP);
+                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, COLS - 1) ==
+                      LMX_ERR_STRIDE);
+                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.out, 1 - COLS) ==
+                      LMX_ERR_STRIDE);
+                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.ma + PAD,
+                                 COLS + 1) == LMX_ERR_OVERLAP);
+                CHECK(call_entry(e, dtype, ROWS, COLS, c.a, COLS, c.b, COLS, c.ma + PAD + 8,
+                                 COLS) == LMX_ERR_OVERLAP);
                 CHECK(call_entry(e, dtype, 1, COLS, c.a, 0, c.b, 0, c.out, 0) == LMX_OK);
             }
             CHECK(call_entry(e, dtype, 0, COLS, NULL, 0, NULL, 0, NULL, 0) == LMX_OK);
-            CHECK(call_entry(e, dtype, 0, SIZE_MAX, NULL, PTRDIFF_MIN, NULL, 0, NULL, PTRDIFF_MAX) == LMX_OK);
+            CHECK(call_entry(e, dtype, 0, SIZE_MAX, NULL, PTRDIFF_MIN, NULL, 0, NULL,
+                             PTRDIFF_MAX) == LMX_OK);
             if (!per_row)
                 CHECK(call_entry(e, dtype, SIZE_MAX, 0, NULL, 0, NULL, 0, NULL, 0) == LMX_OK);
         }
@@ -585,11 +613,14 @@ static void test_entries(void)
 static void test_contexts(void)
 {
     check_at.test = "lmx_ctx_create";
-    int      mark;
+    int mark;
     lmx_ctx *const untouched = (lmx_ctx *)(void *)&mark;
     lmx_ctx *ctx = untouched;
     CHECK(lmx_ctx_create(NULL, NULL) == LMX_ERR_NULL);
-    static const struct { lmx_options o; lmx_status want; } bad[] = {
+    static const struct {
+        lmx_options o;
+        lmx_status want;
+    } bad[] = {
         { { 0, 1, NULL }, LMX_ERR_ARG },
         { { 1, 1, NULL }, LMX_ERR_ARG },
         { { sizeof(lmx_options) - 1, 1, NULL }, LMX_ERR_ARG },
@@ -647,8 +678,13 @@ static void test_information(void)
         CHECK(lmx_status_string((lmx_status)unknown[i]) != NULL);
 
     check_at.test = "lmx_row_op_info";
-    static const struct { int number; const char *name, *options, *formula; int inputs; } rows[] = {
-#define LINE(number, name, inputs, result, options, formula) { number, #name, options, formula, inputs },
+    static const struct {
+        int number;
+        const char *name, *options, *formula;
+        int inputs;
+    } rows[] = {
+#define LINE(number, name, inputs, result, options, formula) \
+  { number, #name, options, formula, inputs },
         LMX_ROW_LIST(LINE)
 #undef LINE
     };
@@ -665,7 +701,8 @@ static void test_information(void)
 
     check_at.test = "version";
     char text[40];
-    snprintf(text, sizeof text, "%d.%d.%d", LMX_VERSION_MAJOR, LMX_VERSION_MINOR, LMX_VERSION_PATCH);
+    snprintf(text, sizeof text, "%d.%d.%d", LMX_VERSION_MAJOR, LMX_VERSION_MINOR,
+             LMX_VERSION_PATCH);
     CHECK(strcmp(text, LMX_VERSION_STRING) == 0 && strcmp(lmx_version(), LMX_VERSION_STRING) == 0);
     CHECK(lmx_abi_version() == LMX_ABI_VERSION);
 }
@@ -690,7 +727,7 @@ static double log_of(lmx_expsum a)
 
 static void test_sums(void)
 {
-    const double     inf = (double)INFINITY, nan = (double)NAN;
+    const double inf = (double)INFINITY, nan = (double)NAN;
     const lmx_expsum zero = { 0, 0, 0, 0 }, one = { 0.5, 0, 1, 0 }, plus_inf = { inf, 0, 0, 0 },
                      no_number = { check_f64(0x7ff8000000000000), 0, 0, 0 },
                      odd = { 0.75, 0x1p-60, -12345, 0 }, far = { 0.5, 0, 1, 0x1p+60 };
@@ -704,9 +741,10 @@ static void test_sums(void)
     CHECK(all_of((unsigned char *)out, sizeof out, 0x5b));
 
     const lmx_expsum values[] = { zero, one, plus_inf, no_number, odd, far };
-    const size_t     n = sizeof values / sizeof *values;
+    const size_t n = sizeof values / sizeof *values;
     for (size_t i = 0; i < n; i++) {
-        CHECK(same_sum(merged(zero, values[i]), values[i])); /* the identity, on both sides, exactly */
+        CHECK(same_sum(merged(zero, values[i]),
+                       values[i])); /* the identity, on both sides, exactly */
         CHECK(same_sum(merged(values[i], zero), values[i]));
         CHECK(same_sum(merged(no_number, values[i]), no_number));
         CHECK(same_sum(merged(values[i], no_number), no_number));
@@ -717,7 +755,8 @@ static void test_sums(void)
         for (size_t j = 0; j < n; j++) { /* commutative, normalised */
             const lmx_expsum s = merged(values[i], values[j]);
             CHECK(same_sum(s, merged(values[j], values[i])));
-            CHECK(s.mantissa == 0 || !isfinite(s.mantissa) || (s.mantissa >= 0.5 && s.mantissa < 1));
+            CHECK(s.mantissa == 0 || !isfinite(s.mantissa) ||
+                  (s.mantissa >= 0.5 && s.mantissa < 1));
             CHECK(isfinite(s.tail) && fabs(s.tail) <= 0x1p-53);
         }
     }
@@ -734,7 +773,8 @@ static void test_sums(void)
     CHECK(sum.mantissa == 0.5 + 0x1p-54 + 0x0p0 || sum.tail == 0x1p-54);
     CHECK(fabs(log_of(sum) - 0x1p-53) < 1e-20);
     /* Exponents at the ends of what logits can give. */
-    const lmx_expsum low = { 0.5, 0, -((int64_t)1 << 53), 0 }, high = { 0.5, 0, (int64_t)1 << 53, 0 };
+    const lmx_expsum low = { 0.5, 0, -((int64_t)1 << 53), 0 },
+                     high = { 0.5, 0, (int64_t)1 << 53, 0 };
     CHECK(same_sum(merged(low, high), high));
 
     check_at.test = "lmx_expsum_merge, several and in place";
@@ -748,7 +788,8 @@ static void test_sums(void)
     CHECK(lmx_expsum_merge(3, in_a, b, in_a) == LMX_OK && memcmp(in_a, out, sizeof out) == 0);
     CHECK(lmx_expsum_merge(3, a, in_b, in_b) == LMX_OK && memcmp(in_b, out, sizeof out) == 0);
     memcpy(in_a, a, sizeof a);
-    CHECK(lmx_expsum_merge(3, in_a, in_a, in_a) == LMX_OK && same_sum(in_a[0], (lmx_expsum){ 0.5, 0, 2, 0 }));
+    CHECK(lmx_expsum_merge(3, in_a, in_a, in_a) == LMX_OK &&
+          same_sum(in_a[0], (lmx_expsum){ 0.5, 0, 2, 0 }));
 
     check_at.test = "lmx_expsum_log";
     double value = 1;
@@ -762,11 +803,13 @@ static void test_sums(void)
     for (size_t i = 0; i < 20000; i++) {
         const lmx_expsum s = { check_uniform(&r, 0.5, 1), check_uniform(&r, -1, 1) * 0x1p-54,
                                (int64_t)check_below(&r, 2000) - 1000, 0 };
-        const long double exact = logl((long double)s.mantissa + s.tail) + 0.693147180559945309417232121458L * (long double)s.exponent;
+        const long double exact = logl((long double)s.mantissa + s.tail) +
+                                  0.693147180559945309417232121458L * (long double)s.exponent;
         const double got = log_of(s), error = (double)fabsl((long double)got - exact);
         const double ulp = ldexp(1, (exact == 0 ? 0 : ilogb((double)exact)) - 52);
         if (!(error <= 1.2e-16 || error <= ulp))
-            check_fail("log of %a * 2^%lld: got %a, error %.3g", s.mantissa, (long long)s.exponent, got, error);
+            check_fail("log of %a * 2^%lld: got %a, error %.3g", s.mantissa, (long long)s.exponent,
+                       got, error);
     }
     (void)nan;
 }
@@ -781,7 +824,8 @@ int main(void)
     for (int op = 0; op < LMX_ROW_COUNT; op++)
         for (int d = 0; d < N_DTYPES; d++) {
             check_at.dtype = dtype_name((lmx_dtype)d);
-            check_at.tier = lmx_row_op_info(op)->name; /* the operation stands in the tier's place */
+            check_at.tier =
+                lmx_row_op_info(op)->name; /* the operation stands in the tier's place */
             test_order((lmx_row_code)op, (lmx_dtype)d);
             test_single_defects((lmx_row_code)op, (lmx_dtype)d);
             test_options((lmx_row_code)op, (lmx_dtype)d);

@@ -17,11 +17,11 @@
 /* ------------------------------------------------------------ the faked CPU --- */
 
 static struct {
-    uint32_t leaves;        /* the highest leaf */
-    uint32_t c1, b7;        /* leaf 1 ecx, leaf 7 ebx */
+    uint32_t leaves; /* the highest leaf */
+    uint32_t c1, b7; /* leaf 1 ecx, leaf 7 ebx */
     uint64_t xcr0;
     unsigned asked, xgetbvs;
-    bool     past_the_last; /* a leaf was asked for that does not exist */
+    bool past_the_last; /* a leaf was asked for that does not exist */
 } fake;
 
 static void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
@@ -47,8 +47,14 @@ static uint64_t fake_xgetbv0(void)
 }
 
 enum {
-    C1_FMA = 1u << 12, C1_OSXSAVE = 1u << 27, C1_AVX = 1u << 28, C1_F16C = 1u << 29,
-    B7_AVX2 = 1u << 5, B7_F = 1u << 16, B7_DQ = 1u << 17, B7_BW = 1u << 30
+    C1_FMA = 1u << 12,
+    C1_OSXSAVE = 1u << 27,
+    C1_AVX = 1u << 28,
+    C1_F16C = 1u << 29,
+    B7_AVX2 = 1u << 5,
+    B7_F = 1u << 16,
+    B7_DQ = 1u << 17,
+    B7_BW = 1u << 30
 };
 #define B7_VL   (1u << 31)
 #define ALL_C1  ((uint32_t)C1_FMA | C1_OSXSAVE | C1_AVX | C1_F16C)
@@ -69,7 +75,8 @@ static uint32_t detect(uint32_t leaves, uint32_t c1, uint32_t b7, uint64_t xcr0)
 static void test_detection(void)
 {
 #if defined(__x86_64__)
-    static const uint64_t xcr0s[] = { 0, 1, 2, 3, 4, 6, 7, 0x26, 0x46, 0x86, 0x66, 0xa6, 0xc6, 0xe0,
+    static const uint64_t xcr0s[] = { 0,    1,    2,    3,    4,     6,           7,
+                                      0x26, 0x46, 0x86, 0x66, 0xa6,  0xc6,        0xe0,
                                       0xe2, 0xe4, 0xe6, 0xe7, 0x2e7, ~UINT64_C(0) };
     static const uint32_t c1_bits[] = { C1_FMA, C1_OSXSAVE, C1_AVX, C1_F16C };
     static const uint32_t b7_bits[] = { B7_AVX2, B7_F, B7_DQ, B7_BW, B7_VL };
@@ -88,9 +95,12 @@ static void test_detection(void)
                         b7 |= ~ALL_B7;
                     }
                     const uint32_t got = detect(13, c1, b7, xcr0s[k]);
-                    const bool     avx2 = (c1 & ALL_C1) == ALL_C1 && (b7 & B7_AVX2) != 0 && (xcr0s[k] & 6) == 6;
-                    const bool avx512 = avx2 && (b7 & ALL_512) == ALL_512 && (xcr0s[k] & 0xe6) == 0xe6;
-                    const uint32_t want = (avx2 ? (uint32_t)LMX_CPU_AVX2 : 0) | (avx512 ? (uint32_t)LMX_CPU_AVX512 : 0);
+                    const bool avx2 =
+                        (c1 & ALL_C1) == ALL_C1 && (b7 & B7_AVX2) != 0 && (xcr0s[k] & 6) == 6;
+                    const bool avx512 =
+                        avx2 && (b7 & ALL_512) == ALL_512 && (xcr0s[k] & 0xe6) == 0xe6;
+                    const uint32_t want = (avx2 ? (uint32_t)LMX_CPU_AVX2 : 0) |
+                                          (avx512 ? (uint32_t)LMX_CPU_AVX512 : 0);
                     check_count(1);
                     if (got != want)
                         check_fail("ecx=%#x ebx=%#x xcr0=%#llx: got %#x want %#x", c1, b7,
@@ -119,7 +129,8 @@ static void test_detection(void)
 
 static void test_choice(void)
 {
-    static const char *const names[] = { "avx512", "avx2", "neon", "portable", "", "AVX2", "avx", "avx5",
+    static const char *const names[] = { "avx512",  "avx2", "neon",         "portable",
+                                         "",        "AVX2", "avx",          "avx5",
                                          "avx512 ", "sse2", "portable,avx2" };
     check_at.test = "choice";
     for (uint32_t features = 0; features < 8; features++) {
@@ -129,9 +140,10 @@ static void test_choice(void)
             CHECK((lmx_tier_at(i)->needs & ~features) != 0); /* nothing better was passed over */
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
             const lmx_tier *const got = lmx_tier_choose(features, names[k]);
-            const lmx_tier       *want = NULL;
+            const lmx_tier *want = NULL;
             for (size_t i = 0; lmx_tier_at(i) != NULL; i++)
-                if (strcmp(lmx_tier_at(i)->isa, names[k]) == 0 && (lmx_tier_at(i)->needs & ~features) == 0)
+                if (strcmp(lmx_tier_at(i)->isa, names[k]) == 0 &&
+                    (lmx_tier_at(i)->needs & ~features) == 0)
                     want = lmx_tier_at(i);
             CHECK(got == want);
         }
@@ -160,8 +172,9 @@ static void test_tables(void)
             for (int op = 0; op < LMX_ROW_COUNT; op++) {
                 const lmx_row_kernel *const k = t->row[op];
                 if (CHECK(k != NULL))
-                    CHECK(k->measure != NULL && k->fold != NULL && k->apply != NULL && k->rows != NULL &&
-                          k->measure_columns != NULL && k->apply_columns != NULL);
+                    CHECK(k->measure != NULL && k->fold != NULL && k->apply != NULL &&
+                          k->rows != NULL && k->measure_columns != NULL &&
+                          k->apply_columns != NULL);
             }
         }
     }
@@ -198,7 +211,7 @@ static void test_environment(void)
 {
     check_at.test = "LANEMAX_ISA";
     const uint32_t have = lmx_cpu_features();
-    int            best = 0;
+    int best = 0;
     while ((lmx_tier_at((size_t)best)->needs & ~have) != 0)
         best++;
     CHECK(default_tier_under(NULL) == best);
@@ -206,7 +219,7 @@ static void test_environment(void)
     CHECK(default_tier_under("nonsense") == best + 64);
     CHECK(default_tier_under("AVX2") == best + 64);
     CHECK(default_tier_under("../../etc/passwd") == best + 64);
-    char        lengthy[5000];
+    char lengthy[5000];
     const char *all[] = { "avx512", "avx2", "neon", "portable" };
     memset(lengthy, 'x', sizeof lengthy - 1);
     lengthy[sizeof lengthy - 1] = '\0';
@@ -214,7 +227,8 @@ static void test_environment(void)
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         int want = best + 64; /* not built, or not for this CPU */
         for (int i = 0; lmx_tier_at((size_t)i) != NULL; i++)
-            if (strcmp(lmx_tier_at((size_t)i)->isa, all[k]) == 0 && (lmx_tier_at((size_t)i)->needs & ~have) == 0)
+            if (strcmp(lmx_tier_at((size_t)i)->isa, all[k]) == 0 &&
+                (lmx_tier_at((size_t)i)->needs & ~have) == 0)
                 want = i;
         if (!CHECK(default_tier_under(all[k]) == want))
             check_fail("for %s", all[k]);
@@ -230,19 +244,21 @@ static void test_information(void)
         if ((lmx_tier_at(i)->needs & ~lmx_cpu_features()) == 0) {
             const char *const name = lmx_isa_available(n++);
             CHECK(name != NULL && strcmp(name, lmx_tier_at(i)->isa) == 0);
-            lmx_ctx           *ctx = NULL;
+            lmx_ctx *ctx = NULL;
             const lmx_options options = { sizeof options, 0, name };
             CHECK(lmx_ctx_create(&ctx, &options) == LMX_OK);
             CHECK(strcmp(lmx_isa_name(ctx), lmx_tier_at(i)->isa) == 0);
             lmx_ctx_free(ctx);
         } else {
-            lmx_ctx          *ctx = NULL;
+            lmx_ctx *ctx = NULL;
             const lmx_options options = { sizeof options, 0, lmx_tier_at(i)->isa };
             CHECK(lmx_ctx_create(&ctx, &options) == LMX_ERR_ISA && ctx == NULL);
         }
     CHECK(n > 0 && strcmp(lmx_isa_available(n - 1), "portable") == 0);
-    CHECK(lmx_isa_available(n) == NULL && lmx_isa_available(1000) == NULL && lmx_isa_available(-1) == NULL);
-    CHECK(lmx_cpu_cache() == 0 || (lmx_cpu_cache() >= 1 << 14 && lmx_cpu_cache() <= (size_t)1 << 34));
+    CHECK(lmx_isa_available(n) == NULL && lmx_isa_available(1000) == NULL &&
+          lmx_isa_available(-1) == NULL);
+    CHECK(lmx_cpu_cache() == 0 ||
+          (lmx_cpu_cache() >= 1 << 14 && lmx_cpu_cache() <= (size_t)1 << 34));
 }
 
 int main(void)

@@ -19,13 +19,13 @@
 #define MAX_ULP 2.0
 #define BLOCK   4096
 
-#define F32 0
-#define F64 1
-#define F16 2
+#define F32  0
+#define F64  1
+#define F16  2
 #define BF16 3
 
 static const lmx_tier *tier_of[8];
-static size_t          n_tiers;
+static size_t n_tiers;
 
 /*
  * exp(x) 2^-e for |x - e ln2| <= 0.4, relative error below 2^-50: the first part of ln2 has 32
@@ -52,9 +52,9 @@ static double reference(double x, double e)
 }
 
 typedef struct block {
-    float   x[BLOCK], m[BLOCK], other_m[BLOCK];
+    float x[BLOCK], m[BLOCK], other_m[BLOCK];
     int32_t e[BLOCK], other_e[BLOCK];
-    double  error[BLOCK]; /* in ULP of the exact result */
+    double error[BLOCK]; /* in ULP of the exact result */
 } block;
 
 /* The unit in the last place of a float near v, v in [0.5, 2). */
@@ -73,13 +73,13 @@ static double relative(float m, int32_t e, int32_t of) { return ldexp((double)m,
 
 static void test_f32(bool negative)
 {
-    static block   b;
+    static block b;
     const uint32_t first = check_f32_bits(0x1p-25f), last = check_f32_bits(0x1p+18f);
     const uint32_t step = check_fast ? 64 : 1, sign = negative ? 0x80000000u : 0;
-    double         worst = 0;
-    float          worst_at = 0, last_m = 1;
-    int32_t        last_e = 0;
-    uint64_t       blocks = 0;
+    double worst = 0;
+    float worst_at = 0, last_m = 1;
+    int32_t last_e = 0;
+    uint64_t blocks = 0;
     check_at.dtype = "f32";
     check_at.test = negative ? "exp of negative floats" : "exp of positive floats";
     for (uint64_t u = first; u <= last; u += (uint64_t)step * BLOCK, blocks++) {
@@ -96,13 +96,13 @@ static void test_f32(bool negative)
                 worst = b.error[i];
                 worst_at = b.x[i];
                 if (!(worst <= MAX_ULP))
-                    check_fail("exp(%a) = %a 2^%d, %.3f ULP", (double)b.x[i], (double)b.m[i], b.e[i],
-                               worst);
+                    check_fail("exp(%a) = %a 2^%d, %.3f ULP", (double)b.x[i], (double)b.m[i],
+                               b.e[i], worst);
             }
             /* Same exponent nearly always, then the mantissas compare. */
             const bool falls = b.e[i] == last_e ? (negative ? b.m[i] > last_m : b.m[i] < last_m)
-                               : negative ? relative(b.m[i], b.e[i], last_e) > (double)last_m
-                                          : relative(b.m[i], b.e[i], last_e) < (double)last_m;
+                               : negative       ? relative(b.m[i], b.e[i], last_e) > (double)last_m
+                                                : relative(b.m[i], b.e[i], last_e) < (double)last_m;
             if (falls)
                 check_fail("not monotonic: exp(%a) = %a 2^%d, before it %a 2^%d", (double)b.x[i],
                            (double)b.m[i], b.e[i], (double)last_m, last_e);
@@ -127,12 +127,12 @@ static void test_f32(bool negative)
 /* Around 0, and 16-bit values, which are floats. */
 static void test_zero(void)
 {
-    static const float tiny[] = { 0, -0.0f, 0x1p-149f, -0x1p-149f, 0x1p-126f, -0x1p-126f, 0x1p-60f,
-                                  -0x1p-60f, 0x1p-26f, -0x1p-26f };
+    static const float tiny[] = { 0,          -0.0f,    0x1p-149f, -0x1p-149f, 0x1p-126f,
+                                  -0x1p-126f, 0x1p-60f, -0x1p-60f, 0x1p-26f,   -0x1p-26f };
     enum { N = sizeof tiny / sizeof *tiny };
     for (size_t t = 0; t < n_tiers; t++) {
-        float   m[N];
-        double  d[N], md[N];
+        float m[N];
+        double d[N], md[N];
         int32_t e[N];
         check_at.tier = tier_of[t]->isa;
         check_at.dtype = "f32";
@@ -154,10 +154,10 @@ static void test_zero(void)
             check_at.test = "exp of all 16-bit values";
             for (uint32_t h = 0; h < 65536; h++) {
                 const uint16_t stored = (uint16_t)h;
-                const float    x = type == F16 ? (float)check_from_f16(stored) : check_f32(h << 16);
+                const float x = type == F16 ? (float)check_from_f16(stored) : check_f32(h << 16);
                 if (!(fabs((double)x) <= 0x1p+18))
                     continue;
-                float   one, want;
+                float one, want;
                 int32_t one_e, want_e;
                 tier_of[t]->table[type]->exp_split(&stored, 1, &one, &one_e);
                 tier_of[t]->table[F32]->exp_split(&x, 1, &want, &want_e);
@@ -172,10 +172,10 @@ static void test_zero(void)
 /* No exhaustive run is possible: random points of every size, and around each half of ln2. */
 static void test_f64(void)
 {
-    static double  x[BLOCK], m[BLOCK], other[BLOCK];
+    static double x[BLOCK], m[BLOCK], other[BLOCK];
     static int32_t e[BLOCK], other_e[BLOCK];
-    const size_t   blocks = check_full ? 25000 : check_fast ? 20 : 2500;
-    double         worst = 0, worst_at = 0;
+    const size_t blocks = check_full ? 25000 : check_fast ? 20 : 2500;
+    double worst = 0, worst_at = 0;
     check_at.dtype = "f64";
     check_at.test = "exp of doubles";
     check_random r = check_random_new(check_at.seed = 8);
@@ -204,7 +204,8 @@ static void test_f64(void)
             const long double t = ((long double)x[i] - (long double)e[i] * 0x1.62e42fefa0p-1L) -
                                   (long double)e[i] * 0x1.cf79abc9e3b3ap-40L;
             const long double exact = expl(t);
-            const double      error = (double)(fabsl((long double)m[i] - exact) / (exact < 1 ? 0x1p-53L : 0x1p-52L));
+            const double error =
+                (double)(fabsl((long double)m[i] - exact) / (exact < 1 ? 0x1p-53L : 0x1p-52L));
             if (!(error <= worst)) {
                 worst = error;
                 worst_at = x[i];
@@ -226,7 +227,7 @@ static void test_f64(void)
 int main(int argc, char **argv)
 {
     const char *const what = argc == 2 ? argv[1] : "";
-    char              program[32];
+    char program[32];
     snprintf(program, sizeof program, "exp-%s", what);
     check_begin(program);
     for (size_t i = 0; lmx_tier_at(i) != NULL && n_tiers < 8; i++)

@@ -7,6 +7,7 @@
  * environment (a thread inherits its creator's).
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static environment environment_make(size_t rounding, size_t flush, size_t traps)
     static const uint64_t flushes[N_FLUSH] = { 0, 0x8000, 0x40, 0x8040 }; /* FTZ, DAZ */
     /* none; invalid + divide + overflow; underflow + denormal; inexact */
     static const uint64_t unmasked[N_TRAPS] = { 0, 0x680, 0x900, 0x1000 };
-    environment           e = environment_get();
+    environment e = environment_get();
     /* Sticky flags of what is masked: some are set, and must stay; others must stay clear. */
     const uint64_t sticky = (rounding & 1) != 0 ? 0x3f & ~(unmasked[traps] >> 7) : 0;
     e.control = (0x1f80 & ~unmasked[traps]) | (uint64_t)rounding << 13 | flushes[flush] | sticky;
@@ -73,10 +74,11 @@ static void environment_set(environment e)
 static environment environment_make(size_t rounding, size_t flush, size_t traps)
 {
     /* FZ; FZ16; default NaN with the alternative half-precision format: all change results. */
-    static const uint64_t flushes[N_FLUSH] = { 0, UINT64_C(1) << 24, UINT64_C(1) << 24 | UINT64_C(1) << 19,
+    static const uint64_t flushes[N_FLUSH] = { 0, UINT64_C(1) << 24,
+                                               UINT64_C(1) << 24 | UINT64_C(1) << 19,
                                                UINT64_C(1) << 25 | UINT64_C(1) << 26 };
     static const uint64_t enabled[N_TRAPS] = { 0, 7u << 8, 1u << 11 | 1u << 15, 1u << 12 };
-    environment           e = environment_get();
+    environment e = environment_get();
     e.control = (uint64_t)rounding << 22 | flushes[flush] | enabled[traps];
     e.status = (rounding & 1) != 0 ? 0x9f & ~(enabled[traps] >> 8) : 0;
     return e;
@@ -87,7 +89,7 @@ static environment environment_make(size_t rounding, size_t flush, size_t traps)
 #  define N_FLUSH    0
 #  define N_TRAPS    0
 static environment environment_get(void) { return (environment){ 0, 0, 0 }; }
-static void        environment_set(environment e) { (void)e; }
+static void environment_set(environment e) { (void)e; }
 static environment environment_make(size_t r, size_t f, size_t t)
 {
     (void)r, (void)f, (void)t;
@@ -103,10 +105,10 @@ static bool same_environment(environment a, environment b)
 /* Rows of every kind: normal results, subnormal ones, the slow path, NaN. */
 typedef struct job {
     lmx_row_code op;
-    lmx_dtype    dtype;
-    size_t       rows, cols;
-    void        *a, *b, *got, *want;
-    size_t       bytes;
+    lmx_dtype dtype;
+    size_t rows, cols;
+    void *a, *b, *got, *want;
+    size_t bytes;
 } job;
 
 static job job_new(lmx_row_code op, lmx_dtype dtype, size_t rows, size_t cols)
@@ -141,18 +143,18 @@ static void job_free(job *j)
  * would feel the environment too. */
 static void try_job(const job *j, lmx_ctx *ctx, environment e, double *temperature)
 {
-    const lmx_shape       shape = { j->rows, j->cols, 1 };
-    const lmx_strides     in = row_strides((ptrdiff_t)j->cols);
-    const lmx_strides     to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
+    const lmx_shape shape = { j->rows, j->cols, 1 };
+    const lmx_strides in = row_strides((ptrdiff_t)j->cols);
+    const lmx_strides to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
     const lmx_row_options options = { .size = sizeof options, .temperature = temperature };
-    const environment     mine = environment_get();
+    const environment mine = environment_get();
     memset(j->got, 0x5b, j->bytes);
 
     errno = 12345;
     environment_set(e);
     const environment before = environment_get();
-    const lmx_status  status = lmx_row_op(ctx, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
-                                          temperature != NULL ? &options : NULL, j->got, &to);
+    const lmx_status status = lmx_row_op(ctx, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
+                                         temperature != NULL ? &options : NULL, j->got, &to);
     const environment after = environment_get();
     environment_set(mine);
 
@@ -161,9 +163,9 @@ static void try_job(const job *j, lmx_ctx *ctx, environment e, double *temperatu
     if (errno != 12345)
         check_fail("errno is %d", errno);
     if (!same_environment(before, after))
-        check_fail("environment %#llx, %#llx became %#llx, %#llx", (unsigned long long)before.control,
-                   (unsigned long long)before.status, (unsigned long long)after.control,
-                   (unsigned long long)after.status);
+        check_fail("environment %#llx, %#llx became %#llx, %#llx",
+                   (unsigned long long)before.control, (unsigned long long)before.status,
+                   (unsigned long long)after.control, (unsigned long long)after.status);
     if (memcmp(j->got, j->want, j->bytes) != 0) {
         check_fail("under environment %#llx", (unsigned long long)before.control);
         const size_t width = result_size(j->op, j->dtype);
@@ -181,9 +183,9 @@ static void test_job(job *j, lmx_ctx *plain, double *temperature)
     check_at.dtype = dtype_name(j->dtype);
     check_at.n = j->cols;
 
-    const lmx_shape       shape = { j->rows, j->cols, 1 };
-    const lmx_strides     in = row_strides((ptrdiff_t)j->cols);
-    const lmx_strides     to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
+    const lmx_shape shape = { j->rows, j->cols, 1 };
+    const lmx_strides in = row_strides((ptrdiff_t)j->cols);
+    const lmx_strides to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
     const lmx_row_options options = { .size = sizeof options, .temperature = temperature };
     CHECK(lmx_row_op(NULL, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
                      temperature != NULL ? &options : NULL, j->want, &to) == LMX_OK);
@@ -197,7 +199,8 @@ static void test_job(job *j, lmx_ctx *plain, double *temperature)
                 check_at.seed = rounding * 100 + flush * 10 + traps;
                 check_at.tier = "default";
                 try_job(j, NULL, e, temperature);
-                for (int i = 1; lmx_isa_available(i) != NULL && temperature == NULL && traps == flush; i++) {
+                for (int i = 1;
+                     lmx_isa_available(i) != NULL && temperature == NULL && traps == flush; i++) {
                     lmx_ctx *const other = ctx_with(1, lmx_isa_available(i));
                     check_at.tier = lmx_isa_name(other);
                     try_job(j, other, e, NULL);
@@ -215,12 +218,12 @@ static void test_inherited(const job *j)
     check_at.test = "pool created in a foreign environment";
     for (size_t flush = 0; flush < N_FLUSH; flush++)
         for (size_t rounding = 0; rounding < N_ROUNDING; rounding++) {
-            const environment   mine = environment_get(), e = environment_make(rounding, flush, 0);
-            const lmx_options   options = { sizeof options, 2, NULL };
-            lmx_ctx            *ctx = NULL;
+            const environment mine = environment_get(), e = environment_make(rounding, flush, 0);
+            const lmx_options options = { sizeof options, 2, NULL };
+            lmx_ctx *ctx = NULL;
             environment_set(e);
             const environment before = environment_get();
-            const lmx_status  status = lmx_ctx_create(&ctx, &options);
+            const lmx_status status = lmx_ctx_create(&ctx, &options);
             const environment after = environment_get();
             environment_set(mine);
             CHECK(status == LMX_OK);
@@ -236,7 +239,7 @@ static void test_sums(void)
 {
     enum { N = 200 };
     lmx_expsum a[N], b[N], want[N], got[N];
-    double     log_want[N], log_got[N];
+    double log_want[N], log_got[N];
     check_random r = check_random_new(9);
     for (size_t i = 0; i < N; i++) {
         a[i] = (lmx_expsum){ check_uniform(&r, 0.5, 1), check_uniform(&r, -1, 1) * 0x1p-54,
@@ -252,11 +255,12 @@ static void test_sums(void)
     for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
         for (size_t flush = 0; flush < N_FLUSH; flush++)
             for (size_t traps = 0; traps < N_TRAPS; traps++) {
-                const environment mine = environment_get(), e = environment_make(rounding, flush, traps);
+                const environment mine = environment_get(),
+                                  e = environment_make(rounding, flush, traps);
                 environment_set(e);
                 const environment before = environment_get();
-                const lmx_status  merged = lmx_expsum_merge(N, a, b, got);
-                const lmx_status  logged = lmx_expsum_log(N, want, log_got);
+                const lmx_status merged = lmx_expsum_merge(N, a, b, got);
+                const lmx_status logged = lmx_expsum_log(N, want, log_got);
                 const environment after = environment_get();
                 environment_set(mine);
                 CHECK(merged == LMX_OK && logged == LMX_OK);
@@ -266,6 +270,51 @@ static void test_sums(void)
             }
 }
 
+/* The checks of arguments compare numbers too: the answer may not depend on the environment, and
+ * no comparison may trap. */
+static void test_arguments(void)
+{
+    static const struct {
+        double temperature;
+        lmx_status want;
+    } cases[] = {
+        { 0x1p-1074, LMX_OK },        { 0x1p-1030, LMX_OK },
+        { 0, LMX_ERR_ARG },           { -0x1p-1074, LMX_ERR_ARG },
+        { (double)NAN, LMX_ERR_ARG }, { (double)INFINITY, LMX_ERR_ARG },
+    };
+    const float x[3] = { 1, 2, 3 };
+    float y[3];
+    const lmx_shape shape = { 1, 3, 1 };
+    const lmx_strides strides = row_strides(3);
+    check_at.test = "temperature is checked in a foreign environment";
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+        for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
+            for (size_t flush = 0; flush < N_FLUSH; flush++)
+                for (size_t traps = 0; traps < N_TRAPS; traps++) {
+                    const environment mine = environment_get();
+                    const environment e = environment_make(rounding, flush, traps);
+                    const lmx_row_options options = { .size = sizeof options,
+                                                      .temperature = &cases[k].temperature };
+                    check_at.n = k;
+                    check_at.seed = rounding * 100 + flush * 10 + traps;
+                    environment_set(e);
+                    const environment before = environment_get();
+                    const lmx_status status =
+                        lmx_row_op(NULL, LMX_ROW_softmax, LMX_F32, &shape, x, &strides, NULL, NULL,
+                                   &options, y, &strides);
+                    const environment after = environment_get();
+                    environment_set(mine);
+                    if (status != cases[k].want)
+                        check_fail("status %d for temperature %a", (int)status,
+                                   cases[k].temperature);
+                    if (!same_environment(before, after))
+                        check_fail("environment %#llx became %#llx",
+                                   (unsigned long long)before.control,
+                                   (unsigned long long)after.control);
+                    check_count(2);
+                }
+}
+
 int main(void)
 {
     check_begin("fpenv");
@@ -273,11 +322,12 @@ int main(void)
         check_skip("all", "unknown floating-point control register on this CPU");
         return check_end();
     }
-    double   temperature = 0.7;
+    double temperature = 0.7;
     lmx_ctx *plain = ctx_with(2, NULL);
     for (int op = 0; op < LMX_ROW_COUNT; op++)
         for (int d = 0; d < N_DTYPES; d++) {
-            job small = job_new((lmx_row_code)op, (lmx_dtype)d, N_ROW_KINDS, check_fast ? 100 : 700);
+            job small =
+                job_new((lmx_row_code)op, (lmx_dtype)d, N_ROW_KINDS, check_fast ? 100 : 700);
             test_job(&small, plain, NULL);
             if (strchr(lmx_row_op_info(op)->options, 'T') != NULL)
                 test_job(&small, plain, &temperature);
@@ -288,6 +338,7 @@ int main(void)
     test_inherited(&large);
     job_free(&large);
     test_sums();
+    test_arguments();
     lmx_ctx_free(plain);
     return check_end();
 }

@@ -29,14 +29,16 @@ static char *map_tiles(size_t tiles)
         close(file);
         return NULL;
     }
-    char *const all = mmap(NULL, (tiles + 1) * TILE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *const all = mmap(NULL, (tiles + 1) * TILE, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (all == MAP_FAILED) {
         close(file);
         return NULL;
     }
     bool good = true;
     for (size_t i = 0; i < tiles && good; i++)
-        good = mmap(all + i * TILE, TILE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+        good = mmap(all + i * TILE, TILE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
+                    0) != MAP_FAILED;
     good = good && mprotect(all + tiles * TILE, TILE, PROT_READ | PROT_WRITE) == 0;
     close(file);
     if (!good) {
@@ -63,7 +65,7 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     }
     /* Tiles: N(0, 1); tail: 10 above, so that its sum is about a percent of theirs... */
     check_random r = check_random_new(1);
-    double       sum = 0, tail = 0;
+    double sum = 0, tail = 0;
     row_fill(dtype, x, PERIOD, ROW_NORMAL, &r);
     for (size_t i = 0; i < PERIOD; i++)
         sum += exp(elem_get(dtype, x, i));
@@ -79,9 +81,9 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
 
     check_at.test = "logsumexp of more than 2^31 elements";
     double value = 0;
-    float  value32 = 0;
-    CHECK(lmx_logsumexp(ctx, dtype, 1, check_at.n, x, 1, dtype == LMX_F64 ? (void *)&value : &value32, 1) ==
-          LMX_OK);
+    float value32 = 0;
+    CHECK(lmx_logsumexp(ctx, dtype, 1, check_at.n, x, 1,
+                        dtype == LMX_F64 ? (void *)&value : &value32, 1) == LMX_OK);
     if (dtype != LMX_F64)
         value = (double)value32;
     const double bound = dtype == LMX_F64 ? 1e-14 : ldexp(want, -24) * 1.01 + 1e-12;
@@ -100,7 +102,7 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     CHECK(fabs(log(sum * (n - TAIL) / PERIOD) - want) > 1e-4);
 
     check_at.test = "rows more than 2^31 elements apart";
-    char         y[2 * TAIL * 8], y1[2 * TAIL * 8];
+    char y[2 * TAIL * 8], y1[2 * TAIL * 8];
     const size_t stride = tiles * per_tile;
     CHECK(lmx_softmax(ctx, dtype, 2, TAIL, x, (ptrdiff_t)stride, y, TAIL) == LMX_OK);
     CHECK(lmx_softmax(ctx, dtype, 1, TAIL, x, TAIL, y1, TAIL) == LMX_OK);
@@ -111,9 +113,10 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     check_same(y + TAIL * size, y1, TAIL * size, size);
 
     check_at.test = "columns more than 2^31 elements apart";
-    const lmx_shape   shape = { 1, 2, TAIL };
+    const lmx_shape shape = { 1, 2, TAIL };
     const lmx_strides in = { 0, (ptrdiff_t)stride, 1 }, to = { 0, TAIL, 1 };
-    CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &in, NULL, NULL, NULL, y, &to) == LMX_OK);
+    CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &in, NULL, NULL, NULL, y, &to) ==
+          LMX_OK);
     for (size_t j = 0; j < TAIL; j++) {
         const double a = elem_get(dtype, x, j), b = elem_get(dtype, last, j);
         const double p = 1 / (1 + exp(b - a)), q = elem_get(dtype, y, j);

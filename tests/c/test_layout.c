@@ -17,13 +17,13 @@
 #define MAX_CTX 8
 
 static lmx_ctx *ctx_of[MAX_CTX]; /* the last is portable, with one thread */
-static size_t   n_ctx;
+static size_t n_ctx;
 
 /* Where the elements of an array of a shape are, in elements from `first`. */
 typedef struct layout {
     lmx_strides stride;
-    size_t      span;  /* elements from the lowest address to the highest, both included */
-    size_t      first; /* element (0, 0, 0) counted from the lowest address */
+    size_t span;  /* elements from the lowest address to the highest, both included */
+    size_t first; /* element (0, 0, 0) counted from the lowest address */
 } layout;
 
 static ptrdiff_t place(const layout *l, size_t r, size_t c, size_t j)
@@ -40,12 +40,12 @@ static layout random_layout(check_random *r, const lmx_shape *shape, bool broadc
     static const unsigned char order[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
                                                { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
     const size_t extent[3] = { shape->rows, shape->cols, shape->inner };
-    ptrdiff_t    stride[3];
-    layout       l = { { 0, 0, 0 }, 1, 0 };
+    ptrdiff_t stride[3];
+    layout l = { { 0, 0, 0 }, 1, 0 };
     /* Half of them C-contiguous, where the fast paths are. */
-    const bool                 plain = check_below(r, 2) == 0;
+    const bool plain = check_below(r, 2) == 0;
     const unsigned char *const axes = order[plain ? 0 : check_below(r, 6)];
-    size_t                     step = 1;
+    size_t step = 1;
     for (int k = 2; k >= 0; k--) {
         const size_t axis = axes[k];
         if (!plain) {
@@ -79,10 +79,10 @@ static layout random_layout(check_random *r, const lmx_shape *shape, bool broadc
 
 typedef struct options_case {
     lmx_row_options options;
-    double         *temperature; /* by r * inner + j; the stored ones may be one for all */
-    unsigned char  *keep;
-    layout          keep_layout;
-    lmx_expsum     *total;
+    double *temperature; /* by r * inner + j; the stored ones may be one for all */
+    unsigned char *keep;
+    layout keep_layout;
+    lmx_expsum *total;
 } options_case;
 
 static void *get_memory(size_t n)
@@ -118,8 +118,9 @@ static options_case random_options(check_random *r, const char *letters, const l
     if (strchr(letters, 'T') != NULL && check_below(r, 2) == 0) {
         const bool scalar = check_below(r, 2) == 0;
         for (size_t i = 0; i < rows; i++)
-            o.temperature[i] = scalar && i > 0 ? o.temperature[0]
-                                               : ldexp(check_uniform(r, 0.5, 1), (int)check_below(r, 8) - 3);
+            o.temperature[i] = scalar && i > 0
+                                   ? o.temperature[0]
+                                   : ldexp(check_uniform(r, 0.5, 1), (int)check_below(r, 8) - 3);
         o.options.temperature = o.temperature;
         o.options.temperature_row = scalar ? 0 : (ptrdiff_t)shape->inner;
         o.options.temperature_inner = scalar ? 0 : 1;
@@ -150,13 +151,13 @@ static bool has_options(const options_case *o)
 }
 
 /* One row alone, contiguous, by the portable tier. */
-static void reference_row(lmx_row_code op, lmx_dtype dtype, size_t cols, const void *a, const void *b,
-                          const options_case *o, size_t r, size_t j, const lmx_shape *whole,
-                          unsigned char *keep, void *want)
+static void reference_row(lmx_row_code op, lmx_dtype dtype, size_t cols, const void *a,
+                          const void *b, const options_case *o, size_t r, size_t j,
+                          const lmx_shape *whole, unsigned char *keep, void *want)
 {
-    const lmx_shape   shape = { 1, cols, 1 };
+    const lmx_shape shape = { 1, cols, 1 };
     const lmx_strides strides = { (ptrdiff_t)cols, 1, 1 };
-    lmx_row_options   options = { .size = sizeof options };
+    lmx_row_options options = { .size = sizeof options };
     if (o->options.temperature != NULL)
         options.temperature = &o->temperature[r * whole->inner + j];
     if (o->options.total != NULL)
@@ -167,8 +168,9 @@ static void reference_row(lmx_row_code op, lmx_dtype dtype, size_t cols, const v
         options.where = keep;
         options.where_strides = strides;
     }
-    const lmx_status status = lmx_row_op(ctx_of[n_ctx - 1], op, dtype, &shape, a, &strides, b, &strides,
-                                         has_options(o) ? &options : NULL, want, &strides);
+    const lmx_status status =
+        lmx_row_op(ctx_of[n_ctx - 1], op, dtype, &shape, a, &strides, b, &strides,
+                   has_options(o) ? &options : NULL, want, &strides);
     if (status != LMX_OK)
         check_fail("reference: status %d", (int)status);
 }
@@ -176,9 +178,9 @@ static void reference_row(lmx_row_code op, lmx_dtype dtype, size_t cols, const v
 /* An array of the test: guarded memory and where its elements are. */
 typedef struct array {
     check_buffer buffer;
-    layout       l;
-    char        *low; /* the lowest element */
-    size_t       size;
+    layout l;
+    char *low; /* the lowest element */
+    size_t size;
 } array;
 
 static array array_new(const layout *l, size_t size, check_flush flush)
@@ -199,34 +201,34 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
 {
     check_at.seed = seed;
     check_at.n = shape->cols;
-    check_random                r = check_random_new(seed);
-    const lmx_row_info *const   info = lmx_row_op_info((int)op);
-    const bool                  two = info->inputs == 2, per_row = result_per_row(op);
-    const size_t                size = elem_size(dtype), one = result_size(op, dtype);
-    const size_t                cols = shape->cols, results = per_row ? 1 : cols;
-    const row_kind              kind = (row_kind)check_below(&r, N_ROW_KINDS);
-    const check_flush           flush = check_below(&r, 2) != 0 ? CHECK_START : CHECK_END;
-    options_case                o = random_options(&r, info->options, shape, dtype);
-    lmx_ctx *const              ctx = ctx_of[check_below(&r, n_ctx)];
+    check_random r = check_random_new(seed);
+    const lmx_row_info *const info = lmx_row_op_info((int)op);
+    const bool two = info->inputs == 2, per_row = result_per_row(op);
+    const size_t size = elem_size(dtype), one = result_size(op, dtype);
+    const size_t cols = shape->cols, results = per_row ? 1 : cols;
+    const row_kind kind = (row_kind)check_below(&r, N_ROW_KINDS);
+    const check_flush flush = check_below(&r, 2) != 0 ? CHECK_START : CHECK_END;
+    options_case o = random_options(&r, info->options, shape, dtype);
+    lmx_ctx *const ctx = ctx_of[check_below(&r, n_ctx)];
 
     /* In place: out has the layout of the input, which then must not overlap itself. */
-    const size_t    in_place = per_row ? 0 : check_below(&r, 4);
+    const size_t in_place = per_row ? 0 : check_below(&r, 4);
     const lmx_shape out_shape = { shape->rows, results, shape->inner };
-    const layout    la = random_layout(&r, shape, in_place != 1);
-    const layout    lb = random_layout(&r, shape, in_place != 2);
-    array           a = array_new(&la, size, flush);
-    array           b = array_new(&lb, size, flush);
-    const bool      in_a = in_place == 1, in_b = in_place == 2 && two;
-    const layout    lo = in_a ? la : in_b ? lb : random_layout(&r, &out_shape, false);
-    array           apart = array_new(&lo, one, flush);
-    const array    *out = in_a ? &a : in_b ? &b : &apart;
+    const layout la = random_layout(&r, shape, in_place != 1);
+    const layout lb = random_layout(&r, shape, in_place != 2);
+    array a = array_new(&la, size, flush);
+    array b = array_new(&lb, size, flush);
+    const bool in_a = in_place == 1, in_b = in_place == 2 && two;
+    const layout lo = in_a ? la : in_b ? lb : random_layout(&r, &out_shape, false);
+    array apart = array_new(&lo, one, flush);
+    const array *out = in_a ? &a : in_b ? &b : &apart;
     check_at.tier = lmx_isa_name(ctx);
     check_at.test = info->name;
     check_at.in_offset = (size_t)in_place;
 
     /* Fill the elements only; what is between them keeps its canary. */
-    char *const          row_a = get_memory(cols * size), *const row_b = get_memory(cols * size);
-    char *const          want = get_memory((shape->rows * shape->inner * results + 1) * one);
+    char *const row_a = get_memory(cols * size), *const row_b = get_memory(cols * size);
+    char *const want = get_memory((shape->rows * shape->inner * results + 1) * one);
     unsigned char *const keep = get_memory(cols);
     for (size_t i = 0; i < shape->rows; i++)
         for (size_t j = 0; j < shape->inner; j++) {
@@ -237,7 +239,8 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
                 memcpy(at(&b, i, c, j), row_b + c * size, size);
             }
         }
-    for (size_t i = 0; i < shape->rows; i++) /* after all are filled: broadcast ones overwrite each other */
+    for (size_t i = 0; i < shape->rows;
+         i++) /* after all are filled: broadcast ones overwrite each other */
         for (size_t j = 0; j < shape->inner; j++) {
             for (size_t c = 0; c < cols; c++) {
                 memcpy(row_a + c * size, at(&a, i, c, j), size);
@@ -251,12 +254,12 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
     memcpy(copy_a, a.buffer.base, a.buffer.size);
     memcpy(copy_b, b.buffer.base, b.buffer.size);
     const lmx_status status =
-        lmx_row_op(ctx, op, dtype, shape, origin(&a), &la.stride, two ? origin(&b) : NULL, &lb.stride,
-                   has_options(&o) ? &o.options : NULL, origin(out), &lo.stride);
+        lmx_row_op(ctx, op, dtype, shape, origin(&a), &la.stride, two ? origin(&b) : NULL,
+                   &lb.stride, has_options(&o) ? &o.options : NULL, origin(out), &lo.stride);
     if (status != LMX_OK)
-        check_fail("status %d; shape %zu x %zu x %zu, strides %td %td %td -> %td %td %td", (int)status,
-                   shape->rows, cols, shape->inner, la.stride.row, la.stride.col, la.stride.inner,
-                   lo.stride.row, lo.stride.col, lo.stride.inner);
+        check_fail("status %d; shape %zu x %zu x %zu, strides %td %td %td -> %td %td %td",
+                   (int)status, shape->rows, cols, shape->inner, la.stride.row, la.stride.col,
+                   la.stride.inner, lo.stride.row, lo.stride.col, lo.stride.inner);
 
     /* Results, row by row; each element is then put back to its canary or input. */
     char *const got = get_memory(results * one);
@@ -266,22 +269,27 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
                 memcpy(got + c * one, at(out, i, c, j), one);
             const char *const right = want + (i * shape->inner + j) * results * one;
             if (!results_same(op, dtype, got, right, results)) {
-                check_fail("row (%zu, %zu) of %zu x %zu x %zu; in %td %td %td, out %td %td %td;%s%s%s %s", i,
-                           j, shape->rows, cols, shape->inner, la.stride.row, la.stride.col,
-                           la.stride.inner, lo.stride.row, lo.stride.col, lo.stride.inner,
-                           o.options.temperature != NULL ? " temperature" : "",
-                           o.options.where != NULL ? " where" : "", o.options.total != NULL ? " total" : "",
-                           row_kind_name(kind));
+                check_fail(
+                    "row (%zu, %zu) of %zu x %zu x %zu; in %td %td %td, out %td %td %td;%s%s%s %s",
+                    i, j, shape->rows, cols, shape->inner, la.stride.row, la.stride.col,
+                    la.stride.inner, lo.stride.row, lo.stride.col, lo.stride.inner,
+                    o.options.temperature != NULL ? " temperature" : "",
+                    o.options.where != NULL ? " where" : "",
+                    o.options.total != NULL ? " total" : "", row_kind_name(kind));
             }
         }
     /* Put the elements of the output back to what was there: then nothing may differ. */
     for (size_t i = 0; i < shape->rows; i++)
         for (size_t j = 0; j < shape->inner; j++)
             for (size_t c = 0; c < results; c++) {
-                char *const       p = at(out, i, c, j);
+                char *const p = at(out, i, c, j);
                 const check_buffer *const whole = &out->buffer;
-                const size_t      offset = (size_t)(p - (char *)whole->base);
-                memcpy(p, in_a ? copy_a + offset : in_b ? copy_b + offset : (char *)whole->image + offset, one);
+                const size_t offset = (size_t)(p - (char *)whole->base);
+                memcpy(p,
+                       in_a   ? copy_a + offset
+                       : in_b ? copy_b + offset
+                              : (char *)whole->image + offset,
+                       one);
             }
     if (memcmp(a.buffer.base, copy_a, a.buffer.size) != 0)
         check_fail("memory of the input changed");
@@ -307,7 +315,8 @@ int main(void)
 {
     static const size_t row_counts[] = { 0, 1, 2, 3, 5, 17 };
     static const size_t inner_counts[] = { 0, 1, 1, 2, 3, 7, 31, 63, 64, 65, 130 };
-    static const size_t col_counts[] = { 0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 65, 100, 257, 513, 1025 };
+    static const size_t col_counts[] = { 0,  1,  2,  3,  7,  8,   15,  16,  17,
+                                         31, 32, 33, 64, 65, 100, 257, 513, 1025 };
     check_begin("layout");
     for (int i = 0; lmx_isa_available(i) != NULL && n_ctx + 3 < MAX_CTX; i++)
         ctx_of[n_ctx++] = ctx_with(1, lmx_isa_available(i));
@@ -322,13 +331,15 @@ int main(void)
             check_at.dtype = dtype_name((lmx_dtype)d);
             for (size_t k = 0; k < cases; k++) {
                 const uint64_t seed = ((uint64_t)op * N_DTYPES + (uint64_t)d) * 1000000 + k;
-                check_random   r = check_random_new(seed ^ 0x5eed);
-                lmx_shape      shape = { row_counts[check_below(&r, 6)], col_counts[check_below(&r, 18)],
-                                         inner_counts[check_below(&r, 11)] };
+                check_random r = check_random_new(seed ^ 0x5eed);
+                lmx_shape shape = { row_counts[check_below(&r, 6)], col_counts[check_below(&r, 18)],
+                                    inner_counts[check_below(&r, 11)] };
                 if (k < 5) { /* more than a chunk, on both paths */
-                    static const lmx_shape large[5] = {
-                        { 2, 16385, 1 }, { 1, 16384, 3 }, { 1, 33000, 65 }, { 3, 1, 5000 }, { 1, 50000, 2 }
-                    };
+                    static const lmx_shape large[5] = { { 2, 16385, 1 },
+                                                        { 1, 16384, 3 },
+                                                        { 1, 33000, 65 },
+                                                        { 3, 1, 5000 },
+                                                        { 1, 50000, 2 } };
                     shape = large[k];
                     if (check_fast && k > 1)
                         continue;

@@ -22,11 +22,11 @@
 #define MAX_SMALL 259 /* each n up to here */
 
 static lmx_dtype dtype;
-static size_t    size; /* of an element */
+static size_t size; /* of an element */
 
 /* One context per tier of this CPU, best first; the last is portable. */
 static lmx_ctx *ctx_of[MAX_TIERS];
-static size_t   n_tiers;
+static size_t n_tiers;
 
 static lmx_ctx *portable(void) { return ctx_of[n_tiers - 1]; }
 
@@ -82,7 +82,7 @@ static void sample_draw(const sample *s, lmx_row_code op, size_t n, row_kind kin
 
 typedef struct grid {
     check_buffer a, b, out;
-    sample       s;
+    sample s;
 } grid;
 
 typedef enum placement { APART, IN_A, IN_B } placement;
@@ -93,16 +93,17 @@ static void try_cell(const grid *g, lmx_ctx *ctx, lmx_row_code op, size_t n, siz
     check_at.n = n;
     check_at.in_offset = in_offset;
     check_at.out_offset = out_offset;
-    const bool   two = inputs_of(op) == 2;
+    const bool two = inputs_of(op) == 2;
     const size_t bytes = n * size, one = result_size(op, dtype);
     const size_t out_bytes = results_of(op, 1, n) * one;
     /* Without guards: away from them. */
     const size_t away = check_noguard ? 512 : 0;
-    void *const  a = check_put(&g->a, bytes, flush, in_offset * size + away);
-    void *const  b = check_put(&g->b, bytes, flush, (in_offset * 7 + 3) % 16 * size + away);
-    void *const  out = where == IN_A   ? a
-                       : where == IN_B ? b
-                                       : check_put(&g->out, out_bytes, flush, out_offset * one + away);
+    void *const a = check_put(&g->a, bytes, flush, in_offset * size + away);
+    void *const b = check_put(&g->b, bytes, flush, (in_offset * 7 + 3) % 16 * size + away);
+    void *const out = where == IN_A ? a
+                      : where == IN_B
+                          ? b
+                          : check_put(&g->out, out_bytes, flush, out_offset * one + away);
     memcpy(a, g->s.a, bytes);
     if (two)
         memcpy(b, g->s.b, bytes);
@@ -157,7 +158,7 @@ static void grid_free(grid *g)
 /* T1 for small n: 16 x 16 offsets; fast: 4 x 4 of them, others for each n. */
 static void test_small(lmx_row_code op)
 {
-    grid         g = grid_new(MAX_SMALL);
+    grid g = grid_new(MAX_SMALL);
     const size_t step = check_fast ? 4 : 1;
     for (size_t n = 0; n <= MAX_SMALL; n++) {
         for (size_t i = n % step; i < 16; i += step) {
@@ -176,15 +177,16 @@ static void test_small(lmx_row_code op)
 }
 
 /* Edges of blocks and chunks. */
-static const size_t edges[] = { 511,   512,   513,   1000,  1023,  1024,  1025,  4095,  4096,   4097,
-                                16383, 16384, 16385, 32767, 32768, 32769, 65535, 65536, 65537, 1000007 };
+static const size_t edges[] = { 511,   512,   513,   1000,  1023,  1024,   1025,
+                                4095,  4096,  4097,  16383, 16384, 16385,  32767,
+                                32768, 32769, 65535, 65536, 65537, 1000007 };
 
 #define N_EDGES (sizeof edges / sizeof *edges)
 
 static void test_edges(lmx_row_code op)
 {
     const size_t last = check_fast ? 13 : N_EDGES;
-    grid         g = grid_new(edges[last - 1]);
+    grid g = grid_new(edges[last - 1]);
     for (size_t k = 0; k < last; k++) {
         const size_t n = edges[k];
         /* The cost of a cell grows with n: fewer of them. */
@@ -208,16 +210,19 @@ static void test_edges(lmx_row_code op)
 /* Rows together, with 1 to 4 threads, against each row alone. */
 static void test_threads(lmx_row_code op, lmx_ctx *const *threaded, size_t n_threaded)
 {
-    static const struct { size_t rows, cols; } shapes[] = {
-        { 1, 40000 }, { 2, 200000 }, { 3, 65537 }, { 17, 5000 }, { 300, 1000 }, { 20000, 10 }, { 100000, 1 },
+    static const struct {
+        size_t rows, cols;
+    } shapes[] = {
+        { 1, 40000 },  { 2, 200000 }, { 3, 65537 },  { 17, 5000 },
+        { 300, 1000 }, { 20000, 10 }, { 100000, 1 },
     };
     const size_t n_shapes = check_fast ? 3 : sizeof shapes / sizeof *shapes;
     for (size_t k = 0; k < n_shapes; k++) {
         const size_t rows = check_fast ? 3 : shapes[k].rows, cols = shapes[k].cols;
         const size_t one = result_size(op, dtype), per_row = results_of(op, 1, cols);
-        sample       s = sample_new(rows * cols);
-        char *const  got = malloc(rows * per_row * one + 1);
-        char *const  want = malloc(rows * per_row * one + 1);
+        sample s = sample_new(rows * cols);
+        char *const got = malloc(rows * per_row * one + 1);
+        char *const want = malloc(rows * per_row * one + 1);
         if (got == NULL || want == NULL)
             exit(3);
         check_at.n = cols;
@@ -255,7 +260,7 @@ static void test_threads(lmx_row_code op, lmx_ctx *const *threaded, size_t n_thr
 static void test_chunks(void)
 {
     const size_t n = check_fast ? 40000 : 200001;
-    sample       s = sample_new(n);
+    sample s = sample_new(n);
     for (size_t k = 0; k < N_ROW_KINDS; k++) {
         check_at.seed = 400 + k;
         check_at.n = n;
@@ -282,15 +287,16 @@ static uint64_t hash_results(uint64_t hash, lmx_row_code op, const void *p, size
 }
 
 /* Options and layouts, in a small shape: every bit of their arithmetic is in the hash too. */
-static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const sample *s, void *out)
+static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const sample *s,
+                             void *out)
 {
     enum { ROWS = 5, COLS = 77, INNER = 6 };
     const char *const letters = lmx_row_op_info((int)op)->options;
-    const bool        per_row = result_per_row(op);
-    double            temperature[ROWS * INNER];
-    unsigned char     keep[ROWS * COLS * INNER];
-    lmx_expsum        total[ROWS * INNER];
-    check_random      r = check_random_new(99);
+    const bool per_row = result_per_row(op);
+    double temperature[ROWS * INNER];
+    unsigned char keep[ROWS * COLS * INNER];
+    lmx_expsum total[ROWS * INNER];
+    check_random r = check_random_new(99);
     for (size_t i = 0; i < ROWS * INNER; i++) {
         temperature[i] = check_uniform(&r, 0.1, 4);
         total[i] = (lmx_expsum){ check_uniform(&r, 0.5, 1), 0, (int64_t)check_below(&r, 40), 0 };
@@ -299,13 +305,13 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
         keep[i] = check_below(&r, 3) != 0;
     sample_inputs(s, op, ROWS * COLS * INNER, ROW_WIDE, 1600);
 
-    const lmx_shape   shape = { ROWS, COLS, INNER };
+    const lmx_shape shape = { ROWS, COLS, INNER };
     const lmx_strides in = { COLS * INNER, INNER, 1 };
     const lmx_strides to = { per_row ? INNER : COLS * INNER, INNER, 1 };
-    const size_t      results = per_row ? ROWS * INNER : ROWS * COLS * INNER;
+    const size_t results = per_row ? ROWS * INNER : ROWS * COLS * INNER;
     for (unsigned set = 0; set < 5; set++) {
         lmx_row_options options = { .size = sizeof options };
-        const char      needs[5] = { 0, 'T', 'W', 'T', 'S' };
+        const char needs[5] = { 0, 'T', 'W', 'T', 'S' };
         if (needs[set] != 0 && strchr(letters, needs[set]) == NULL)
             continue;
         if (set == 1 || set == 3) {
@@ -324,8 +330,8 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
             options.total_row = INNER;
             options.total_inner = 1;
         }
-        CHECK(lmx_row_op(ctx, op, dtype, &shape, s->a, &in, s->b, &in, set != 0 ? &options : NULL, out,
-                         &to) == LMX_OK);
+        CHECK(lmx_row_op(ctx, op, dtype, &shape, s->a, &in, s->b, &in, set != 0 ? &options : NULL,
+                         out, &to) == LMX_OK);
         hash = hash_results(hash, op, out, results);
     }
     return hash;
@@ -333,14 +339,14 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
 
 static uint64_t hash_of(lmx_ctx *ctx, lmx_row_code op)
 {
-    static const size_t lengths[] = { 0,   1,   2,   3,   5,   8,   15,  16,   17,   31,   32,
-                                      33,  63,  64,  65,  100, 127, 128, 129,  255,  256,  257,
-                                      511, 512, 513, 999, 1023, 1024, 1025, 4095, 4097, 16383, 16384,
-                                      16385, 32769, 50257 };
+    static const size_t lengths[] = { 0,    1,    2,    3,    5,     8,     15,    16,    17,
+                                      31,   32,   33,   63,   64,    65,    100,   127,   128,
+                                      129,  255,  256,  257,  511,   512,   513,   999,   1023,
+                                      1024, 1025, 4095, 4097, 16383, 16384, 16385, 32769, 50257 };
     const size_t longest = 50257;
-    uint64_t     hash = CHECK_HASH_SEED;
-    sample       s = sample_new(longest);
-    void *const  out = malloc(longest * 8 + sizeof(lmx_expsum) * 64);
+    uint64_t hash = CHECK_HASH_SEED;
+    sample s = sample_new(longest);
+    void *const out = malloc(longest * 8 + sizeof(lmx_expsum) * 64);
     if (out == NULL)
         exit(3);
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
@@ -360,19 +366,19 @@ static uint64_t hash_of(lmx_ctx *ctx, lmx_row_code op)
 }
 
 typedef struct golden_line {
-    char     name[40], type[8];
+    char name[40], type[8];
     uint64_t hash;
 } golden_line;
 
 #define MAX_GOLDEN 400
 
 static golden_line golden[MAX_GOLDEN];
-static size_t      n_golden;
+static size_t n_golden;
 
 static void golden_read(const char *path)
 {
     FILE *const f = fopen(path, "r");
-    char        line[200];
+    char line[200];
     if (f == NULL)
         return;
     while (n_golden < MAX_GOLDEN && fgets(line, sizeof line, f) != NULL) {
@@ -398,9 +404,12 @@ static void golden_write(const char *path)
         perror(path);
         exit(3);
     }
-    fprintf(f, "# FNV-1a of the results of test_ops.c, the same for every tier, compiler, CPU and number of "
-               "threads.\n# Written by test_ops --update; changes with LMX_NUMERICS_VERSION, now %d.\n",
-            LMX_NUMERICS_VERSION);
+    fprintf(
+        f,
+        "# FNV-1a of the results of test_ops.c, the same for every tier, compiler, CPU and number "
+        "of "
+        "threads.\n# Written by test_ops --update; changes with LMX_NUMERICS_VERSION, now %d.\n",
+        LMX_NUMERICS_VERSION);
     for (size_t i = 0; i < n_golden; i++)
         fprintf(f, "%s %s %016" PRIx64 "\n", golden[i].name, golden[i].type, golden[i].hash);
     fclose(f);
@@ -411,7 +420,7 @@ static void test_golden(const char *path, bool update)
     golden_read(path);
     for (int i = 0; i < LMX_ROW_COUNT; i++) {
         const char *const name = lmx_row_op_info(i)->name;
-        golden_line      *g = golden_find(name, dtype_name(dtype));
+        golden_line *g = golden_find(name, dtype_name(dtype));
         check_at.test = name;
         check_at.n = 0;
         for (size_t t = n_tiers; t-- > 0;) {
@@ -442,7 +451,7 @@ static void test_golden(const char *path, bool update)
 int main(int argc, char **argv)
 {
     const bool update = argc == 4 && strcmp(argv[3], "--update") == 0;
-    bool       known = false;
+    bool known = false;
     if (argc >= 3)
         for (int i = 0; i < N_DTYPES; i++)
             if (strcmp(argv[1], dtype_name((lmx_dtype)i)) == 0) {
@@ -468,7 +477,7 @@ int main(int argc, char **argv)
 
     /* Best tier with several threads, the others with two. */
     lmx_ctx *threaded[MAX_TIERS + 3];
-    size_t   n_threaded = 0;
+    size_t n_threaded = 0;
     for (unsigned n = 1; n <= 4; n++)
         threaded[n_threaded++] = ctx_with(n, lmx_isa_available(0));
     for (size_t t = 1; t < n_tiers && !check_fast; t++)

@@ -20,14 +20,14 @@
 #define COLS 6000
 
 typedef struct work {
-    lmx_ctx     *ctx;
+    lmx_ctx *ctx;
     lmx_row_code op;
-    lmx_dtype    dtype;
-    size_t       calls;
-    void        *a, *b, *want;
-    size_t       bytes;
-    atomic_int  *stop; /* NULL: `calls` calls */
-    size_t       wrong;
+    lmx_dtype dtype;
+    size_t calls;
+    void *a, *b, *want;
+    size_t bytes;
+    atomic_int *stop; /* NULL: `calls` calls */
+    size_t wrong;
 } work;
 
 static work work_new(lmx_row_code op, lmx_dtype dtype)
@@ -60,7 +60,8 @@ static void *work_run(void *p)
 {
     work *const w = p;
     void *const out = malloc(w->bytes);
-    for (size_t i = 0; out != NULL && (w->stop != NULL ? !atomic_load(w->stop) : i < w->calls); i++) {
+    for (size_t i = 0; out != NULL && (w->stop != NULL ? !atomic_load(w->stop) : i < w->calls);
+         i++) {
         memset(out, 0x5b, w->bytes);
         if (row_call(w->ctx, w->op, w->dtype, ROWS, COLS, w->a, w->b, out) != LMX_OK ||
             memcmp(out, w->want, w->bytes) != 0)
@@ -79,8 +80,8 @@ static void test_one_context_many_threads(void)
     for (unsigned threads = 1; threads <= 4; threads++) {
         check_at.n = threads;
         lmx_ctx *const ctx = ctx_with(threads, NULL);
-        work           w[CALLERS];
-        pthread_t      id[CALLERS];
+        work w[CALLERS];
+        pthread_t id[CALLERS];
         for (size_t i = 0; i < CALLERS; i++) {
             w[i] = work_new((lmx_row_code)(i % LMX_ROW_COUNT), (lmx_dtype)(i % N_DTYPES));
             w[i].ctx = ctx;
@@ -158,7 +159,7 @@ static void wait_for(pid_t pid)
 static void test_fork_idle(void)
 {
     check_at.test = "fork with an idle pool";
-    work           w = work_new(LMX_ROW_softmax, LMX_F32);
+    work w = work_new(LMX_ROW_softmax, LMX_F32);
     lmx_ctx *const ctx = ctx_with(3, NULL);
     for (size_t i = 0; i < (check_fast ? 4u : 100u); i++) {
         w.ctx = ctx;
@@ -195,11 +196,11 @@ static void test_fork_idle(void)
 static void test_fork_during_a_call(void)
 {
     check_at.test = "fork during a call of another thread";
-    work           busy = work_new(LMX_ROW_log_softmax, LMX_F32), w = work_new(LMX_ROW_softmax, LMX_BF16);
+    work busy = work_new(LMX_ROW_log_softmax, LMX_F32), w = work_new(LMX_ROW_softmax, LMX_BF16);
     lmx_ctx *const ctx = ctx_with(3, NULL);
-    atomic_int     stop = 0;
-    pthread_t      id[2];
-    work           also = busy;
+    atomic_int stop = 0;
+    pthread_t id[2];
+    work also = busy;
     busy.ctx = also.ctx = ctx;
     busy.stop = also.stop = &stop;
     CHECK(pthread_create(&id[0], NULL, work_run, &busy) == 0);
@@ -240,7 +241,7 @@ static void test_first_call(void)
         const pid_t pid = fork();
         if (pid == 0) {
             pthread_t id[THREADS];
-            double    result[THREADS][3]; /* the status, then four floats */
+            double result[THREADS][3]; /* the status, then four floats */
             memset(result, 0xff, sizeof result);
             pthread_barrier_init(&barrier, NULL, THREADS);
             for (size_t t = 0; t < THREADS; t++)

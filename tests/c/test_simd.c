@@ -17,16 +17,16 @@
 #include "simd_ops.h"
 
 #if defined(LMX_ELEM_F64)
-#  define DTYPE "f64"
+#  define DTYPE        "f64"
 #  define SYMBOL(tier) lmx_simd_ops_f64_##tier
 #elif defined(LMX_ELEM_F32)
-#  define DTYPE "f32"
+#  define DTYPE        "f32"
 #  define SYMBOL(tier) lmx_simd_ops_f32_##tier
 #elif defined(LMX_ELEM_F16)
-#  define DTYPE "f16"
+#  define DTYPE        "f16"
 #  define SYMBOL(tier) lmx_simd_ops_f16_##tier
 #elif defined(LMX_ELEM_BF16)
-#  define DTYPE "bf16"
+#  define DTYPE        "bf16"
 #  define SYMBOL(tier) lmx_simd_ops_bf16_##tier
 #endif
 
@@ -141,13 +141,33 @@ static size_t trials(void) { return check_full ? 4000000 : check_fast ? 20000 : 
 
 typedef real reference3(real a, real b, real c);
 
-static real ref_add(real a, real b, real c) { (void)c; return a + b; }
-static real ref_sub(real a, real b, real c) { (void)c; return a - b; }
-static real ref_mul(real a, real b, real c) { (void)c; return a * b; }
+static real ref_add(real a, real b, real c)
+{
+    (void)c;
+    return a + b;
+}
+static real ref_sub(real a, real b, real c)
+{
+    (void)c;
+    return a - b;
+}
+static real ref_mul(real a, real b, real c)
+{
+    (void)c;
+    return a * b;
+}
 
 /* Selections on bits: the compiler must not replace a chosen NaN by another. */
-static real ref_max(real a, real b, real c) { (void)c; return to_real(a > b ? to_bits(a) : to_bits(b)); }
-static real ref_min(real a, real b, real c) { (void)c; return to_real(a < b ? to_bits(a) : to_bits(b)); }
+static real ref_max(real a, real b, real c)
+{
+    (void)c;
+    return to_real(a > b ? to_bits(a) : to_bits(b));
+}
+static real ref_min(real a, real b, real c)
+{
+    (void)c;
+    return to_real(a < b ? to_bits(a) : to_bits(b));
+}
 
 static real ref_fma(real a, real b, real c)
 {
@@ -174,7 +194,7 @@ typedef struct operation {
     void (*binary)(const real *a, const real *b, real *out);
     void (*ternary)(const real *a, const real *b, const real *c, real *out);
     reference3 *ref;
-    bool        moves; /* every bit counts, also of a NaN */
+    bool moves; /* every bit counts, also of a NaN */
 } operation;
 
 static void try_operation(const simd_ops *t, const operation *op, const real *a, const real *b,
@@ -298,12 +318,18 @@ static void test_masks(const simd_ops *t)
             x[i] = any_real(&r); /* NaN, signalling too, must come through untouched */
             y[i] = any_real(&r);
         }
-        int any_gt = 0, any_nan = 0;
+        int any_gt = 0, any_eq = 0, any_nan = 0;
         check_at.test = "v_gt, v_select";
         t->select_gt(a, b, x, y, got);
         for (size_t i = 0; i < t->lanes; i++) {
             any_gt |= a[i] > b[i];
             same_real(i, got[i], to_real(a[i] > b[i] ? to_bits(x[i]) : to_bits(y[i])));
+        }
+        check_at.test = "v_eq, v_select";
+        t->select_eq(a, b, x, y, got);
+        for (size_t i = 0; i < t->lanes; i++) {
+            any_eq |= a[i] == b[i];
+            same_real(i, got[i], to_real(a[i] == b[i] ? to_bits(x[i]) : to_bits(y[i])));
         }
         check_at.test = "v_isnan, v_select";
         t->select_nan(a, x, y, got);
@@ -312,9 +338,10 @@ static void test_masks(const simd_ops *t)
             same_real(i, got[i], to_real(isnan(a[i]) ? to_bits(x[i]) : to_bits(y[i])));
         }
         check_at.test = "m_any";
-        if ((t->any_gt(a, b) != 0) != any_gt || (t->any_nan(a) != 0) != any_nan)
-            check_fail("of %d, %d", any_gt, any_nan);
-        check_count(2 * t->lanes + 2);
+        if ((t->any_gt(a, b) != 0) != any_gt || (t->any_eq(a, b) != 0) != any_eq ||
+            (t->any_nan(a) != 0) != any_nan)
+            check_fail("of %d, %d, %d", any_gt, any_eq, any_nan);
+        check_count(3 * t->lanes + 3);
     }
 
     /* One true lane at a time, and none. */
@@ -324,9 +351,11 @@ static void test_masks(const simd_ops *t)
             a[i] = i == only ? 1 : (real)-1;
             b[i] = 0;
             x[i] = i == only ? (real)NAN : 1;
+            y[i] = i == only ? -(real)0.0 : 1;
         }
         check_at.n = only;
         CHECK((t->any_gt(a, b) != 0) == (only < t->lanes));
+        CHECK((t->any_eq(y, b) != 0) == (only < t->lanes));
         CHECK((t->any_nan(x) != 0) == (only < t->lanes));
     }
     check_at.n = 0;
@@ -337,7 +366,7 @@ static void test_masks(const simd_ops *t)
 static void test_integers(const simd_ops *t)
 {
     ibits a[MAX_LANES], b[MAX_LANES], got[MAX_LANES];
-    real  v[MAX_LANES];
+    real v[MAX_LANES];
     check_random r = check_random_new(check_at.seed = 31);
     for (size_t k = 0; k < trials() / t->lanes; k++) {
         for (size_t i = 0; i < t->lanes; i++) {
@@ -362,10 +391,10 @@ static void test_integers(const simd_ops *t)
         for (size_t i = 0; i < t->lanes; i++)
             check_bits(i, (ubits)got[i], (ubits)a[i] + (ubits)b[i], REAL_BITS);
         check_at.test = "vi_shl";
-#define TRY_SHIFT(count)                                                        \
-    t->vi_shl(a, count, got);                                                   \
-    for (size_t i = 0; i < t->lanes; i++)                                       \
-        check_bits(i, (ubits)got[i], (ubits)((ubits)a[i] << count), REAL_BITS);
+#define TRY_SHIFT(count)                \
+  t->vi_shl(a, count, got);             \
+  for (size_t i = 0; i < t->lanes; i++) \
+    check_bits(i, (ubits)got[i], (ubits)((ubits)a[i] << count), REAL_BITS);
         SHIFTS(TRY_SHIFT)
 #undef TRY_SHIFT
         check_count(15 * t->lanes);
@@ -391,7 +420,8 @@ static void test_table8(const simd_ops *t)
                 index[i] = (ibits)((k / 3 + i) % 8);
                 break;
             case 1: /* the bits of a magic number, as kernels pass them */
-                index[i] = (ibits)to_bits((real)(0x1.8p+23 + (double)(int)(any % 6000000) - 3000000));
+                index[i] =
+                    (ibits)to_bits((real)(0x1.8p+23 + (double)(int)(any % 6000000) - 3000000));
                 break;
             default:
                 index[i] = (ibits)any;
@@ -399,8 +429,8 @@ static void test_table8(const simd_ops *t)
         }
         t->table8(table, plus, index, got);
         for (size_t i = 0; i < t->lanes; i++)
-            check_bits(i, (ubits)got[i],
-                       (ubits)table[(ubits)index[i] & 7] + (ubits)plus, REAL_BITS);
+            check_bits(i, (ubits)got[i], (ubits)table[(ubits)index[i] & 7] + (ubits)plus,
+                       REAL_BITS);
         check_count(t->lanes);
     }
 }
@@ -408,7 +438,9 @@ static void test_table8(const simd_ops *t)
 /* -------------------------------------------------------------- wide sums --- */
 
 /* What simd.h promises of vw_add and vw_fma, for one lane. */
-typedef struct wide { double hi, lo; } wide;
+typedef struct wide {
+    double hi, lo;
+} wide;
 
 static wide ref_wide_add(wide w, real v)
 {
@@ -433,6 +465,39 @@ static wide ref_wide_fma(wide w, real a, real b)
 }
 
 #define MAX_TERMS 17
+
+static wide ref_wide_merge(wide a, wide b)
+{
+#if REAL_BITS == 64
+    return ref_wide_add((wide){ a.hi, a.lo + b.lo }, b.hi);
+#else
+    return (wide){ a.hi + b.hi, 0 };
+#endif
+}
+
+static void test_wide_merge(const simd_ops *t)
+{
+    double a_hi[MAX_LANES], a_lo[MAX_LANES], b_hi[MAX_LANES], b_lo[MAX_LANES];
+    double hi[MAX_LANES], lo[MAX_LANES];
+    check_random r = check_random_new(check_at.seed = 52);
+    check_at.test = "vw_load, vw_merge, vw_store";
+    for (size_t k = 0; k < trials() / t->lanes / 4; k++) {
+        for (size_t i = 0; i < t->lanes; i++) {
+            a_hi[i] = ldexp(check_normal(&r), (int)check_below(&r, 100) - 50);
+            b_hi[i] = (k & 1) != 0 ? ldexp(check_normal(&r), (int)check_below(&r, 100) - 50)
+                                   : -a_hi[i] * (1 + (double)(int)check_below(&r, 5) * DBL_EPSILON);
+            a_lo[i] = a_hi[i] * 0x1p-54 * check_uniform(&r, -1, 1);
+            b_lo[i] = b_hi[i] * 0x1p-54 * check_uniform(&r, -1, 1);
+        }
+        t->wide_merge(a_hi, a_lo, b_hi, b_lo, hi, lo);
+        for (size_t i = 0; i < t->lanes; i++) {
+            const wide w = ref_wide_merge((wide){ a_hi[i], a_lo[i] }, (wide){ b_hi[i], b_lo[i] });
+            check_bits(i, check_f64_bits(hi[i]), check_f64_bits(w.hi), 64);
+            check_bits(i, check_f64_bits(lo[i]), check_f64_bits(w.lo), 64);
+        }
+        check_count(2 * t->lanes);
+    }
+}
 
 static void test_wide(const simd_ops *t)
 {
@@ -482,16 +547,16 @@ static void test_wide(const simd_ops *t)
 /* The same walk for real and for elem: bytes decide. */
 typedef struct memory_case {
     const simd_ops *t;
-    check_buffer   *buffer;
-    check_random   *r;
+    check_buffer *buffer;
+    check_random *r;
 } memory_case;
 
 static real stored[MAX_LANES]; /* a vector of values that elem can hold, and their elems */
 static elem as_elem[MAX_LANES];
 
-static real  elem_value(elem e);
-static elem  elem_of(real v);
-static bool  is_real_elem(void) { return sizeof(elem) == sizeof(real); }
+static real elem_value(elem e);
+static elem elem_of(real v);
+static bool is_real_elem(void) { return sizeof(elem) == sizeof(real); }
 
 static real elem_value(elem e)
 {
@@ -530,7 +595,8 @@ static void draw(const memory_case *m)
 }
 
 /* n elements at an offset from a guard; `full` is the operation without a count. */
-static void test_memory_at(const memory_case *m, size_t n, bool full, check_flush flush, size_t offset)
+static void test_memory_at(const memory_case *m, size_t n, bool full, check_flush flush,
+                           size_t offset)
 {
     const simd_ops *const t = m->t;
     const real fill = special[(n + offset) % N_SPECIAL];
@@ -627,8 +693,8 @@ static void test_memory(const simd_ops *t)
         check_at.test = "e_get, e_put";
         check_at.n = 1;
         check_at.in_offset = 0;
-        elem *const e = check_put(&buffer, sizeof *e, k & 1 ? CHECK_START : CHECK_END,
-                                  check_noguard ? 256 : 0);
+        elem *const e =
+            check_put(&buffer, sizeof *e, k & 1 ? CHECK_START : CHECK_END, check_noguard ? 256 : 0);
         *e = as_elem[0];
         memcpy(e, &as_elem[0], sizeof *e);
         same_real(0, t->e_get(e), stored[0]);
@@ -650,16 +716,16 @@ static void test_memory(const simd_ops *t)
  * bfloat16 keeps its bits. */
 static uint32_t loaded_bits(uint16_t e)
 {
-#if defined(LMX_ELEM_F16)
+#  if defined(LMX_ELEM_F16)
     if ((e & 0x7fff) > 0x7c00)
         return (uint32_t)(e & 0x8000) << 16 | 0x7fc00000u | (uint32_t)(e & 0x3ff) << 13;
-#endif
+#  endif
     return check_f32_bits(elem_value(e));
 }
 
 static void try_stores(const simd_ops *t, const uint32_t *u, size_t index)
 {
-    float    v[MAX_LANES];
+    float v[MAX_LANES];
     uint16_t got[MAX_LANES];
     memcpy(v, u, t->lanes * sizeof *v);
     t->e_store(got, v);
@@ -677,7 +743,7 @@ static void test_conversions(const simd_ops *t)
     check_at.test = "e_load, all values";
     for (size_t first = 0; first < 65536; first++) {
         uint16_t e[MAX_LANES];
-        float    got[MAX_LANES];
+        float got[MAX_LANES];
         for (size_t i = 0; i < t->lanes; i++)
             e[i] = (uint16_t)(first + i * 0x0821);
         t->e_load(e, got);
@@ -692,12 +758,11 @@ static void test_conversions(const simd_ops *t)
     /* Every stored value back, and every tie between neighbours with the floats around it. */
     check_at.test = "e_store, round trip and ties";
     uint32_t u[MAX_LANES];
-    size_t   filled = 0;
+    size_t filled = 0;
     for (uint32_t e = 0; e < 65536; e++) {
         const uint32_t low = check_f32_bits(elem_value((uint16_t)e));
         const uint32_t high = check_f32_bits(elem_value((uint16_t)(e + 1)));
-        const float    middle =
-            (float)(0.5 * ((double)check_f32(low) + (double)check_f32(high)));
+        const float middle = (float)(0.5 * ((double)check_f32(low) + (double)check_f32(high)));
         const uint32_t tie = isnan(middle) ? low : check_f32_bits(middle);
         const uint32_t tried[] = { low, low + 1, low - 1, tie, tie + 1, tie - 1, tie + 2, tie - 2 };
         for (size_t k = 0; k < sizeof tried / sizeof *tried; k++) {
@@ -719,10 +784,9 @@ static void test_conversions(const simd_ops *t)
         0x477fe000, 0x477fefff, 0x477ff000, 0x477ff001, 0x47800000, /* 65504, tie 65520, 65536 */
         0x7f7f0000, 0x7f7f7fff, 0x7f7f8000, 0x7f7f8001, 0x7f7fffff, /* the same for bfloat16 */
         0x33000000, 0x33000001, 0x32ffffff, 0x33c00000, 0x38800000, /* half of the least binary16 */
-        0x387fffff, 0x387fe000, 0x387ff000, 0x387ff001, 0x00008000,
-        0x00000001, 0x00007fff, 0x00008001, 0x00018000, 0x007fffff,
-        0x7f800000, 0x7f800001, 0x7fa00000, 0x7fc00000, 0x7fc01fff,
-        0x7fffffff, 0x7f80ffff, 0x7fbfffff, 0x7f802000, 0x7f801fff,
+        0x387fffff, 0x387fe000, 0x387ff000, 0x387ff001, 0x00008000, 0x00000001, 0x00007fff,
+        0x00008001, 0x00018000, 0x007fffff, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fc00000,
+        0x7fc01fff, 0x7fffffff, 0x7f80ffff, 0x7fbfffff, 0x7f802000, 0x7f801fff,
     };
     for (size_t k = 0; k < sizeof edges / sizeof *edges; k++)
         for (uint32_t sign = 0; sign < 2; sign++) {
@@ -745,10 +809,10 @@ static void test_conversions(const simd_ops *t)
     for (size_t k = 0; k < 20 * trials(); k += t->lanes) {
         for (size_t i = 0; i < t->lanes; i++) {
             u[i] = (uint32_t)check_next(&r);
-#if defined(LMX_ELEM_F16)
+#  if defined(LMX_ELEM_F16)
             if ((k / t->lanes & 1) != 0) /* most floats overflow or vanish: stay in range */
                 u[i] = (u[i] & 0x80ffffff) | (uint32_t)(0x32 + check_below(&r, 22)) << 24;
-#endif
+#  endif
         }
         try_stores(t, u, k);
     }
@@ -775,6 +839,7 @@ static void test_tier(const simd_ops *t, const char *tier)
     test_integers(t);
     test_table8(t);
     test_wide(t);
+    test_wide_merge(t);
     test_memory(t);
     test_conversions(t);
 }

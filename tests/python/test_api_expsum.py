@@ -191,8 +191,13 @@ def test_only_sums_can_be_merged(total, other):
         other + total
 
 
-def test_sums_of_different_shapes_are_refused(total):
-    for shape in ((4,), (4, 3), (3, 4, 1), (5, 4)):
+def test_shapes_broadcast_as_those_of_arrays(total, rng):
+    one = lm.exp_sum(rng.normal(size=50))
+    row = lm.exp_sum(rng.normal(size=(4, 50)))
+    assert_same_bits((total + one).log()[1, 2], (lm.ExpSum.empty() + one + total).log()[1, 2])
+    assert (total + row).shape == (row + total).shape == (3, 4)
+    assert_same_bits(total + row, row + total)
+    for shape in ((4, 3), (5, 4), (3, 5)):
         with pytest.raises(ValueError, match="shape"):
             total + lm.ExpSum.empty(shape)
 

@@ -360,9 +360,12 @@ def show(findings: Sequence[Finding]) -> None:
     title = f"lanemax {lm.__version__} on {machine.cpu_name()}"
     table = Table(title, ["function", "type", "bound", ">worst", "found at", "result"])
     for i, f in enumerate(findings):
-        worst = f"{f.worst:.0f} {f.unit}" if f.unit in ("differ", "wrong") else (
-            f"{f.worst:.2f} {f.unit}" if math.isfinite(f.worst) else "not a number"
-        )
+        if not math.isfinite(f.worst):
+            worst = "not a number"
+        elif f.unit in ("differ", "wrong"):
+            worst = f"{f.worst:.0f} {f.unit}"
+        else:
+            worst = f"{f.worst:.2f} {f.unit}" if f.worst < 1e4 else f"{f.worst:.3g} {f.unit}"
         result = "ok" if f.ok else "FAIL"
         table.add(f.function, f.dtype, f.bound, worst, f.where, result, style="" if f.ok else "red")
         if i + 1 < len(findings) and findings[i + 1].dtype != f.dtype:

@@ -37,6 +37,8 @@ class Expected:
     scale: Array | None = None
     #: Forgiven, in absolute terms: what rounding x / temperature does to the result.
     forgiven: Array | None = None
+    #: Forgiven where results are subnormal: multiples of the smallest number of the type.
+    quanta: Array | float = 1.0
 
 
 @dataclass(frozen=True)
@@ -131,20 +133,20 @@ def _absolute_at_zero(got: Array, e: Expected, form: Format) -> Errors:
 
 
 def _scaled(got: Array, e: Expected, form: Format) -> Errors:
-    """Return errors in multiples of 2^-bits of the sum of absolute terms; one quantum is free."""
+    """Return errors in multiples of 2^-bits of the sum of absolute terms."""
     assert e.scale is not None
-    absolute = oracle.absolute_error(got, e.value, ONES)
-    quantum = np.ldexp(1.0, form.least - (form.bits - 1))
-    over = np.maximum(0.0, absolute - quantum)
+    # In units of 2^-bits throughout: scaled down, a subnormal sum of terms would vanish.
+    error = oracle.absolute_error(got, e.value, ONES - np.int32(form.bits))
+    over = np.maximum(0.0, error - np.ldexp(e.quanta, form.least + 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(over == 0.0, 0.0, over / np.ldexp(e.scale, -form.bits))
+        return np.where(over == 0.0, 0.0, over / e.scale)
 
 
 SOFTMAX_LIMITS = (
     Limit("4 ULP", 4.0, "ULP", _normal),
     Limit("2 quanta (subnormal)", 2.0, "quanta", _subnormal),
 )
-LOG_SOFTMAX_LIMITS = (Limit("3 ULP", 3.0, "ULP", _every),)
+LOG_SOFTMAX_LIMITS = (Limit("3 ULP", 3.0, "ULP", _normal),)
 LOGSUMEXP_LIMITS = (Limit("1 ULP or {near:.2g}", 1.0, "of it", _ulp_or_absolute),)
 VJP_LIMITS = (Limit("6 u * terms", 6.0, "u", _scaled),)
 
@@ -238,8 +240,11 @@ def _expect_logsumexp(a: Arguments, arithmetic: oracle.Arithmetic) -> Expected:
 
 def _expect_vjp(formula: Any) -> Any:
     def expected(a: Arguments, arithmetic: oracle.Arithmetic) -> Expected:
-        value, scale = formula(a["dy"], a["y"], arithmetic, a.get("temperature"))
-        return Expected(value, scale=scale)
+        temperature = a.get("temperature")
+        value, scale = formula(a["dy"], a["y"], arithmetic, temperature)
+        # A product that underflows before it is divided has lost that much.
+        quanta = 1.0 if temperature is None else 1.0 + 1.0 / temperature
+        return Expected(value, scale=scale, quanta=quanta)
 
     return expected
 

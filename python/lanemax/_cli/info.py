@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, available_isas, get_include, get_num_threads, isa
+from .. import __version__, _call, available_isas, get_include, get_num_threads, isa
 from . import machine
 from .text import size
 
@@ -47,16 +47,12 @@ def numerics_version() -> int | None:
 
 def thread_origin() -> str:
     """Return in words what decided the number of threads."""
-    wanted = os.environ.get("LANEMAX_NUM_THREADS", "").strip()
-    if wanted.isdigit() and int(wanted) == get_num_threads():
-        return f"LANEMAX_NUM_THREADS={wanted}"
-    affinity, quota, total = machine.affinity(), machine.cgroup_cpus(), os.cpu_count()
-    facts = [f"{total} in the machine"]
+    affinity, quota = machine.affinity(), machine.cgroup_cpus()
+    facts = [f"{os.cpu_count()} CPUs in the machine"]
     if affinity is not None:
-        facts.append(f"affinity allows {affinity}")
+        facts.append(f"{affinity} allowed to this process")
     facts.append("no cgroup limit" if quota is None else f"cgroup limit {quota:g}")
-    ignored = f"; LANEMAX_NUM_THREADS={wanted!r} is not a usable number" if wanted else ""
-    return f"the CPUs this process may use ({', '.join(facts)}){ignored}"
+    return f"{_call.state.source} ({', '.join(facts)})"
 
 
 def distribution(name: str) -> str | None:
@@ -85,7 +81,7 @@ def gather() -> dict[str, Any]:
         "available_isas": list(available),
         "tiers": tiers,
         "LANEMAX_ISA": wanted or None,
-        "LANEMAX_ISA_ignored": bool(wanted) and wanted.lower() != isa(),
+        "LANEMAX_ISA_ignored": _call.isa_ignored(),
         "threads": get_num_threads(),
         "threads_from": thread_origin(),
         "cpus": {

@@ -22,6 +22,9 @@ Array: TypeAlias = NDArray[Any]
 #: exp of less is below half the smallest subnormal of float64.
 EXP_FLOOR = -760.0
 
+#: Subnormal float64 factors are multiplied by 2 to this power.
+LIFT = 200
+
 #: Elements per pass of the double-double exponential, so that its many temporaries stay in cache.
 BLOCK = 8192
 
@@ -370,9 +373,11 @@ def softmax_vjp(
     products = arithmetic.product(y, dy)
     total = arithmetic.total(products)
     inner = arithmetic.add(Pair(dy, np.zeros_like(dy)), Pair(-total.hi, -total.lo))
-    dx = arithmetic.multiply(Pair(y, np.zeros_like(y)), inner)
+    # Lifted out of the subnormal range, where a product would lose its second word.
+    lifted = np.ldexp(y, LIFT)
+    dx = arithmetic.multiply(Pair(lifted, np.zeros_like(y)), inner)
     scale = y * (np.abs(dy) + np.abs(products.hi).sum(axis=-1, keepdims=True))
-    return _over(dx, scale, arithmetic, temperature)
+    return _over(dx, scale, arithmetic, temperature, -LIFT)
 
 
 def log_softmax_vjp(
@@ -392,13 +397,13 @@ def log_softmax_vjp(
 
 
 def _over(
-    dx: Pair, scale: Array, arithmetic: Arithmetic, temperature: Array | None
+    dx: Pair, scale: Array, arithmetic: Arithmetic, temperature: Array | None, shift: int = 0
 ) -> tuple[Exact, Array]:
     if temperature is not None:
         t = np.broadcast_to(temperature, dx.hi.shape)
         dx = arithmetic.divide(dx, Pair(t, np.zeros_like(t)))
         scale = scale / t
-    return exact(dx.hi, dx.lo), scale
+    return exact(dx.hi, dx.lo, shift), scale
 
 
 # ----------------------------------------------------------------------------------- errors

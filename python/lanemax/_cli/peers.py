@@ -304,6 +304,11 @@ def _import(name: str) -> Any:
         raise Unavailable(f"{name} does not load: {type(error).__name__}: {error}") from None
 
 
+def optional_module(name: str) -> Any:
+    """Return a module that a peer has loaded already."""
+    return importlib.import_module(name)
+
+
 def trim() -> None:
     """Give freed memory back to the system, so that each case starts from the same state."""
     try:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .text import UsageError, optional
+from .goals import AXIS, CALL, EXPERIMENTS, FAMILY, HALVES, THREADS
+from .text import UsageError, optional, shape_name
+from .timing import Row
 
 #: Colours that differ in lightness as well, for colour-blind readers and grey prints.
 OURS, PLAIN = "#0b6e4f", "#8a8a8a"
@@ -73,3 +75,171 @@ def learning_curve(
     quiet(axes)
     save(figure, path)
     pyplot.close(figure)
+
+
+# --------------------------------------------------------------------------------- benchmark
+
+#: Contenders in the order of the legend: colour by name, filled where they write into `out`.
+COLOURS = {
+    "torch": OTHERS[0], "onnxruntime": OTHERS[1], "scipy": OTHERS[2], "jax": OTHERS[3],
+    "numpy": OTHERS[4], "copy": PLAIN, "read": "#bbbbbb",
+}  # fmt: skip
+TIER_MARKERS = ("o", "D", "s", "^")
+
+
+def benchmark(path: str, rows: Sequence[Row], machine_line: str) -> None:
+    """Draw time per element by shape, and the experiments, with the goals marked.
+
+    Parameters
+    ----------
+    path : str
+        File to write.
+    rows : sequence of Row
+        What the benchmark has measured.
+    machine_line : str
+        Printed under the title.
+    """
+    pyplot = pyplot_without_display()
+    families: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.operation not in EXPERIMENTS:
+            families.setdefault((row.operation, row.dtype), []).append(row)
+    calls = [r for r in rows if r.operation == "call"]
+    rest = [r for r in rows if r.operation in ("bytes", "axis", "threads")]
+    panels = len(families) + bool(calls or rest)
+    heights = [3.4] * len(families) + [3.0] * bool(calls or rest)
+    widest = max((len({r.shape for r in f}) for f in families.values()), default=4)
+    figure = pyplot.figure(
+        figsize=(max(9.0, 3.2 + 1.05 * widest), 0.9 + sum(heights)), layout="constrained"
+    )
+    parts = figure.subfigures(panels, 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, ((operation, dtype), family) in zip(parts, families.items(), strict=False):
+        _family_panel(part.subplots(), operation, dtype, family)
+    if calls or rest:
+        axes = parts[-1].subplots(1, bool(calls) + bool(rest), squeeze=False)[0]
+        if calls:
+            _call_panel(axes[0], calls)
+        if rest:
+            _ratio_panel(axes[-1], rest)
+    figure.suptitle(f"lanemax against its peers\n{machine_line}", fontsize=9)
+    save(figure, path)
+    pyplot.close(figure)
+
+
+def _family_panel(axes: Any, operation: str, dtype: str, rows: Sequence[Row]) -> None:
+    """Draw nanoseconds per element of one function, a column of dots per shape."""
+    shapes = list(dict.fromkeys(r.shape for r in rows))
+    tiers = list(dict.fromkeys(r.tier for r in rows))
+    found = dict.fromkeys(n for r in rows for n in r.times.rounds if n not in ("out", "new"))
+    order = {name: i for i, name in enumerate(COLOURS)}
+    others = sorted(found, key=lambda n: (order.get(n.split()[0], 9), n.endswith("new")))
+    slots = len(others) + 2 * len(tiers)
+
+    def place(shape: tuple[int, ...], slot: int) -> float:
+        return shapes.index(shape) + (slot - (slots - 1) / 2) * 0.8 / slots
+
+    def per_element(row: Row, name: str) -> float:
+        return row.times.seconds(name).median / row.elements * 1e9
+
+    for t, tier in enumerate(tiers):
+        mine = [r for r in rows if r.tier == tier]
+        suffix = f" {tier}" if len(tiers) > 1 else ""
+        for v, (variant, label) in enumerate((("out", "lanemax, out="), ("new", "lanemax, new"))):
+            axes.plot(
+                [place(r.shape, 2 * t + v) for r in mine], [per_element(r, variant) for r in mine],
+                TIER_MARKERS[t % 4], color=OURS, markersize=8, zorder=4, label=label + suffix,
+                markerfacecolor=OURS if variant == "out" else "white", markeredgewidth=1.6,
+            )  # fmt: skip
+        for r in mine:
+            for goal in FAMILY:
+                limit = goal.for_tier(tier)
+                names = (goal.ours, *goal.against)
+                if (goal.operation, goal.shape) != (operation, r.shape) or limit is None:
+                    continue
+                if dtype != "float32" or any(n not in r.times for n in names):
+                    continue
+                x = place(r.shape, 2 * t + (goal.ours == "new"))
+                y = limit * sum(per_element(r, n) for n in goal.against)
+                half = 0.45 / slots
+                axes.plot([x - half, x + half], [y, y], color="black", linewidth=1.6, zorder=5)
+    for i, name in enumerate(others):
+        # Peers were timed again beside every tier; one tier's figures stand for all.
+        mine = [r for r in rows if r.tier == tiers[0] and name in r.times]
+        colour = COLOURS.get(name.split()[0], PLAIN)
+        hollow = name.endswith(" new")
+        axes.plot(
+            [place(r.shape, 2 * len(tiers) + i) for r in mine],
+            [per_element(r, name) for r in mine], "o", color=colour, markersize=6,
+            markerfacecolor="white" if hollow else colour, label=name.replace(" out", ", out=")
+            .replace(" new", ", new"),
+        )  # fmt: skip
+    axes.plot([], [], color="black", linewidth=1.6, label="goal (the lowest counts)")
+    for edge in range(1, len(shapes)):
+        axes.axvline(edge - 0.5, color="#eeeeee", linewidth=1)
+    axes.set_xlim(-0.5, len(shapes) - 0.5)
+    axes.set_xticks(range(len(shapes)), [shape_name(s) for s in shapes])
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+    axes.yaxis.set_minor_formatter(lambda v, _: "")
+    axes.set_ylabel("ns per element")
+    threads = rows[0].threads
+    axes.set_title(
+        f"{operation} of {dtype}, {', '.join(tiers)}, {threads} thread{'s' * (threads != 1)} "
+        "(lower is faster)",
+        fontsize=10, loc="left",
+    )  # fmt: skip
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    quiet(axes)
+
+
+def _bars(axes: Any, names: Sequence[str], values: Sequence[float], ours: Sequence[bool],
+          limits: Sequence[float | None]) -> None:
+    """Draw horizontal bars, first on top, with a mark where a goal is."""
+    colours = [OURS if o else PLAIN for o in ours]
+    axes.barh(range(len(names)), values, color=colours, height=0.66)
+    for i, limit in enumerate(limits):
+        if limit is not None:
+            axes.plot([limit, limit], [i - 0.42, i + 0.42], color="black", linewidth=1.8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _call_panel(axes: Any, rows: Sequence[Row]) -> None:
+    """Draw what a call on ten elements costs."""
+    times = rows[0].times
+    aims = {g.ours: g.ratio * 1e9 for g in CALL}
+    # SciPy's calls would push everyone else into the axis: cut, and say so.
+    names = list(times.rounds)
+    values = [times.seconds(n).median * 1e9 for n in names]
+    ours = [not n.startswith(("numpy", "scipy", "torch")) for n in names]
+    most = 2.2 * max([v for v, o in zip(values, ours, strict=True) if o] + list(aims.values()))
+    _bars(axes, [n.replace(" out", ", out=").replace(" new", ", new") for n in names], values, ours,
+          [aims.get(n) for n in names])
+    axes.set_xlim(0, most)
+    for i, v in enumerate(values):
+        if v > most:
+            axes.text(most, i, f"{v:,.0f} ns >", ha="right", va="center", color="white", fontsize=8)
+    axes.set_xlabel("ns per call")
+    axes.set_title("a call on 10 elements (line: goal)", fontsize=10, loc="left")
+
+
+def _ratio_panel(axes: Any, rows: Sequence[Row]) -> None:
+    """Draw the ratios of the experiments that have goals."""
+    names: list[str] = []
+    values: list[float] = []
+    limits: list[float | None] = []
+    for row in rows:
+        for goal in (*HALVES, *AXIS, *THREADS):
+            wanted = (goal.operation, goal.shape) == (row.operation, row.shape)
+            if wanted and all(n in row.times for n in (goal.ours, *goal.against)):
+                names.append(f"{goal.ours} / {' + '.join(goal.against)}\n{shape_name(row.shape)}")
+                values.append(row.times.ratio(goal.ours, *goal.against).median)
+                limits.append(goal.for_tier(row.tier))
+    _bars(axes, names, values, [True] * len(names), limits)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("ratio of times")
+    axes.set_title("16-bit types, axis 0, threads (line: goal)", fontsize=10, loc="left")

@@ -94,6 +94,20 @@ class Times:
         return spread([a / b for a, b in zip(self.rounds[ours], sums, strict=True)])
 
 
+@dataclass(frozen=True)
+class Row:
+    """The times of one operation on one shape."""
+
+    operation: str
+    shape: tuple[int, ...]
+    dtype: str
+    tier: str
+    threads: int
+    times: Times
+    traffic: int = 0
+    elements: int = 0
+
+
 def race(
     contenders: Sequence[Contender], budget: float, told: Callable[[str], None] = lambda name: None
 ) -> Times:
@@ -128,7 +142,8 @@ def race(
         for c in order:
             n = repeats[c.name]
             with c.inside():
-                if n > 1:
-                    c.clock(1)  # brings back into the caches what the one before has evicted
+                if n > 1 or c.inside is not nullcontext:
+                    # Brings back what the one before has evicted, and starts fresh threads.
+                    c.clock(1)
                 rounds[c.name].append(c.clock(n) / n)
     return Times(rounds)
