@@ -14,6 +14,7 @@
 #include "dispatch.h"
 #include "lanemax/lanemax.h"
 
+#if defined(__x86_64__)
 /* ------------------------------------------------------------ the faked CPU --- */
 
 static struct {
@@ -71,6 +72,7 @@ static uint32_t detect(uint32_t leaves, uint32_t c1, uint32_t b7, uint64_t xcr0)
     fake.xcr0 = xcr0;
     return lmx_cpu_features_from(&faked);
 }
+#endif
 
 static void test_detection(void)
 {
