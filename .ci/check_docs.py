@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the examples of README.md and docs/ against the installed package.
 
-Python blocks are run; C blocks are built with the flags that ``python -m lanemax config`` prints and
-run.  The README's C block must be the text of examples/softmax.c.
+Python blocks are run; C blocks are built with the flags that ``python -m lanemax config`` prints
+and run.  The README's C block must be the text of examples/softmax.c.
 """
 
 from __future__ import annotations

@@ -91,6 +91,8 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
 
 static void *scratch_of(const call *c, unsigned worker, int second)
 {
+    if (c->scratch == NULL)
+        return NULL;
     return c->scratch + ((size_t)worker * 2 + (size_t)second) * c->scratch_size;
 }
 
@@ -435,7 +437,9 @@ lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_
     c.shape = *shape;
     memset(&c.opt, 0, sizeof c.opt);
     if (options != NULL) {
+        const lmx_fpenv env = lmx_fpenv_enter(); /* comparisons trap where the caller says so */
         const lmx_status status = check_options(&c, options);
+        lmx_fpenv_leave(env);
         if (status != LMX_OK)
             return status;
         c.opt = *options;

@@ -116,6 +116,9 @@ LMX_INLINE double lmx_round(double x) /* |x| <= 2^51 */
 
 LMX_INLINE lmx_exp2part lmx_exp_split(double x, double lo)
 {
+    /* A conversion of what int64_t cannot hold is undefined; callers drop such terms. */
+    x = x > -0x1p+53 ? x : -0x1p+53;
+    x = x < 0x1p+53 ? x : 0x1p+53;
     double n = x * LMX_LOG2E;
     n = n < 0x1p+51 && n > -0x1p+51 ? lmx_round(n) : (double)(int64_t)n;
     lmx_dd t = lmx_exp_reduce(x, n);
@@ -353,8 +356,8 @@ LMX_INLINE double lmx_sum_relative(lmx_sum s, double m)
         const double r = (fma(-q, e.m, s.hi) + (s.lo - q * e.m_lo)) / e.m;
         return lmx_scale2(q + r, s.n - e.n);
     }
-    const lmx_dd l = lmx_sum_log(s);
-    return lmx_exp_neg(l.hi - m, l.lo);
+    const lmx_dd l = lmx_sum_log(s), d = lmx_two_sum(l.hi - m, l.lo);
+    return lmx_exp_neg(d.hi, d.lo);
 }
 
 /*

@@ -78,12 +78,16 @@ static atomic_int atfork_set;
 static void       in_child(void) { atomic_fetch_add(&generation, 1); }
 #endif
 
-static void watch_forks(void)
+/* 0 if that cannot be: without the handler a forked child would wait for threads it has not. */
+static int watch_forks(void)
 {
 #if !defined(_WIN32)
-    if (atomic_exchange(&atfork_set, 1) == 0)
-        pthread_atfork(NULL, NULL, in_child);
+    if (atomic_exchange(&atfork_set, 1) == 0 && pthread_atfork(NULL, NULL, in_child) != 0) {
+        atomic_store(&atfork_set, 0);
+        return 0;
+    }
 #endif
+    return 1;
 }
 
 struct lmx_pool {
@@ -172,7 +176,10 @@ lmx_pool *lmx_pool_create(unsigned threads)
     lmx_pool *p = calloc(1, sizeof *p + (size_t)threads * sizeof p->thread[0]);
     if (p == NULL)
         return NULL;
-    watch_forks();
+    if (!watch_forks()) {
+        free(p);
+        return NULL;
+    }
     p->threads = threads;
     atomic_flag_clear(&p->busy);
     fresh(p);

@@ -89,8 +89,8 @@ LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_
     *pre = 1;
     if (shifted || sum->base != 0) {
         const double d = shift - sum->base;
-        if (!(d > -0x1p+53)) {
-            *s = 0;
+        if (!(d > -0x1p+53 && d < 0x1p+53)) {
+            *s = d > 0 ? LMX_INF : 0;
             return;
         }
         const lmx_exp2part p = lmx_exp_split(d < -LMX_BASE_MIN ? -LMX_BASE_MIN : d, 0);

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
@@ -45,10 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def abandon_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush cannot fail as well."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -122,6 +122,8 @@ def _distinct(x: Any) -> bool:
 
 def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
     """Temperatures as float64, shaped like a keepdims result or 1s; None for 1."""
+    if isinstance(t, np.ma.MaskedArray):
+        raise TypeError("temperature: a MaskedArray's mask would be lost; pass plain numbers")
     array = np.asarray(t)
     if array.dtype.kind not in "fiu" and dtype_code(array.dtype) is None:
         raise TypeError(f"temperature: expected real numbers, got dtype {array.dtype}")
@@ -153,6 +155,8 @@ def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
 
 def mask(where: Any, shape: tuple[int, ...]) -> Any:
     """`where` as booleans, broadcast to shape without copying."""
+    if isinstance(where, np.ma.MaskedArray):
+        raise TypeError("where: a MaskedArray's mask would be lost; pass plain booleans")
     array = np.asarray(where)
     if array.dtype != np.bool_:
         raise TypeError(f"where: expected dtype bool, got {array.dtype}")

@@ -203,7 +203,7 @@ def softmax(
     >>> lm.softmax(np.array([1.0, np.nan, 3.0]), where=[True, False, True]).round(4)
     array([0.1192, 0.    , 0.8808])
     """
-    if temperature is _ONE and where is None and total is None and (axis is -1 or axis == -1):  # noqa: F632
+    if temperature is _ONE and where is None and total is None and type(axis) is int and axis == -1:
         y = _call.contiguous(_softmax, x, out)
         if y is not None:
             return y
@@ -266,7 +266,7 @@ def log_softmax(
     >>> lm.log_softmax(np.array([40.0, 0.0, -3.0]))
     array([-4.45986737e-18, -4.00000000e+01, -4.30000000e+01])
     """
-    if temperature is _ONE and where is None and total is None and (axis is -1 or axis == -1):  # noqa: F632
+    if temperature is _ONE and where is None and total is None and type(axis) is int and axis == -1:
         y = _call.contiguous(_log_softmax, x, out)
         if y is not None:
             return y

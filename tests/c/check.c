@@ -53,8 +53,8 @@ static void print_place(FILE *f)
             check_at.n, check_at.in_offset, check_at.out_offset);
 }
 
-#if !defined(CHECK_ASAN)
-/* A guard page was hit: say where, as no debugger is at hand in CI, then die as without us. */
+/* A guard page was hit, or a sanitizer aborts: say where, as no debugger is at hand in CI, then die
+ * as without us. */
 static void on_fault(int signal_number, siginfo_t *info, void *unused)
 {
     (void)unused;
@@ -70,7 +70,6 @@ static void on_fault(int signal_number, siginfo_t *info, void *unused)
         _exit(3);
     signal(signal_number, SIG_DFL);
 }
-#endif
 
 static bool has_word(const char *words, const char *word)
 {
@@ -97,12 +96,13 @@ void check_begin(const char *program)
         check_full = has_word(words, "full");
         check_fast = !check_full && (has_word(words, "fast") || check_noguard);
     }
-#if !defined(CHECK_ASAN)
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO;
     sigemptyset(&action.sa_mask);
+    sigaction(SIGABRT, &action, NULL);
+#if !defined(CHECK_ASAN) /* which says more about these */
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
     sigaction(SIGILL, &action, NULL);

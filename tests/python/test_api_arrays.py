@@ -489,14 +489,16 @@ def test_memory_does_not_grow():
     gc.collect()
     tracemalloc.start()
     try:
-        work(50)
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        work(500)
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+        growth = []
+        for _ in range(5):
+            before = tracemalloc.get_traced_memory()[0]
+            work(200)
+            gc.collect()
+            growth.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
+    # a leak grows in every round; a table of the interpreter that is enlarged does so once
+    assert min(growth) < 2_000, growth
 
 
 def test_more_than_2_to_the_31_elements():

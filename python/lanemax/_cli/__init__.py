@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of ``python -m lanemax``, one module each; nothing here is imported by the library."""
+"""The commands of ``python -m lanemax``, one module each; the library imports none of them."""

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from timeit import Timer
 from typing import Any
 
-import lanemax as lm
 import numpy as np
+
+import lanemax as lm
 
 from .. import _call
 from . import goals, info, machine, peers, plot
@@ -24,7 +25,14 @@ from .goals import EXPERIMENTS, Goal
 from .oracle import Array
 from .peers import Case, Unavailable
 from .text import (
-    Progress, Table, UsageError, note, note_missing_rich, progress, require_matplotlib, seconds,
+    Progress,
+    Table,
+    UsageError,
+    note,
+    note_missing_rich,
+    progress,
+    require_matplotlib,
+    seconds,
     shape_name,
 )  # fmt: skip
 from .timing import Clock, Contender, Row, Spread, Times, clock, race
@@ -54,7 +62,7 @@ def _shape(text: str) -> tuple[int, int]:
     except ValueError:
         extents = []
     if not 1 <= len(extents) <= 2 or any(e < 1 or e != int(e) for e in extents):
-        raise argparse.ArgumentTypeError(f"{text!r} is not ROWSxCOLUMNS, such as 4096x1024 or 1x1e6")
+        raise argparse.ArgumentTypeError(f"{text!r} is not ROWSxCOLUMNS, such as 1x1e6")
     rows, cols = (1, extents[0]) if len(extents) == 1 else extents
     return int(rows), int(cols)
 
@@ -69,33 +77,53 @@ def _positive_real(text: str) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
-        "--op", nargs="+", metavar="NAME", default=list(DEFAULT),
+        "--op",
+        nargs="+",
+        metavar="NAME",
+        default=list(DEFAULT),
         choices=[*peers.OPERATIONS, *EXPERIMENTS],
         help=f"of {' '.join(peers.OPERATIONS)}, and the experiments {' '.join(EXPERIMENTS)} "
         "(default: all but the gradients)",
     )
     parser.add_argument(
-        "--shape", nargs="+", metavar="RxC", type=_shape, default=[],
+        "--shape",
+        nargs="+",
+        metavar="RxC",
+        type=_shape,
+        default=[],
         help="rows x columns, such as 4096x1024 or 1x1e6 (default: the shapes of the goals)",
     )
     parser.add_argument(
-        "--dtype", nargs="+", metavar="TYPE", default=["float32"], choices=peers_types(),
+        "--dtype",
+        nargs="+",
+        metavar="TYPE",
+        default=["float32"],
+        choices=peers_types(),
         help="of float32 float64 float16 bfloat16 (default: float32)",
     )
     parser.add_argument(
-        "--peers", nargs="+", metavar="NAME", default=list(peers.NAMES),
+        "--peers",
+        nargs="+",
+        metavar="NAME",
+        default=list(peers.NAMES),
         choices=[*peers.NAMES, "none"],
         help=f"of {' '.join(peers.NAMES)}, or none (default: all that are installed)",
     )
     parser.add_argument(
-        "--isa", nargs="+", metavar="TIER", default=[],
+        "--isa",
+        nargs="+",
+        metavar="TIER",
+        default=[],
         help="tiers of lanemax to time, one after the other (default: the one in use)",
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", default=1, help="threads for everyone (default: 1)"
     )
     parser.add_argument(
-        "--seconds", type=_positive_real, metavar="S", default=1.5,
+        "--seconds",
+        type=_positive_real,
+        metavar="S",
+        default=1.5,
         help="time for each row of the table (default: 1.5)",
     )
     parser.add_argument("--full", action="store_true", help="also rows of 1e8 elements")
@@ -153,8 +181,8 @@ def judge(goal: Goal, row: Row | None, tier: str, report: Report) -> Verdict:
         return Verdict(goal, tier, limit, None)
     missing = [n for n in needed if n not in row.times]
     if missing:
-        peer = missing[0].split()[0]
-        return Verdict(goal, tier, limit, None, report.skipped.get(peer, f"no {missing[0]}"))
+        why = report.skipped.get(missing[0].split()[0], f"no {missing[0]}")
+        return Verdict(goal, tier, limit, None, why)
     if goal.against:
         return Verdict(goal, tier, limit, row.times.ratio(goal.ours, *goal.against))
     return Verdict(goal, tier, limit, row.times.seconds(goal.ours))
@@ -284,8 +312,9 @@ def time_axis(bench: Bench, shape: tuple[int, int]) -> Row:
     )
 
 
-def in_halves(pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array,
-              out: Array) -> Callable[[], object]:
+def in_halves(
+    pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array, out: Array
+) -> Callable[[], object]:
     """Return a call that does `work` on the two halves of flat arrays in two threads."""
     x, out = x.reshape(-1), out.reshape(-1)
     middle = x.size // 2
@@ -349,8 +378,12 @@ def jobs_of(args: argparse.Namespace, report: Report) -> list[Job]:
             for shape in shapes:
                 if too_large(operation, dtype, shape, report):
                     continue
-                aims = () if name != "float32" else tuple(
-                    g for g in goals.FAMILY if (g.operation, g.shape) == (operation, shape)
+                aims = (
+                    ()
+                    if name != "float32"
+                    else tuple(
+                        g for g in goals.FAMILY if (g.operation, g.shape) == (operation, shape)
+                    )
                 )
 
                 def run(bench: Bench, o: str = operation, d: Any = dtype, s: Any = shape) -> Row:
@@ -387,9 +420,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
     ]
 
 
-def too_large(
-    operation: str, dtype: np.dtype[Any], shape: tuple[int, int], report: Report
-) -> bool:
+def too_large(operation: str, dtype: np.dtype[Any], shape: tuple[int, int], report: Report) -> bool:
     """Tell whether the arrays of a row would not fit into memory, peers' copies included."""
     free = machine.free_memory()
     need = 6 * math.prod(shape) * dtype.itemsize
@@ -412,8 +443,9 @@ def show_family(rows: Sequence[Row], operation: str, tier: str) -> None:
     mine = [r for r in rows if (r.operation, r.tier) == (operation, tier)]
     if not mine:
         return
-    others = [n for n in dict.fromkeys(n for r in mine for n in r.times.rounds)
-              if n not in ("out", "new")]
+    others = [
+        n for n in dict.fromkeys(n for r in mine for n in r.times.rounds) if n not in ("out", "new")
+    ]
     # One column per contender; "out" stands against "out" and "new" against "new".
     heads = list(dict.fromkeys(n.removesuffix(" out").removesuffix(" new") for n in others))
     threads = mine[0].threads
@@ -636,15 +668,16 @@ def run(args: argparse.Namespace) -> int:
                 show_family(report.rows, operation, tier)
     show_goals(verdicts)
     versions = ", ".join(
-        f"{p.name} {info.distribution(p.name)}" for p in peers.PEERS
+        f"{p.name} {info.distribution(p.name)}"
+        for p in peers.PEERS
         if p.name not in report.skipped and p.name != "numpy"
     )
     print(f"machine: {machine_line(args)}")
     print(f"peers: {versions or 'none but NumPy'}")
     if before is not None and before > 0.5:
         print(
-            f"disturbed: {before:.1f} other processes were running on average in the minute before; "
-            "ratios suffer less than times"
+            f"disturbed: {before:.1f} processes were running on average in the minute before; "
+            "ratios suffer less from that than times"
         )
     print(f"measured in {took:.0f} s")
     return 0

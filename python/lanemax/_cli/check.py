@@ -8,9 +8,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ContextManager
+from typing import Any
 
 import numpy as np
 
@@ -49,11 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--quick", action="store_true", help="a tenth of the inputs, in seconds")
     parser.add_argument(
-        "--only", metavar="NAME", nargs="+", default=[],
+        "--only",
+        metavar="NAME",
+        nargs="+",
+        default=[],
         help="check only functions whose name contains one of these",
     )
     parser.add_argument(
-        "--dtype", metavar="TYPE", nargs="+", default=[], choices=sorted(oracle.FORMATS),
+        "--dtype",
+        metavar="TYPE",
+        nargs="+",
+        default=[],
+        choices=sorted(oracle.FORMATS),
         help="check only these of float32 float64 float16 bfloat16",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the report to FILE as JSON")
@@ -208,8 +215,11 @@ def layouts(function: Function, arguments: Arguments) -> dict[str, Callable[[], 
 
 
 def check_bits(
-    function: Function, cases: Sequence[Sample], arguments: Sequence[Arguments],
-    results: Sequence[Array], finding: Finding,
+    function: Function,
+    cases: Sequence[Sample],
+    arguments: Sequence[Arguments],
+    results: Sequence[Array],
+    finding: Finding,
 ) -> None:
     """Compare the bits of every tier, thread count and layout with `results`."""
     for tier in lm.available_isas():
@@ -256,8 +266,11 @@ def check_function(
 
 
 def check_rounding(
-    function: Function, dtype: np.dtype[Any], cases: Sequence[Sample],
-    arguments: Sequence[Arguments], results: Sequence[Array],
+    function: Function,
+    dtype: np.dtype[Any],
+    cases: Sequence[Sample],
+    arguments: Sequence[Arguments],
+    results: Sequence[Array],
 ) -> Finding:
     """Compare 16-bit results with those of float32, rounded to the type."""
     finding = Finding(function.name, dtype.name, "float32, rounded once", unit="differ")
@@ -276,8 +289,11 @@ def check_rounding(
 
 
 def check_limits(
-    function: Function, dtype: np.dtype[Any], cases: Sequence[Sample],
-    arguments: Sequence[Arguments], results: Sequence[Array],
+    function: Function,
+    dtype: np.dtype[Any],
+    cases: Sequence[Sample],
+    arguments: Sequence[Arguments],
+    results: Sequence[Array],
 ) -> list[Finding]:
     """Compare results with exact ones, in the units of the function's bounds."""
     form = oracle.FORMATS[dtype.name]
@@ -304,6 +320,7 @@ def judge(limit: Limit, finding: Finding, sample: Sample, got: Array, errors: Ar
     finding.elements += errors.size
     if not errors.size:
         return
+    errors = np.where(np.isnan(errors), np.inf, errors)
     index = int(errors.argmax())
     worst = float(errors.reshape(-1)[index])
     if worst > finding.worst or not finding.where:
@@ -338,8 +355,11 @@ def check_specials(dtype: np.dtype[Any], wanted: Callable[[str], bool]) -> Findi
 
 
 def verify(
-    chosen: Sequence[Function], types: Sequence[np.dtype[Any]], quick: bool,
-    wanted: Callable[[str], bool], bar: Progress,
+    chosen: Sequence[Function],
+    types: Sequence[np.dtype[Any]],
+    quick: bool,
+    wanted: Callable[[str], bool],
+    bar: Progress,
 ) -> list[Finding]:
     """Check `chosen` for all `types`, telling `bar` after each."""
     findings: list[Finding] = []
@@ -387,10 +407,10 @@ def run(args: argparse.Namespace) -> int:
     types = element_types(args.dtype)
     if not args.dtype and len(types) < len(oracle.FORMATS):
         note("note: bfloat16 is not checked: ml_dtypes is not installed")
-    report: ContextManager[Any] = nullcontext()
+    report: AbstractContextManager[Any] = nullcontext()
     if args.json:
         try:
-            report = open(args.json, "w", encoding="utf-8")
+            report = open(args.json, "w", encoding="utf-8")  # noqa: SIM115 (entered below)
         except OSError as error:
             raise UsageError(f"cannot write {args.json}: {error.strerror}") from None
     with report as file:
@@ -404,7 +424,8 @@ def run(args: argparse.Namespace) -> int:
         tiers = ", ".join(lm.available_isas())
         threads = " and ".join(str(n) for n in thread_counts())
         elements = sum(f.elements for f in findings if f.counted)
-        bits = "differ (see above)" if any(f.problems for f in failed) else "have the same bits"
+        differ = any("differs in bits" in problem for f in failed for problem in f.problems)
+        bits = "differ in bits (see above)" if differ else "have the same bits"
         print(f"Tiers {tiers}, {threads} threads, and strided, unaligned, transposed and in-place")
         print(f"arrays {bits}. {elements:,} results were compared with exact ones.")
         print(f"{len(findings) - len(failed)} of {len(findings)} rows ok", end="")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("--cflags", action="store_true", help="flags for the compiler (-I...)")
     parser.add_argument("--libs", action="store_true", help="flags for the linker (-L... -l...)")
-    parser.add_argument("--includedir", action="store_true", help="the directory of lanemax/lanemax.h")
+    parser.add_argument("--includedir", action="store_true", help="the directory of the headers")
     parser.add_argument("--libdir", action="store_true", help="the directory of the library")
     parser.add_argument("--pkgconfigdir", action="store_true", help="the directory of lanemax.pc")
     parser.add_argument("--version", action="store_true", help="the version of the library")

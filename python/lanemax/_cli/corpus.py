@@ -162,7 +162,7 @@ def _read_text(path: Path) -> str:
     head = text[:100_000]
     odd = sum(unicodedata.category(c) in ("Cc", "Cn") and c not in "\t\n\r\f\v" for c in head)
     if odd > len(head) // 100:
-        raise UsageError(f"{path} is not text: {odd} of its first {len(head):,} characters are none")
+        raise UsageError(f"{path} is not text: it holds {odd:,} control characters")
     return text
 
 
@@ -184,7 +184,7 @@ def read_files(paths: Sequence[str]) -> tuple[list[Piece], str]:
     names = ", ".join(Path(p).name for p in paths)
     if total < LEAST_WORDS:
         raise UsageError(
-            f"{names}: {total:,} words are too few to learn from; at least {LEAST_WORDS:,} are needed"
+            f"{names}: {total:,} words are too few to learn from; it takes {LEAST_WORDS:,} or more"
         )
     pieces: list[Piece] = [[]]
     length = 0

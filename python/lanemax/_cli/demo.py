@@ -20,11 +20,27 @@ from . import corpus as corpus_module
 from . import machine, plot
 from .corpus import END, NUMBER, UNKNOWN, Corpus, Ids
 from .model import (
-    Engine, Floats, Lanemax, NextWord, Score, Settings, Workers, batches, engines, score,
+    Engine,
+    Floats,
+    Lanemax,
+    NextWord,
+    Score,
+    Settings,
+    Workers,
+    batches,
+    engines,
+    score,
     unigram_score,
 )  # fmt: skip
 from .text import (
-    EXTRA_HINT, Table, UsageError, note, note_missing_rich, progress, require_matplotlib, seconds,
+    EXTRA_HINT,
+    Table,
+    UsageError,
+    note,
+    note_missing_rich,
+    progress,
+    require_matplotlib,
+    seconds,
 )  # fmt: skip
 
 SUMMARY = "train a next-word model on real text (about a minute)"
@@ -42,7 +58,7 @@ examples:
   python -m lanemax demo --epochs 3 --plot curve.png"""
 
 #: Enough to be three times better than guessing by frequency, and half a minute on two cores.
-STEPS = 1200
+STEPS = 900
 QUICK_STEPS = 150
 
 #: A short text is not read more often than this by default: the model would learn it by heart.
@@ -74,15 +90,24 @@ def _positive_real(text: str) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
-        "--text", nargs="+", metavar="FILE", default=[],
+        "--text",
+        nargs="+",
+        metavar="FILE",
+        default=[],
         help="text files to learn from (default: docstrings and comments of the standard library)",
     )
     parser.add_argument(
-        "--vocab", type=_positive, metavar="N", default=10240,
+        "--vocab",
+        type=_positive,
+        metavar="N",
+        default=10240,
         help="entries of the vocabulary, 3 marks included (default: 10240)",
     )
     parser.add_argument(
-        "--dim", type=_positive, metavar="D", default=64,
+        "--dim",
+        type=_positive,
+        metavar="D",
+        default=64,
         help="width of a word's vector; the hidden layer has twice as many units (default: 64)",
     )
     length = parser.add_mutually_exclusive_group()
@@ -90,7 +115,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=_positive_real, metavar="E", help="passes over the training text"
     )
     length.add_argument(
-        "--steps", type=_positive, metavar="N",
+        "--steps",
+        type=_positive,
+        metavar="N",
         help=f"training steps of 512 words (default: {STEPS}, fewer for a short text)",
     )
     length.add_argument(
@@ -100,7 +127,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, metavar="S", default=0, help="seed of everything random (default: 0)"
     )
     parser.add_argument(
-        "--temperature", type=_positive_real, metavar="T", default=0.7,
+        "--temperature",
+        type=_positive_real,
+        metavar="T",
+        default=0.7,
         help="of the sampled lines: below 1 safer, above 1 wilder (default: 0.7)",
     )
     parser.add_argument(
@@ -125,7 +155,10 @@ def plan(args: argparse.Namespace, words: int, vocabulary: int) -> tuple[Setting
     # A short text is read in small batches, so that it still makes for many steps.
     batch = min(512, max(16, words // 100))
     settings = Settings(
-        vocabulary, dim=args.dim, hidden=2 * args.dim, batch=batch,
+        vocabulary,
+        dim=args.dim,
+        hidden=2 * args.dim,
+        batch=batch,
         rate=8e-3 * (batch / 512) ** 0.5,
     )
     if args.steps:
@@ -180,7 +213,7 @@ def sample(
     alive = np.ones(count, bool)
     for _ in range(SAMPLE_WORDS - 1):
         z = model.logits(before)
-        z[:, UNKNOWN] = -np.inf  # a masked logit: its probability is exactly 0
+        z[:, [UNKNOWN, NUMBER]] = -np.inf  # masked logits: their probability is exactly 0
         p = lm.softmax(z, temperature=temperature)
         ladder = np.cumsum(p, axis=1, dtype=np.float64)
         draws = rng.random(count) * ladder[:, -1]
@@ -200,7 +233,7 @@ def spoken(text: Corpus, ids: list[int]) -> str:
     """Return words with the spaces that punctuation wants."""
     out = ""
     for i in ids:
-        word = "N" if i == NUMBER else text.words[i]
+        word = text.words[i]
         tight = not out or word in ".,;:!?)" or out.endswith("(")
         out += word if tight else " " + word
     return out
@@ -242,7 +275,9 @@ def time_engines(model: NextWord, text: Corpus) -> list[StepTime]:
     ours = steps[contenders[0].name]
     return [
         StepTime(
-            e.name, statistics.median(steps[e.name]), statistics.median(parts[e.name]),
+            e.name,
+            statistics.median(steps[e.name]),
+            statistics.median(parts[e.name]),
             statistics.median(a / b for a, b in zip(steps[e.name], ours, strict=True)),
         )
         for e in contenders
@@ -250,7 +285,12 @@ def time_engines(model: NextWord, text: Corpus) -> list[StepTime]:
 
 
 def time_step(
-    model: NextWord, engine: Engine, before: Ids, targets: Ids, logits: Floats, scratch: Floats,
+    model: NextWord,
+    engine: Engine,
+    before: Ids,
+    targets: Ids,
+    logits: Floats,
+    scratch: Floats,
     grad: Floats,
 ) -> tuple[float, float]:
     """Return the seconds of one step, and of its loss with gradient alone."""
@@ -276,19 +316,24 @@ def tell_text(text: Corpus, model: NextWord) -> None:
     """Say what is learned from and what learns."""
     s = model.settings
     parts = (
-        model.embedding, model.query, model.position, model.weight, model.bias, model.output,
-        model.offset,
-    )  # fmt: skip
+        model.embedding,
+        model.query,
+        model.position,
+        model.weight,
+        model.bias,
+        model.output,
+    )
     parameters = sum(p.value.size for p in parts)
     print("\nThe text")
     paragraph(
-        f"{text.origin}: {text.train.size:,} words to learn from, {text.held_out.size:,} held out. "
-        f"Of {text.distinct:,} different words the vocabulary takes the {len(text.words) - 3:,} most "
-        f"frequent, and 3 marks; {text.rare:.1%} of the held-out text is rarer than that."
+        f"{text.origin}: {text.train.size:,} words to learn from, {text.held_out.size:,} held "
+        f"out. Of {text.distinct:,} different words the vocabulary takes the "
+        f"{len(text.words) - 3:,} most frequent, and 3 marks; {text.rare:.1%} of the held-out text "
+        "is rarer than that."
     )
     paragraph(
-        f"The model has {parameters:,} parameters: it reads the last {s.context} words as vectors of "
-        f"{s.dim}, has {s.hidden} hidden units, and gives a probability to each of the "
+        f"The model has {parameters:,} parameters: it reads the last {s.context} words as vectors "
+        f"of {s.dim}, has {s.hidden} hidden units, and gives a probability to each of the "
         f"{s.vocabulary:,} entries."
     )
 
@@ -329,7 +374,7 @@ def tell_samples(lines: list[str], temperature: float) -> None:
     """Print the sampled lines."""
     if not lines:
         return
-    print(f"\nLines drawn from lanemax.softmax(scores, temperature={temperature:g}); N is a number")
+    print(f"\nLines drawn from lanemax.softmax(scores, temperature={temperature:g})")
     for line in lines:
         print(textwrap.fill(line, width=92, initial_indent="  * ", subsequent_indent="    "))
 
@@ -407,7 +452,8 @@ def run(args: argparse.Namespace) -> int:
     lap("timing")
     tell_timings(times, model, took)
     if args.plot:
-        plot.learning_curve(args.plot, curve.words, curve.perplexity, baseline.perplexity,
-                            result.perplexity, origin)
+        plot.learning_curve(
+            args.plot, curve.words, curve.perplexity, baseline.perplexity, result.perplexity, origin
+        )
         note(f"wrote {args.plot}")
     return 0

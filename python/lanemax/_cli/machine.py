@@ -57,7 +57,10 @@ def cpu_name() -> str:
         try:
             name = subprocess.run(
                 ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
-                capture_output=True, text=True, timeout=5, check=False,
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=False,
             ).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             name = ""
@@ -119,7 +122,10 @@ def caches() -> list[tuple[str, int]]:
             try:
                 text = subprocess.run(
                     ["/usr/sbin/sysctl", "-n", f"hw.{key}"],
-                    capture_output=True, text=True, timeout=5, check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=5,
+                    check=False,
                 ).stdout.strip()
             except (OSError, subprocess.SubprocessError):
                 break
@@ -139,7 +145,7 @@ def cgroup_cpus() -> float | None:
     """Return the CPU time limit of the control group in CPUs, or None without a limit."""
     limits: list[float] = []
     for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers == "":
             base, node = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup" + path)
             # A limit on any ancestor binds; inside a container the path may lie outside the mount.

@@ -4,7 +4,7 @@
     e_j = E[word j]                          the context, nearest word first, j = 0 ... length - 1
     a   = softmax_j(e_j . q + p_j)           which of the context words matter
     h   = tanh([e_0, e_1, e_2, sum_j a_j e_j] W + b)
-    log_softmax(h O^T + c)                   log-probabilities of the whole vocabulary
+    log_softmax([h, 1] O^T)                  log-probabilities of the whole vocabulary
 
 The two softmaxes and their gradients come from an `Engine`, so that the same step can be timed
 with lanemax and with what one would write without it. Everything else is NumPy.
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
@@ -62,11 +63,13 @@ class Lanemax:
 
     def attention(self, scores: Floats) -> Floats:
         """Return the softmax of each row."""
-        return lm.softmax(scores)
+        y: Floats = lm.softmax(scores)
+        return y
 
     def attention_vjp(self, dy: Floats, y: Floats) -> Floats:
         """Return the gradient through the softmax."""
-        return lm.softmax_vjp(dy, y)
+        dx: Floats = lm.softmax_vjp(dy, y)
+        return dx
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
         """Return the mean loss; log-softmax in place, then its gradient."""
@@ -87,13 +90,14 @@ class PlainNumPy:
 
     def attention(self, scores: Floats) -> Floats:
         """Return the softmax of each row."""
-        e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        e: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
         e /= e.sum(axis=-1, keepdims=True)
         return e
 
     def attention_vjp(self, dy: Floats, y: Floats) -> Floats:
         """Return the gradient through the softmax."""
-        return y * (dy - (y * dy).sum(axis=-1, keepdims=True))
+        dx: Floats = y * (dy - (y * dy).sum(axis=-1, keepdims=True))
+        return dx
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
         """Return the mean loss; the gradient is the probabilities less one at the target."""
@@ -169,7 +173,9 @@ class Workers:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
@@ -177,7 +183,7 @@ class Workers:
     def each(self, length: int, work: Callable[[slice], object]) -> None:
         """Call `work` for sixteen slices of range(length), on all threads."""
         edges = [length * i // self.BLOCKS for i in range(self.BLOCKS + 1)]
-        slices = [slice(a, b) for a, b in zip(edges, edges[1:]) if b > a]
+        slices = [slice(a, b) for a, b in pairwise(edges) if b > a]
         if self._pool is None:
             for s in slices:
                 work(s)
@@ -186,7 +192,7 @@ class Workers:
                 pass
 
     def product(self, a: Floats, b: Floats, out: Floats) -> Floats:
-        """Return a @ b in `out`, cut along the rows of a or the columns of b, whichever is longer."""
+        """Return a @ b in `out`, cut along the longer of the rows of a and the columns of b."""
         if a.shape[0] >= b.shape[1]:
             self.each(a.shape[0], lambda s: np.matmul(a[s], b, out=out[s]))
         else:
@@ -277,7 +283,11 @@ class NextWord:
     """
 
     def __init__(
-        self, settings: Settings, counts: Ids, workers: Workers, engine: Engine,
+        self,
+        settings: Settings,
+        counts: Ids,
+        workers: Workers,
+        engine: Engine,
         rng: np.random.Generator,
     ) -> None:
         self.settings, self.workers, self.engine = settings, workers, engine
@@ -293,8 +303,10 @@ class NextWord:
         self.position = Adam(np.zeros((1, s.context), np.float32), workers)
         self.weight = Adam(normal(features, s.hidden, features**-0.5), workers)
         self.bias = Adam(np.zeros((1, s.hidden), np.float32), workers)
-        self.output = Adam(normal(s.vocabulary, s.hidden, 0.02), workers)
-        self.offset = Adam(start[None, :], workers)
+        # The last column meets the 1 behind the hidden units: it is each word's offset.
+        output = normal(s.vocabulary, s.hidden + 1, 0.02)
+        output[:, -1] = start
+        self.output = Adam(output, workers)
         self._logits = np.empty((s.batch, s.vocabulary), np.float32)
         self._gradient = np.empty_like(self._logits)
         self._output_gradient = np.empty_like(self.output.value)
@@ -306,22 +318,21 @@ class NextWord:
         pooled = (attention[:, :, None] * e).sum(axis=1)
         near = e[:, : self.settings.near].reshape(len(before), -1)
         features = np.concatenate([near, pooled], axis=1)
-        h = np.empty((len(before), self.settings.hidden), np.float32)
-        self.workers.product(features, self.weight.value, h)
-        h += self.bias.value
-        np.tanh(h, out=h)
+        h = np.empty((len(before), self.settings.hidden + 1), np.float32)
+        self.workers.product(features, self.weight.value, h[:, :-1])
+        h[:, :-1] += self.bias.value
+        np.tanh(h[:, :-1], out=h[:, :-1])
+        h[:, -1] = 1.0
         return e, attention, features, h
 
     def logits(self, before: Ids) -> Floats:
-        """Return the logits of the next word, (rows, vocabulary), after contexts (rows, context)."""
+        """Return logits of the next word, (rows, vocabulary), after contexts (rows, context)."""
         h = self._hidden(before)[3]
         rows = len(before)
         z = self._logits[:rows] if rows <= len(self._logits) else None
         if z is None:
             z = np.empty((rows, self.settings.vocabulary), np.float32)
-        self.workers.product(h, self.output.value.T, z)
-        z += self.offset.value
-        return z
+        return self.workers.product(h, self.output.value.T, z)
 
     def step(self, before: Ids, targets: Ids, rate: float) -> float:
         """Train on one batch and return its mean loss in nats per word."""
@@ -329,17 +340,14 @@ class NextWord:
         e, attention, features, h = self._hidden(before)
         z, dz = self._logits[:rows], self._gradient[:rows]
         self.workers.product(h, self.output.value.T, z)
-        z += self.offset.value
         loss = self.engine.loss_and_grad(z, targets, dz)
 
         # dz is the gradient of the sum; dividing the narrow factors makes it that of the mean.
         share = np.float32(1.0 / rows)
         d_output = self.workers.product(dz.T, h * share, self._output_gradient)
-        d_offset = dz.sum(axis=0, keepdims=True) * share
-        dh = np.empty_like(h)
-        self.workers.product(dz, self.output.value, dh)
+        dh = self.workers.product(dz, self.output.value, np.empty_like(h))[:, :-1]
         dh *= share
-        dh *= 1.0 - h * h
+        dh *= 1.0 - h[:, :-1] * h[:, :-1]
         d_weight = np.empty_like(self.weight.value)
         self.workers.product(features.T, dh, d_weight)
         d_features = np.empty_like(features)
@@ -353,7 +361,6 @@ class NextWord:
         d_query = (d_scores[:, :, None] * e).sum(axis=(0, 1))[None, :]
 
         self.output.dense(d_output, rate)
-        self.offset.dense(d_offset, rate)
         self.weight.dense(d_weight, rate)
         self.bias.dense(dh.sum(axis=0, keepdims=True), rate)
         self.query.dense(d_query, rate)

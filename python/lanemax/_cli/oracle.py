@@ -117,7 +117,7 @@ class Double:
         return self._one(a.hi / b.hi)
 
     def exp(self, a: Pair) -> tuple[Pair, Array]:
-        """Return exp(a) and exponents of 0: float64 holds every float32 result as a normal number."""
+        """Return exp(a) and exponents of 0: to float64 every float32 result is a normal number."""
         value = np.where(a.hi > -700.0, np.exp(np.maximum(a.hi, -700.0)), 0.0)
         return self._one(value), np.zeros((), np.int32)
 
@@ -265,9 +265,7 @@ class DoubleDouble:
         at_guess = Pair(np.ldexp(m.hi, n), np.ldexp(m.lo, n))
         rest = self.add(self.add(self._constant((1.0, 0.0)), a), self._negative(at_guess))
         newton = self.add(self._pair(guess), self._pair(rest.hi / at_guess.hi))
-        return Pair(
-            np.where(small, series.hi, newton.hi), np.where(small, series.lo, newton.lo)
-        )
+        return Pair(np.where(small, series.hi, newton.hi), np.where(small, series.lo, newton.lo))
 
     def total(self, a: Pair) -> Pair:
         """Return the sum over the last axis, halves upon halves."""
@@ -289,7 +287,7 @@ class DoubleDouble:
 
     @staticmethod
     def _constant(value: tuple[float, float]) -> Pair:
-        return Pair(np.float64(value[0])[...], np.float64(value[1])[...])
+        return Pair(np.asarray(value[0]), np.asarray(value[1]))
 
     @staticmethod
     def _negative(a: Pair) -> Pair:
@@ -333,9 +331,7 @@ def rows_of(x: Array, arithmetic: Arithmetic, temperature: Array | None = None) 
     else:
         distance = arithmetic.add(z, Pair(-largest.hi, -largest.lo))
     exponential, shift = arithmetic.exp(distance)
-    exponential = Pair(
-        np.where(masked, 0.0, exponential.hi), np.where(masked, 0.0, exponential.lo)
-    )
+    exponential = Pair(np.where(masked, 0.0, exponential.hi), np.where(masked, 0.0, exponential.lo))
     value = Pair(np.ldexp(exponential.hi, shift), np.ldexp(exponential.lo, shift))
     np.put_along_axis(value.hi, top, 0.0, -1)
     np.put_along_axis(value.lo, top, 0.0, -1)
@@ -386,9 +382,7 @@ def log_softmax_vjp(
     """Return dy - exp(y) * sum dy over temperature, and |dy| + exp(y) * sum |dy| likewise."""
     masked = np.isneginf(y)
     m, n = arithmetic.exp(Pair(np.where(masked, 0.0, y), np.zeros_like(y)))
-    p = Pair(
-        np.where(masked, 0.0, np.ldexp(m.hi, n)), np.where(masked, 0.0, np.ldexp(m.lo, n))
-    )
+    p = Pair(np.where(masked, 0.0, np.ldexp(m.hi, n)), np.where(masked, 0.0, np.ldexp(m.lo, n)))
     total = arithmetic.total(Pair(dy, np.zeros_like(dy)))
     pulled = arithmetic.multiply(p, total)
     dx = arithmetic.add(Pair(dy, np.zeros_like(dy)), Pair(-pulled.hi, -pulled.lo))

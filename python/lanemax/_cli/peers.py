@@ -8,6 +8,7 @@ per operation that returns the calls it offers: ``out`` writes into an array tha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import math
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import lanemax as lm
 import numpy as np
+
+import lanemax as lm
 
 from .oracle import Array
 from .timing import Contender, clock
@@ -36,7 +38,8 @@ def element_type(name: str) -> np.dtype[Any]:
     """Return the NumPy type called `name`; bfloat16 is that of ml_dtypes."""
     if name == "bfloat16":
         try:
-            return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+            bfloat16: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+            return bfloat16
         except ImportError:
             raise Unavailable("bfloat16 needs ml_dtypes, which is not installed") from None
     return np.dtype(name)
@@ -66,9 +69,7 @@ class Case:
         return (arrays + self.operation.endswith("_vjp")) * self.elements * self.dtype.itemsize
 
 
-def make_case(
-    operation: str, dtype: np.dtype[Any], shape: tuple[int, int], threads: int
-) -> Case:
+def make_case(operation: str, dtype: np.dtype[Any], shape: tuple[int, int], threads: int) -> Case:
     """Return a case with logits of standard deviation 3, allocated as NumPy allocates."""
     rng = np.random.default_rng(0)
     x = np.empty(shape, dtype)
@@ -311,7 +312,5 @@ def optional_module(name: str) -> Any:
 
 def trim() -> None:
     """Give freed memory back to the system, so that each case starts from the same state."""
-    try:
+    with contextlib.suppress(OSError, TypeError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, TypeError, AttributeError):
-        pass

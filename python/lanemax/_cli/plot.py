@@ -52,17 +52,32 @@ def quiet(axes: Any) -> None:
 
 
 def learning_curve(
-    path: str, words: Sequence[int], perplexity: Sequence[float], baseline: float, held_out: float,
+    path: str,
+    words: Sequence[int],
+    perplexity: Sequence[float],
+    baseline: float,
+    held_out: float,
     origin: str,
 ) -> None:
     """Draw perplexity against words read, with the baseline and the held-out result."""
     pyplot = pyplot_without_display()
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     axes.plot(words, perplexity, color=OURS, linewidth=1.8, label="on the words being read")
-    axes.axhline(baseline, color=OTHERS[0], linestyle="--", linewidth=1.4,
-                 label=f"word frequencies alone, held out ({baseline:.0f})")
-    axes.plot(words[-1:], [held_out], "o", color=OURS, markersize=8,
-              label=f"the trained model, held out ({held_out:.0f})")
+    axes.axhline(
+        baseline,
+        color=OTHERS[0],
+        linestyle="--",
+        linewidth=1.4,
+        label=f"word frequencies alone, held out ({baseline:.0f})",
+    )
+    axes.plot(
+        words[-1:],
+        [held_out],
+        "o",
+        color=OURS,
+        markersize=8,
+        label=f"the trained model, held out ({held_out:.0f})",
+    )
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
     axes.yaxis.set_minor_formatter(lambda v, _: f"{v:g}")
@@ -150,18 +165,21 @@ def _family_panel(axes: Any, operation: str, dtype: str, rows: Sequence[Row]) ->
                 TIER_MARKERS[t % 4], color=OURS, markersize=8, zorder=4, label=label + suffix,
                 markerfacecolor=OURS if variant == "out" else "white", markeredgewidth=1.6,
             )  # fmt: skip
-        for r in mine:
-            for goal in FAMILY:
-                limit = goal.for_tier(tier)
-                names = (goal.ours, *goal.against)
-                if (goal.operation, goal.shape) != (operation, r.shape) or limit is None:
-                    continue
-                if dtype != "float32" or any(n not in r.times for n in names):
-                    continue
-                x = place(r.shape, 2 * t + (goal.ours == "new"))
-                y = limit * sum(per_element(r, n) for n in goal.against)
-                half = 0.45 / slots
-                axes.plot([x - half, x + half], [y, y], color="black", linewidth=1.6, zorder=5)
+        for r in mine if dtype == "float32" else ():
+            for v, variant in enumerate(("out", "new")):
+                own = r.times.seconds(variant).median
+                aims = [
+                    limit * own / r.times.ratio(variant, *g.against).median
+                    for g in FAMILY
+                    if (g.operation, g.shape, g.ours) == (operation, r.shape, variant)
+                    and (limit := g.for_tier(tier)) is not None
+                    and all(n in r.times for n in g.against)
+                ]
+                if aims:
+                    # Of several goals only the hardest matters to the eye.
+                    x, y = place(r.shape, 2 * t + v), min(aims) / r.elements * 1e9
+                    half = 0.5 / slots
+                    axes.plot([x - half, x + half], [y, y], color="black", linewidth=1.8, zorder=5)
     for i, name in enumerate(others):
         # Peers were timed again beside every tier; one tier's figures stand for all.
         mine = [r for r in rows if r.tier == tiers[0] and name in r.times]
@@ -173,7 +191,7 @@ def _family_panel(axes: Any, operation: str, dtype: str, rows: Sequence[Row]) ->
             markerfacecolor="white" if hollow else colour, label=name.replace(" out", ", out=")
             .replace(" new", ", new"),
         )  # fmt: skip
-    axes.plot([], [], color="black", linewidth=1.6, label="goal (the lowest counts)")
+    axes.plot([], [], color="black", linewidth=1.6, label="goal for the dot above or below")
     for edge in range(1, len(shapes)):
         axes.axvline(edge - 0.5, color="#eeeeee", linewidth=1)
     axes.set_xlim(-0.5, len(shapes) - 0.5)
@@ -192,14 +210,31 @@ def _family_panel(axes: Any, operation: str, dtype: str, rows: Sequence[Row]) ->
     quiet(axes)
 
 
-def _bars(axes: Any, names: Sequence[str], values: Sequence[float], ours: Sequence[bool],
-          limits: Sequence[float | None]) -> None:
+def _bars(
+    axes: Any,
+    names: Sequence[str],
+    values: Sequence[float],
+    ours: Sequence[bool],
+    limits: Sequence[float | None],
+) -> None:
     """Draw horizontal bars, first on top, with a mark where a goal is."""
+    most = 2.5 * max([limit for limit in limits if limit is not None], default=max(values))
+    most = min(most, 1.08 * max([*values, *(limit or 0.0 for limit in limits)]))
     colours = [OURS if o else PLAIN for o in ours]
     axes.barh(range(len(names)), values, color=colours, height=0.66)
     for i, limit in enumerate(limits):
         if limit is not None:
             axes.plot([limit, limit], [i - 0.42, i + 0.42], color="black", linewidth=1.8)
+    for i, value in enumerate(values):
+        # A bar that would push all others into the corner is cut, and says how long it is.
+        over = value > most
+        number = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        axes.text(
+            most if over else value, i, f" {number}{' >' * over} ", fontsize=7,
+            ha="right" if over or value > 0.8 * most else "left", va="center",
+            color="white" if over or value > 0.8 * most else "black",
+        )  # fmt: skip
+    axes.set_xlim(0, most)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     for side in ("top", "right"):
@@ -212,17 +247,11 @@ def _call_panel(axes: Any, rows: Sequence[Row]) -> None:
     """Draw what a call on ten elements costs."""
     times = rows[0].times
     aims = {g.ours: g.ratio * 1e9 for g in CALL}
-    # SciPy's calls would push everyone else into the axis: cut, and say so.
     names = list(times.rounds)
     values = [times.seconds(n).median * 1e9 for n in names]
     ours = [not n.startswith(("numpy", "scipy", "torch")) for n in names]
-    most = 2.2 * max([v for v, o in zip(values, ours, strict=True) if o] + list(aims.values()))
-    _bars(axes, [n.replace(" out", ", out=").replace(" new", ", new") for n in names], values, ours,
-          [aims.get(n) for n in names])
-    axes.set_xlim(0, most)
-    for i, v in enumerate(values):
-        if v > most:
-            axes.text(most, i, f"{v:,.0f} ns >", ha="right", va="center", color="white", fontsize=8)
+    labels = [n.replace(" out", ", out=").replace(" new", ", new") for n in names]
+    _bars(axes, labels, values, ours, [aims.get(n) for n in names])
     axes.set_xlabel("ns per call")
     axes.set_title("a call on 10 elements (line: goal)", fontsize=10, loc="left")
 
@@ -236,10 +265,13 @@ def _ratio_panel(axes: Any, rows: Sequence[Row]) -> None:
         for goal in (*HALVES, *AXIS, *THREADS):
             wanted = (goal.operation, goal.shape) == (row.operation, row.shape)
             if wanted and all(n in row.times for n in (goal.ours, *goal.against)):
-                names.append(f"{goal.ours} / {' + '.join(goal.against)}\n{shape_name(row.shape)}")
+                base = " + ".join(n.replace(" by 2 threads", "*") for n in goal.against)
+                names.append(f"{goal.ours} / {base}, {shape_name(row.shape)}")
                 values.append(row.times.ratio(goal.ours, *goal.against).median)
                 limits.append(goal.for_tier(row.tier))
+    if not names:
+        axes.set_axis_off()
+        return
     _bars(axes, names, values, [True] * len(names), limits)
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel("ratio of times")
+    axes.set_xlabel("ratio of times (*: by 2 threads)")
     axes.set_title("16-bit types, axis 0, threads (line: goal)", fontsize=10, loc="left")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables, progress bars and messages: rich draws them where it is installed, plain text elsewhere."""
+"""Tables, progress bars and messages: drawn by rich where it is installed, else plain text."""
 
 from __future__ import annotations
 
@@ -115,14 +115,17 @@ class Table:
             return
         box = optional("rich.box")
         table = rich_table.Table(
-            title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
             pad_edge=False,
         )
         for heading, right in zip(self.headings, self.right, strict=True):
             table.add_column(heading, justify="right" if right else "left", overflow="fold")
         for i, (cells, style) in enumerate(self.rows):
             table.add_row(*cells, style=style or None, end_section=i in self.sections)
-        # A file or a pipe has no width: rows must not be folded there, for they are read by programs.
+        # A file or a pipe has no width: programs read there, and rows must not be folded.
         width = None if out.isatty() else 250
         text = rich_console.Console(file=out, width=width, highlight=False, markup=False)
         text.print(table, soft_wrap=False)
@@ -188,7 +191,8 @@ class _PlainProgress(Progress):
         line = f"{self._title} {share:4.0%} {self._status}"
         if self._tty:
             filled = round(24 * share)
-            line = f"{self._title} [{'#' * filled}{'.' * (24 - filled)}] {share:4.0%} {self._status}"
+            bar = "#" * filled + "." * (24 - filled)
+            line = f"{self._title} [{bar}] {share:4.0%} {self._status}"
             columns = shutil.get_terminal_size().columns - 1
             sys.stderr.write("\r" + line[:columns].ljust(columns))
         else:

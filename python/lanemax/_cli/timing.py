@@ -19,6 +19,9 @@ from typing import Any, TypeAlias
 #: Seconds of `n` calls.
 Clock: TypeAlias = Callable[[int], float]
 
+#: In place of a contender's name: the fastest of the peers that return a new array.
+FASTEST = "any peer new"
+
 MOST_ROUNDS = 31
 LEAST_ROUNDS = 5
 
@@ -82,16 +85,28 @@ class Times:
     rounds: dict[str, list[float]]
 
     def __contains__(self, name: str) -> bool:
-        return name in self.rounds
+        return bool(self.allocating()) if name == FASTEST else name in self.rounds
 
     def seconds(self, name: str) -> Spread:
         """Return how long a call takes."""
         return spread(self.rounds[name])
 
     def ratio(self, ours: str, *theirs: str) -> Spread:
-        """Return our time over the sum of theirs, compared round by round."""
-        sums = map(sum, zip(*(self.rounds[t] for t in theirs), strict=True))
+        """Return our time over the sum of theirs, compared round by round.
+
+        `FASTEST` stands for whichever peer that allocates its result is fastest in the round.
+        """
+        columns = [self.fastest() if t == FASTEST else self.rounds[t] for t in theirs]
+        sums = map(sum, zip(*columns, strict=True))
         return spread([a / b for a, b in zip(self.rounds[ours], sums, strict=True)])
+
+    def allocating(self) -> list[str]:
+        """Return the peers that were timed returning a new array."""
+        return [n for n in self.rounds if n.endswith(" new")]
+
+    def fastest(self) -> list[float]:
+        """Return the shortest time of the allocating peers, by round."""
+        return [min(r) for r in zip(*(self.rounds[n] for n in self.allocating()), strict=True)]
 
 
 @dataclass(frozen=True)
