@@ -29,7 +29,7 @@
 #define MAX_PRINTED 20
 
 check_place check_at;
-bool check_fast, check_full, check_noguard;
+bool check_fast, check_full, check_noguard, check_nofork;
 
 static const char *program_name = "";
 static uint64_t n_cells, n_failures, n_skips;
@@ -93,6 +93,7 @@ void check_begin(const char *program)
         words = getenv("LMX_CHECK_DEFAULT");
     if (words != NULL) {
         check_noguard = has_word(words, "noguard");
+        check_nofork = check_noguard || has_word(words, "nofork");
         check_full = has_word(words, "full");
         check_fast = !check_full && (has_word(words, "fast") || check_noguard);
     }

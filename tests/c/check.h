@@ -11,8 +11,10 @@
  *   full     everything, for nightly runs
  *   noguard  no page faults are provoked, and fast: qemu-x86_64 7.2 reads the masked-out
  *            words of an AVX2 load (hardware does not), so that a correct tail faults there
+ *   nofork   no threads in forked children, in which qemu-user 7.2 dies of assertions of its own;
+ *            noguard implies it
  *
- * Meson sets LMX_CHECK_DEFAULT=fast where it cross-compiles or a sanitizer is on.
+ * Meson sets LMX_CHECK_DEFAULT where it cross-compiles or a sanitizer is on.
  */
 #ifndef LMX_CHECK_H
 #define LMX_CHECK_H
@@ -35,7 +37,7 @@ typedef struct check_place {
 } check_place;
 
 extern check_place check_at;
-extern bool check_fast, check_full, check_noguard;
+extern bool check_fast, check_full, check_noguard, check_nofork;
 
 void check_begin(const char *program);
 

@@ -57,10 +57,10 @@ enum {
     B7_DQ = 1u << 17,
     B7_BW = 1u << 30
 };
-#define B7_VL   (1u << 31)
-#define ALL_C1  ((uint32_t)C1_FMA | C1_OSXSAVE | C1_AVX | C1_F16C)
-#define ALL_512 ((uint32_t)B7_F | B7_DQ | B7_BW | B7_VL)
-#define ALL_B7  (B7_AVX2 | ALL_512)
+#  define B7_VL   (1u << 31)
+#  define ALL_C1  ((uint32_t)C1_FMA | C1_OSXSAVE | C1_AVX | C1_F16C)
+#  define ALL_512 ((uint32_t)B7_F | B7_DQ | B7_BW | B7_VL)
+#  define ALL_B7  (B7_AVX2 | ALL_512)
 
 static uint32_t detect(uint32_t leaves, uint32_t c1, uint32_t b7, uint64_t xcr0)
 {
