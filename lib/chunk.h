@@ -71,6 +71,12 @@ LMX_INLINE double lmx_scale2(double x, int64_t n)
     return x * p;
 }
 
+/* The same down to subnormal results, rounded once. */
+LMX_INLINE double lmx_scale2_gradual(double x, int64_t n)
+{
+    return n < -1100 ? 0 : lmx_scale2(lmx_scale2(x, n / 2), n - n / 2);
+}
+
 /* ------------------------------------------------- exp and log, scalar --- */
 
 /* ln 2 = LN2_1 + LN2_2 + LN2_3 to 160 bits. */
@@ -354,7 +360,7 @@ LMX_INLINE double lmx_sum_relative(lmx_sum s, double m)
         const lmx_exp2part e = lmx_exp_split(m, 0);
         const double q = s.hi / e.m;
         const double r = (fma(-q, e.m, s.hi) + (s.lo - q * e.m_lo)) / e.m;
-        return lmx_scale2(q + r, s.n - e.n);
+        return lmx_scale2_gradual(q + r, s.n - e.n);
     }
     const lmx_dd l = lmx_sum_log(s), d = lmx_two_sum(l.hi - m, l.lo);
     return lmx_exp_neg(d.hi, d.lo);

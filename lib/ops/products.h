@@ -5,6 +5,12 @@
 
 #include "ops/row.h"
 
+/* dy, or NaN where y is NaN or +inf: such a row is NaN throughout. */
+LMX_INLINE vreal unless_bad(vreal dy, vreal y)
+{
+    return v_select(v_gt(v_set1(LMX_INF), y), dy, v_set1(LMX_QNAN));
+}
+
 /* Double lanes (double: Dot2), one after the other: at most 512 additions per lane and chunk. */
 LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int with_y, lmx_chunk *c)
 {
@@ -16,7 +22,8 @@ LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int wi
         for (size_t g = 0; g < GROUPS; g++) {
             const size_t at = i + g * V_LANES;
             lanes.group[g] = with_y ? vw_fma(lanes.group[g], e_load(y + at), e_load(dy + at))
-                                    : vw_add(lanes.group[g], e_load(dy + at));
+                                    : vw_add(lanes.group[g],
+                                             unless_bad(e_load(dy + at), e_load(y + at)));
         }
     if (i < n)
         for (size_t g = 0; g < GROUPS && i + g * V_LANES < n; g++) {
@@ -24,7 +31,7 @@ LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int wi
             const size_t left = n - at < V_LANES ? n - at : V_LANES;
             const vreal g_dy = e_load_n(dy + at, left, 0);
             lanes.group[g] = with_y ? vw_fma(lanes.group[g], e_load_n(y + at, left, 0), g_dy)
-                                    : vw_add(lanes.group[g], g_dy);
+                                    : vw_add(lanes.group[g], unless_bad(g_dy, e_load_n(y + at, left, 0)));
         }
     const lmx_dd s = lane_total(lanes);
     memset(c, 0, sizeof *c);
@@ -45,10 +52,8 @@ LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_c
             const elem *y = (const elem *)c->b + (ptrdiff_t)i * c->b_stride + j;
             const vreal g = width == V_LANES ? e_load(dy) : e_load_n(dy, width, 0);
             vwide *lane = &acc[i % LMX_LANES];
-            if (with_y)
-                *lane = vw_fma(*lane, width == V_LANES ? e_load(y) : e_load_n(y, width, 0), g);
-            else
-                *lane = vw_add(*lane, g);
+            const vreal v = width == V_LANES ? e_load(y) : e_load_n(y, width, 0);
+            *lane = with_y ? vw_fma(*lane, v, g) : vw_add(*lane, unless_bad(g, v));
         }
         column_totals(acc, total);
         for (size_t q = 0; q < width; q++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * log_softmax_vjp: dx[i] = (dy[i] - exp(y[i]) * sum dy) / temperature, from the output y.
- * y = -inf (a masked logit) gives dy[i].  NaN in y[i]: NaN there; NaN in dy: NaN throughout.
+ * y = -inf (a masked logit) gives dy[i].  NaN or +inf in a row of y, NaN in dy: NaN throughout.
  * Error <= 6 u (|dy[i]| + exp(y[i]) sum |dy|), u = 2^-24 (double: 2^-53).
  */
 #include "ops/products.h"
