@@ -101,7 +101,8 @@ LMX_INLINE double lmx_scale2_gradual(double x, int64_t n)
 #define LMX_EXP_C11 0x1.af389eea54156p-26
 #define LMX_EXP_C12 0x1.1f66d957d0ef0p-29
 
-/* exp(x + lo) = (m + m_lo) * 2^n, m in [0.7, 1.42]; |x| <= 2^53, |lo| small. */
+/* exp(x + lo) = (m + m_lo) * 2^n, m in [0.7, 1.42] and nearest to m + m_lo; |x| <= 2^53, |lo|
+ * small.  Softmax of huge logits stays at most 1 because m is nearest (row_softmax.c). */
 typedef struct { double m, m_lo; int64_t n; } lmx_exp2part;
 
 /* x - n ln2 to about 2^-106 relative to max(x, 1), for n within 1 of x / ln2. */
@@ -149,7 +150,8 @@ LMX_INLINE lmx_exp2part lmx_exp_split(double x, double lo)
     c = fma(c, t.hi, LMX_EXP_C2);
     const lmx_dd u = lmx_two_sum(t.hi, t.hi * t.hi * c);
     const lmx_dd m = lmx_two_sum(1, u.hi);
-    return (lmx_exp2part){ m.hi, m.lo + (u.lo + fma(t.lo, u.hi, t.lo)), (int64_t)n };
+    const lmx_dd e = lmx_fast_two_sum(m.hi, m.lo + (u.lo + fma(t.lo, u.hi, t.lo)));
+    return (lmx_exp2part){ e.hi, e.lo, (int64_t)n };
 }
 
 /* exp(x + lo) rounded nearly to nearest for x <= 0; 0 below 2^-1022. */

@@ -84,7 +84,7 @@ static vreal from_logits_far(vreal x, vreal b, const void *k)
 LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_sum *sum,
                                real *pre, real *s)
 {
-    double m = 1 / sum->hi;
+    double m = 1;
     int64_t e = n0 - V_BIAS - sum->n;
     *pre = 1;
     if (shifted || sum->base != 0) {
@@ -94,9 +94,10 @@ LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_
             return;
         }
         const lmx_exp2part p = lmx_exp_split(d < -LMX_BASE_MIN ? -LMX_BASE_MIN : d, 0);
-        m *= p.m;
+        m = p.m;
         e += p.n;
     }
+    m /= sum->hi; /* one rounding: the largest term times it is at most 1 */
     const int64_t least = sizeof(real) == 4 ? -126 : -1022;
     if (e < least) {
         const int64_t over = e - least;
@@ -104,14 +105,13 @@ LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_
             *s = 0;
             return;
         }
-        /* in two factors, for one alone may be below the normal range */
-        *pre = (real)lmx_scale2(lmx_scale2(1, over / 2), over - over / 2);
+        *pre = (real)lmx_scale2_gradual(1, over);
         e = least;
     } else if (e > -least) {
         *s = LMX_INF; /* a total that does not hold this row */
         return;
     }
-    *s = (real)m * (real)lmx_scale2(1, e > least ? e : least + 1) * (real)(e > least ? 1 : 0.5);
+    *s = (real)m * (real)lmx_scale2_gradual(1, e);
 }
 
 static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
