@@ -351,7 +351,6 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     if (!c->plan.parallel)
         pool = NULL;
 
-    const lmx_fpenv env = lmx_fpenv_enter();
     if (short_rows) {
         lmx_parallel_for(pool, s->rows, c->plan.grain, short_rows_task, c);
     } else if (c->columns) {
@@ -373,7 +372,6 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     } else {
         lmx_parallel_for(pool, s->rows * s->inner, c->plan.grain, whole_rows_task, c);
     }
-    lmx_fpenv_leave(env);
     free(chunk_to_free);
     free(to_free);
     return LMX_OK;
@@ -418,11 +416,12 @@ static lmx_status check_options(const call *c, const lmx_row_options *o)
     return LMX_OK;
 }
 
-lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
-                      const void *a, const lmx_strides *a_strides,
-                      const void *b, const lmx_strides *b_strides,
-                      const lmx_row_options *options,
-                      void *out, const lmx_strides *out_strides)
+static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
+                                const lmx_shape *shape,
+                                const void *a, const lmx_strides *a_strides,
+                                const void *b, const lmx_strides *b_strides,
+                                const lmx_row_options *options,
+                                void *out, const lmx_strides *out_strides)
 {
     call c;
     if ((unsigned)op >= LMX_ROW_COUNT)
@@ -437,9 +436,7 @@ lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_
     c.shape = *shape;
     memset(&c.opt, 0, sizeof c.opt);
     if (options != NULL) {
-        const lmx_fpenv env = lmx_fpenv_enter(); /* comparisons trap where the caller says so */
         const lmx_status status = check_options(&c, options);
-        lmx_fpenv_leave(env);
         if (status != LMX_OK)
             return status;
         c.opt = *options;
@@ -502,6 +499,20 @@ lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_
 }
 
 /* ------------------------------------------------------------- entries --- */
+
+/* Checks and plans compare and multiply too, so the caller's traps are off from the start. */
+lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
+                      const void *a, const lmx_strides *a_strides,
+                      const void *b, const lmx_strides *b_strides,
+                      const lmx_row_options *options,
+                      void *out, const lmx_strides *out_strides)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    const lmx_status status = check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides,
+                                            options, out, out_strides);
+    lmx_fpenv_leave(env);
+    return status;
+}
 
 static lmx_status contiguous(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
                              size_t cols, const void *a, ptrdiff_t a_stride, const void *b,

@@ -5,10 +5,12 @@
 
 #include "ops/row.h"
 
-/* dy, or NaN where y is NaN or +inf: such a row is NaN throughout. */
-LMX_INLINE vreal unless_bad(vreal dy, vreal y)
+/* w + y dy, or w + dy, then NaN where y is NaN or +inf: such a row is NaN throughout. */
+LMX_INLINE vwide add_product(vwide w, vreal dy, vreal y, int with_y)
 {
-    return v_select(v_gt(v_set1(LMX_INF), y), dy, v_set1(LMX_QNAN));
+    if (with_y)
+        return vw_fma(w, y, dy);
+    return vw_add(w, v_select(v_gt(v_set1(LMX_INF), y), dy, v_set1(LMX_QNAN)));
 }
 
 /* Double lanes (double: Dot2), one after the other: at most 512 additions per lane and chunk. */
@@ -21,17 +23,14 @@ LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int wi
     for (; i + LMX_LANES <= n; i += LMX_LANES)
         for (size_t g = 0; g < GROUPS; g++) {
             const size_t at = i + g * V_LANES;
-            lanes.group[g] = with_y ? vw_fma(lanes.group[g], e_load(y + at), e_load(dy + at))
-                                    : vw_add(lanes.group[g],
-                                             unless_bad(e_load(dy + at), e_load(y + at)));
+            lanes.group[g] = add_product(lanes.group[g], e_load(dy + at), e_load(y + at), with_y);
         }
     if (i < n)
         for (size_t g = 0; g < GROUPS && i + g * V_LANES < n; g++) {
             const size_t at = i + g * V_LANES;
             const size_t left = n - at < V_LANES ? n - at : V_LANES;
-            const vreal g_dy = e_load_n(dy + at, left, 0);
-            lanes.group[g] = with_y ? vw_fma(lanes.group[g], e_load_n(y + at, left, 0), g_dy)
-                                    : vw_add(lanes.group[g], unless_bad(g_dy, e_load_n(y + at, left, 0)));
+            lanes.group[g] = add_product(lanes.group[g], e_load_n(dy + at, left, 0),
+                                         e_load_n(y + at, left, 0), with_y);
         }
     const lmx_dd s = lane_total(lanes);
     memset(c, 0, sizeof *c);
@@ -53,7 +52,7 @@ LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_c
             const vreal g = width == V_LANES ? e_load(dy) : e_load_n(dy, width, 0);
             vwide *lane = &acc[i % LMX_LANES];
             const vreal v = width == V_LANES ? e_load(y) : e_load_n(y, width, 0);
-            *lane = with_y ? vw_fma(*lane, v, g) : vw_add(*lane, unless_bad(g, v));
+            *lane = add_product(*lane, g, v, with_y);
         }
         column_totals(acc, total);
         for (size_t q = 0; q < width; q++) {

@@ -118,7 +118,7 @@ LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
  *
  * One entry is rounded down: with the nearest one exp(-0x1.8f40b8p-2) is larger than exp of the next
  * float above, the only such pair among all floats with 2^-25 <= |x| <= 2^18; with this one there
- * is none (tests/c/test_exp.c).  Max error of a term 1.46 ulp, at x = -0x1.f3526ap+17.
+ * is none (tests/c/test_exp.c).  Max error of a term 1.852 ulp, at x = 0x1.bdc9fcp+17.
  */
 static const int32_t exp_table8[8] = {
     0x3f800000,

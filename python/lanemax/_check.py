@@ -35,6 +35,12 @@ def dtype_code(dtype: Any) -> int | None:
     return code
 
 
+def _refuse_masked(name: str, x: Any, instead: str) -> None:
+    """A mask must not be dropped silently."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a MaskedArray's mask would be lost; pass {instead}")
+
+
 def array(name: str, x: Any) -> Any:
     """An ndarray of a dtype that the library computes, without a copy where possible."""
     if not isinstance(x, np.ndarray):
@@ -46,10 +52,7 @@ def array(name: str, x: Any) -> Any:
             x = np.from_dlpack(x)
         else:
             x = np.asarray(x)
-    elif isinstance(x, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name}: a MaskedArray's mask would be lost; pass the data and where=~{name}.mask"
-        )
+    _refuse_masked(name, x, f"the data and where=~{name}.mask")
     x = np.asarray(x)
     dtype = x.dtype
     if dtype_code(dtype) is not None and dtype.isnative:
@@ -97,8 +100,7 @@ def output(out: Any, shape: tuple[int, ...], dtype: Any, name: str = "out") -> A
         out = out[0]
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name}: expected a numpy.ndarray, got {type(out).__name__}")
-    if isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"{name}: a MaskedArray cannot be an output; pass {name}.data")
+    _refuse_masked(name, out, f"{name}.data")
     if out.dtype != dtype or not out.dtype.isnative:
         raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
     if out.shape != shape:
@@ -122,8 +124,7 @@ def _distinct(x: Any) -> bool:
 
 def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
     """Temperatures as float64, shaped like a keepdims result or 1s; None for 1."""
-    if isinstance(t, np.ma.MaskedArray):
-        raise TypeError("temperature: a MaskedArray's mask would be lost; pass plain numbers")
+    _refuse_masked("temperature", t, "plain numbers")
     array = np.asarray(t)
     if array.dtype.kind not in "fiu" and dtype_code(array.dtype) is None:
         raise TypeError(f"temperature: expected real numbers, got dtype {array.dtype}")
@@ -155,8 +156,7 @@ def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
 
 def mask(where: Any, shape: tuple[int, ...]) -> Any:
     """`where` as booleans, broadcast to shape without copying."""
-    if isinstance(where, np.ma.MaskedArray):
-        raise TypeError("where: a MaskedArray's mask would be lost; pass plain booleans")
+    _refuse_masked("where", where, "plain booleans")
     array = np.asarray(where)
     if array.dtype != np.bool_:
         raise TypeError(f"where: expected dtype bool, got {array.dtype}")

@@ -577,9 +577,29 @@ static void test_known(void)
 
 /* -------------------------------------------------------------- properties --- */
 
+/* Every forward operation that takes the option: of x with options, the bits that plain has without. */
+static void same_with_options(lmx_ctx *ctx, lmx_dtype dtype, size_t n, char letter,
+                              const void *plain, const void *x, const lmx_row_options *options,
+                              void *want, void *got)
+{
+    const lmx_shape shape = { 1, n, 1 };
+    const lmx_strides s = row_strides((ptrdiff_t)n);
+    for (int op = 0; op < LMX_ROW_COUNT; op++) {
+        const lmx_row_info *const info = lmx_row_op_info(op);
+        if (info->inputs != 1 || strchr(info->options, letter) == NULL)
+            continue;
+        CHECK(row_call(ctx, (lmx_row_code)op, dtype, 1, n, plain, NULL, want) == LMX_OK);
+        CHECK(lmx_row_op(ctx, (lmx_row_code)op, dtype, &shape, x, &s, NULL, NULL, options, got,
+                         &s) == LMX_OK);
+        results_same((lmx_row_code)op, dtype, got, want,
+                     result_per_row((lmx_row_code)op) ? 1 : n);
+    }
+}
+
 static void test_properties(void)
 {
     enum { N = 700, MORE = 20000 };
+    static _Alignas(8) unsigned char other[8 * N];
     static _Alignas(8) unsigned char x[8 * (N + MORE)], y[8 * (N + MORE)], z[8 * (N + MORE)],
         w[8 * N];
     static unsigned char keep[N];
@@ -646,17 +666,8 @@ static void test_properties(void)
             const lmx_shape shape = { 1, n, 1 };
             const lmx_strides s = row_strides((ptrdiff_t)n);
             lmx_row_options options = { .size = sizeof options, .where = keep, .where_strides = s };
-            for (int op = 0; op < LMX_ROW_COUNT; op++) {
-                if (strchr(lmx_row_op_info(op)->options, 'W') == NULL)
-                    continue;
-                static _Alignas(8) unsigned char masked[8 * N];
-                check_at.test = "where is -inf";
-                CHECK(row_call(ctx, (lmx_row_code)op, dtype, 1, n, z, NULL, y) == LMX_OK);
-                CHECK(lmx_row_op(ctx, (lmx_row_code)op, dtype, &shape, w, &s, NULL, NULL, &options,
-                                 masked, &s) == LMX_OK);
-                results_same((lmx_row_code)op, dtype, masked, y,
-                             result_per_row((lmx_row_code)op) ? 1 : n);
-            }
+            check_at.test = "where is -inf";
+            same_with_options(ctx, dtype, n, 'W', z, w, &options, y, other);
             memset(keep, 0, n);
             check_at.test = "nothing kept";
             CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, w, &s, NULL, NULL, &options, y,
@@ -680,18 +691,9 @@ static void test_properties(void)
                 exact = exact && elem_get(dtype, z, i) == v;
             }
             const lmx_row_options warm = { .size = sizeof warm, .temperature = &temperature };
-            for (int op = 0; op < LMX_ROW_COUNT && exact; op++) {
-                if (lmx_row_op_info(op)->inputs != 1 ||
-                    strchr(lmx_row_op_info(op)->options, 'T') == NULL)
-                    continue;
-                static _Alignas(8) unsigned char scaled[8 * N];
-                check_at.test = "temperature of a power of two";
-                CHECK(row_call(ctx, (lmx_row_code)op, dtype, 1, n, z, NULL, y) == LMX_OK);
-                CHECK(lmx_row_op(ctx, (lmx_row_code)op, dtype, &shape, x, &s, NULL, NULL, &warm,
-                                 scaled, &s) == LMX_OK);
-                results_same((lmx_row_code)op, dtype, scaled, y,
-                             result_per_row((lmx_row_code)op) ? 1 : n);
-            }
+            check_at.test = "temperature of a power of two";
+            if (exact)
+                same_with_options(ctx, dtype, n, 'T', z, x, &warm, y, other);
 
             /* The row's own sum as `total`: softmax has the same bits; a foreign sum scales. */
             lmx_expsum own;
