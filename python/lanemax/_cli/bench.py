@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from timeit import Timer
 from typing import Any
 
@@ -21,6 +22,7 @@ import lanemax as lm
 
 from .. import _call
 from . import goals, info, machine, peers, plot
+from .arguments import positive, positive_real, rows_and_columns
 from .goals import EXPERIMENTS, Goal
 from .oracle import Array
 from .peers import Case, Unavailable
@@ -53,25 +55,8 @@ examples:
   python -m lanemax bench --op call
   python -m lanemax bench --full --threads 2 --json bench.json --plot bench.png"""
 
+DTYPES = ("float32", "float64", "float16", "bfloat16")
 DEFAULT = ("softmax", "log_softmax", "logsumexp", *EXPERIMENTS)
-
-
-def _shape(text: str) -> tuple[int, int]:
-    try:
-        extents = [float(part) for part in text.lower().split("x")]
-    except ValueError:
-        extents = []
-    if not 1 <= len(extents) <= 2 or any(e < 1 or e != int(e) for e in extents):
-        raise argparse.ArgumentTypeError(f"{text!r} is not ROWSxCOLUMNS, such as 1x1e6")
-    rows, cols = (1, extents[0]) if len(extents) == 1 else extents
-    return int(rows), int(cols)
-
-
-def _positive_real(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shape",
         nargs="+",
         metavar="RxC",
-        type=_shape,
+        type=rows_and_columns,
         default=[],
         help="rows x columns, such as 4096x1024 or 1x1e6 (default: the shapes of the goals)",
     )
@@ -98,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="TYPE",
         default=["float32"],
-        choices=peers_types(),
-        help="of float32 float64 float16 bfloat16 (default: float32)",
+        choices=DTYPES,
+        help=f"of {' '.join(DTYPES)} (default: float32)",
     )
     parser.add_argument(
         "--peers",
@@ -117,11 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tiers of lanemax to time, one after the other (default: the one in use)",
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", default=1, help="threads for everyone (default: 1)"
+        "--threads", type=positive, metavar="N", default=1, help="threads for everyone (default: 1)"
     )
     parser.add_argument(
         "--seconds",
-        type=_positive_real,
+        type=positive_real,
         metavar="S",
         default=1.5,
         help="time for each row of the table (default: 1.5)",
@@ -129,11 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="also rows of 1e8 elements")
     parser.add_argument("--json", metavar="FILE", help="also write every figure to FILE")
     parser.add_argument("--plot", metavar="FILE", help="also draw the figures (PNG, SVG or PDF)")
-
-
-def peers_types() -> list[str]:
-    """Return the names of the element types, most used first."""
-    return ["float32", "float64", "float16", "bfloat16"]
 
 
 # ---------------------------------------------------------------------------------- results
@@ -397,7 +377,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
     """Return the jobs of one experiment, a row per shape."""
     if name == "call":
         return [Job(goals.CALL, time_call, threads)]
-    table: dict[str, tuple[tuple[Goal, ...], Callable[[Bench, Any], Row]]] = {
+    table: dict[str, tuple[tuple[Goal, ...], Callable[..., Row]]] = {
         "bytes": (goals.HALVES, time_bytes),
         "axis": (goals.AXIS, time_axis),
         "threads": (goals.THREADS, time_threads),
@@ -413,7 +393,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
     return [
         Job(
             tuple(g for g in aims if g.shape == shape),
-            lambda bench, s=shape: measure(bench, s),  # type: ignore[misc]
+            partial(measure, shape=shape),
             cpus,
         )
         for shape in shapes

@@ -18,6 +18,7 @@ import lanemax as lm
 
 from . import corpus as corpus_module
 from . import machine, plot
+from .arguments import positive, positive_real, whole
 from .corpus import END, NUMBER, UNKNOWN, Corpus, Ids
 from .model import (
     Engine,
@@ -73,20 +74,6 @@ SAMPLE_WORDS = 28
 ROUNDS = 9
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
-def _positive_real(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
@@ -98,25 +85,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--vocab",
-        type=_positive,
+        type=positive,
         metavar="N",
         default=10240,
         help="entries of the vocabulary, 3 marks included (default: 10240)",
     )
     parser.add_argument(
         "--dim",
-        type=_positive,
+        type=positive,
         metavar="D",
         default=64,
         help="width of a word's vector; the hidden layer has twice as many units (default: 64)",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--epochs", type=_positive_real, metavar="E", help="passes over the training text"
+        "--epochs", type=positive_real, metavar="E", help="passes over the training text"
     )
     length.add_argument(
         "--steps",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"training steps of 512 words (default: {STEPS}, fewer for a short text)",
     )
@@ -124,17 +111,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help=f"{QUICK_STEPS} steps: seconds, and a worse model"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="S", default=0, help="seed of everything random (default: 0)"
+        "--seed", type=whole, metavar="S", default=0, help="seed of everything random (default: 0)"
     )
     parser.add_argument(
         "--temperature",
-        type=_positive_real,
+        type=positive_real,
         metavar="T",
         default=0.7,
         help="of the sampled lines: below 1 safer, above 1 wilder (default: 0.7)",
     )
     parser.add_argument(
-        "--samples", type=int, metavar="K", default=5, help="sampled lines (default: 5)"
+        "--samples", type=whole, metavar="K", default=5, help="sampled lines (default: 5)"
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the learning curve (PNG, SVG or PDF)")
 
@@ -195,7 +182,7 @@ def train(model: NextWord, text: Corpus, steps: int, rng: np.random.Generator) -
 def prompts(text: Corpus, count: int) -> list[int]:
     """Return the words that most often begin a document of the training text."""
     starts = text.train[1:][text.train[:-1] == END]
-    order = Counter(int(w) for w in starts if w > NUMBER)
+    order = Counter(int(w) for w in starts if w > NUMBER and text.words[w][0].isalpha())
     found = [w for w, _ in sorted(order.items(), key=lambda pair: (-pair[1], pair[0]))]
     found = found or [NUMBER + 1]
     return [found[i % len(found)] for i in range(count)]
@@ -408,8 +395,6 @@ def run(args: argparse.Namespace) -> int:
     """Read, train, measure, sample, time, and say so."""
     if args.vocab < 50:
         raise UsageError(f"--vocab {args.vocab}: a vocabulary needs at least 50 entries")
-    if args.seed < 0:
-        raise UsageError(f"--seed {args.seed}: a seed is not negative")
     if args.plot:
         require_matplotlib("--plot")
         plot.check_writable(args.plot)

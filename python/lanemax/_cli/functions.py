@@ -123,13 +123,17 @@ def _ulp_or_absolute(got: Array, e: Expected, form: Format) -> Errors:
     return np.minimum(error, absolute / near_zero(form))
 
 
+def _magnitude(e: Expected) -> Array:
+    return np.abs(np.ldexp(e.value.hi, e.value.shift))
+
+
 def _ulp_away_from_zero(got: Array, e: Expected, form: Format) -> Errors:
-    return np.where(np.abs(e.value.hi) >= 0.1, _every(got, e, form), 0.0)
+    return np.where(_magnitude(e) >= 0.1, _every(got, e, form), 0.0)
 
 
 def _absolute_at_zero(got: Array, e: Expected, form: Format) -> Errors:
     absolute = oracle.absolute_error(got, e.value, ONES)
-    return np.where(np.abs(e.value.hi) < 0.1, absolute / near_zero(form), 0.0)
+    return np.where(_magnitude(e) < 0.1, absolute / near_zero(form), 0.0)
 
 
 def _scaled(got: Array, e: Expected, form: Format) -> Errors:

@@ -311,6 +311,7 @@ class Rows:
     exponential: Pair  # exp(distance) = exponential * 2**shift
     shift: Array
     rest: Pair  # sum of exp(distance) over all elements but one maximal
+    lifted: Pair  # rest * 2**LIFT
     largest: Pair  # max z
 
 
@@ -332,11 +333,12 @@ def rows_of(x: Array, arithmetic: Arithmetic, temperature: Array | None = None) 
         distance = arithmetic.add(z, Pair(-largest.hi, -largest.lo))
     exponential, shift = arithmetic.exp(distance)
     exponential = Pair(np.where(masked, 0.0, exponential.hi), np.where(masked, 0.0, exponential.lo))
-    value = Pair(np.ldexp(exponential.hi, shift), np.ldexp(exponential.lo, shift))
+    value = Pair(np.ldexp(exponential.hi, shift + LIFT), np.ldexp(exponential.lo, shift + LIFT))
     np.put_along_axis(value.hi, top, 0.0, -1)
     np.put_along_axis(value.lo, top, 0.0, -1)
-    rest = arithmetic.total(value)
-    return Rows(arithmetic, masked, distance, exponential, shift, rest, largest)
+    lifted = arithmetic.total(value)
+    rest = Pair(np.ldexp(lifted.hi, -LIFT), np.ldexp(lifted.lo, -LIFT))
+    return Rows(arithmetic, masked, distance, exponential, shift, rest, lifted, largest)
 
 
 def _one(like: Pair) -> Pair:
@@ -353,7 +355,11 @@ def log_softmax(r: Rows) -> Exact:
     """Return z - log(sum exp(z)); -inf where masked."""
     log = r.arithmetic.log1p(r.rest)
     y = r.arithmetic.add(r.distance, Pair(-log.hi, -log.lo))
-    return exact(np.where(r.masked, -np.inf, y.hi), np.where(r.masked, 0.0, y.lo))
+    # log(1 + rest) is rest itself here, and subnormal perhaps.
+    confident = (r.lifted.hi < np.ldexp(1.0, LIFT - 120)) & (r.distance.hi == 0.0) & ~r.masked
+    hi = np.where(confident, -r.lifted.hi, np.where(r.masked, -np.inf, y.hi))
+    lo = np.where(confident, -r.lifted.lo, np.where(r.masked, 0.0, y.lo))
+    return exact(hi, lo, np.where(confident, -LIFT, 0))
 
 
 def logsumexp(r: Rows) -> Exact:
