@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the symbol tables of the built objects must and must not show; run by meson test.
 
-A kernel library compiled with vector flags may define names of its own tier and element type only: a shared
-name (an inline function with external linkage, a helper of a header) could be the copy that the linker keeps
-for everybody, and then crashes older CPUs.  The rest must hold no vector instruction at all.  Nothing may run
-when the library is loaded, no function may be an IFUNC, and there is next to no writable memory.
+A kernel library compiled with vector flags may define names of its own tier and element type
+only: a shared name (an inline function with external linkage, a helper of a header) could be the
+copy that the linker keeps for everybody, and then crashes older CPUs.  The rest must hold no
+vector instruction at all.  Nothing may run when the library is loaded, no function may be an
+IFUNC, and there is next to no writable memory.
 
-  check_symbols.py exports LIB exports.txt HEADER   the shared library exports exactly the listed names,
-                                                    and those are what the public header declares
-  check_symbols.py shared LIB                       no IFUNC, at most 4 KiB of .data and .bss
-  check_symbols.py tier TIER DTYPE ARCHIVE          every defined global ends in _DTYPE_TIER, no constructors
-  check_symbols.py baseline ARCHIVE [--skip PREFIX] members whose names do not start with PREFIX (kernels' do): no
-                                                    VEX or EVEX instruction, no constructors, globals start with lmx_
+  check_symbols.py exports LIB LIST HEADER     the shared library exports exactly the listed names,
+                                               and those are what the public header declares
+  check_symbols.py shared LIB                  no IFUNC, at most 4 KiB of .data and .bss
+  check_symbols.py tier TIER DTYPE ARCHIVE     every defined global ends in _DTYPE_TIER, and there
+                                               are no constructors
+  check_symbols.py baseline ARCHIVE [--skip PREFIX]
+                                               members whose names do not start with PREFIX, as
+                                               those of kernels do: no VEX or EVEX instruction, no
+                                               constructors, globals start with lmx_
 
 Exit status: 0 if all is well, 1 with one line per offence, 2 for a usage error.
 """
@@ -30,9 +34,12 @@ MAX_WRITABLE = 4096
 # Sections whose content runs before main or at load time.
 CONSTRUCTORS = re.compile(r"\s(\.(?:pre)?init_array|\.fini_array|\.ctors|\.dtors)(?:\.\d+)?\s")
 
-# AT&T mnemonics: everything VEX- or EVEX-encoded starts with v, but for the BMI and mask instructions.
-# verr, verw and vmcall-like system instructions are not vector ones and never compiled from C.
-VECTOR = re.compile(r"^\s*[0-9a-f]+:\t(?:[0-9a-f]{2} )+\s*\t(?:\{\w+\} )?(v[a-z]\w+|k(?:mov|and|or|test|shift|unpck|add)\w*)\s")
+# AT&T mnemonics: everything VEX- or EVEX-encoded starts with v, but for the BMI and mask
+# instructions.  Others that start with v (verr, vmcall) are never compiled from C.
+VECTOR = re.compile(
+    r"^\s*[0-9a-f]+:\t(?:[0-9a-f]{2} )+\s*\t(?:\{\w+\} )?"
+    r"(v[a-z]\w+|k(?:mov|and|or|test|shift|unpck|add)\w*)\s"
+)
 YMM = re.compile(r"%[yz]mm\d")
 
 
@@ -50,7 +57,8 @@ def symbols(nm: str, path: str, *options: str) -> list[tuple[str, str, str]]:
         where, _, rest = line.rpartition(":")
         fields = rest.split()
         if len(fields) >= 2:
-            found.append((Path(where.rpartition(":")[2]).name, fields[-2], fields[-1].split("@")[0]))
+            member = Path(where.rpartition(":")[2]).name
+            found.append((member, fields[-2], fields[-1].split("@")[0]))
     return found
 
 
@@ -80,24 +88,29 @@ def declared(header: str) -> list[str]:
 
 
 def check_exports(args: argparse.Namespace) -> list[str]:
-    exported = {name for _, kind, name in symbols(args.nm, args.library, "-D", "--defined-only") if kind != "A"}
+    dynamic = symbols(args.nm, args.library, "-D", "--defined-only")
+    exported = {name for _, kind, name in dynamic if kind != "A"}
     listed = Path(args.list).read_text(encoding="utf-8").split()
+    public, wanted = set(declared(args.header)), set(listed)
     offences = [f"{args.list}: not sorted"] if listed != sorted(listed) else []
-    offences += [f"{args.library}: exports {name}, which is not listed" for name in sorted(exported - set(listed))]
-    offences += [f"{args.library}: does not export {name}" for name in sorted(set(listed) - exported)]
-    public = set(declared(args.header))
-    offences += [f"{args.header}: declares {name}, which is not listed" for name in sorted(public - set(listed))]
-    offences += [f"{args.header}: does not declare {name}" for name in sorted(set(listed) - public)]
+    for names, text in (
+        (exported - wanted, f"{args.library}: exports {{}}, which is not listed"),
+        (wanted - exported, f"{args.library}: does not export {{}}"),
+        (public - wanted, f"{args.header}: declares {{}}, which is not listed"),
+        (wanted - public, f"{args.header}: does not declare {{}}"),
+    ):
+        offences += [text.format(name) for name in sorted(names)]
     return offences
 
 
 def check_shared(args: argparse.Namespace) -> list[str]:
-    everything = symbols(args.nm, args.library) or symbols(args.nm, args.library, "-D")
-    offences = [f"{args.library}: {name} is an IFUNC" for _, kind, name in everything if kind == "i"]
-    size = sizes(args.objdump, args.library)
+    library = args.library
+    everything = symbols(args.nm, library) or symbols(args.nm, library, "-D")
+    offences = [f"{library}: {name} is an IFUNC" for _, kind, name in everything if kind == "i"]
+    size = sizes(args.objdump, library)
     writable = size.get(".data", 0) + size.get(".bss", 0)
     if writable > MAX_WRITABLE:
-        offences.append(f"{args.library}: {writable} bytes of .data and .bss, more than {MAX_WRITABLE}")
+        offences.append(f"{library}: {writable} bytes of .data and .bss, not {MAX_WRITABLE}")
     return offences
 
 
@@ -111,7 +124,7 @@ def check_tier(args: argparse.Namespace) -> list[str]:
         if kind in "VWvwu" or (kind.isupper() and kind != "U"):
             seen += 1
             if not (name.startswith("lmx_") and name.endswith(ending)):
-                offences.append(f"{member}: defines {name} ({kind}), which does not end in {ending}")
+                offences.append(f"{member}: defines {name} ({kind}), not ending in {ending}")
     if seen == 0:
         offences.append(f"{args.archive}: defines nothing")
     return offences + constructors(args.objdump, args.archive)
@@ -136,7 +149,7 @@ def check_baseline(args: argparse.Namespace) -> list[str]:
             member = Path(line.split(":")[0]).name
         elif member in members and (VECTOR.match(line) or YMM.search(line)):
             first.setdefault(member, line.strip())
-    offences += [f"{m}: a vector instruction outside the tiers: {text}" for m, text in first.items()]
+    offences += [f"{m}: vector code outside the tiers: {text}" for m, text in first.items()]
     return offences
 
 

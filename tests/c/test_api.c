@@ -418,6 +418,64 @@ static void test_single_defects(lmx_row_code op, lmx_dtype dtype)
 #undef FRESH
 }
 
+/* With the strides of the input, an overlap is found exactly: against every pair of elements. */
+static void test_overlap(lmx_row_code op, lmx_dtype dtype)
+{
+    static const struct {
+        lmx_shape shape;
+        lmx_strides s;
+    } cases[] = {
+        { { 3, 5, 1 }, { 10, 1, 0 } },   { { 3, 5, 1 }, { 1, 7, 0 } },
+        { { 3, 2, 2 }, { 13, 5, 2 } },   { { 3, 5, 1 }, { -10, 1, 0 } },
+        { { 2, 3, 4 }, { -20, 6, -1 } }, { { 1, 5, 1 }, { 0, 3, 0 } },
+    };
+    static call c;
+    const ptrdiff_t size = (ptrdiff_t)elem_size(dtype);
+    if (result_per_row(op))
+        return;
+    check_at.test = "overlap of equal strides";
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+        for (ptrdiff_t by = -60; by <= 60; by++) {
+            const lmx_shape n = cases[k].shape;
+            const lmx_strides t = cases[k].s;
+            bool common = false; /* i - j = by for offsets i, j of two elements */
+            for (size_t i = 0; i < n.rows * n.cols * n.inner; i++)
+                for (size_t j = 0; j < n.rows * n.cols * n.inner; j++) {
+                    const ptrdiff_t at[2] = { (ptrdiff_t)i, (ptrdiff_t)j };
+                    ptrdiff_t offset[2];
+                    for (int q = 0; q < 2; q++) {
+                        const ptrdiff_t inner = (ptrdiff_t)n.inner, cols = (ptrdiff_t)n.cols;
+                        offset[q] = at[q] / inner / cols * t.row + at[q] / inner % cols * t.col +
+                                    at[q] % inner * t.inner;
+                    }
+                    common = common || offset[0] - offset[1] == by;
+                }
+            call_init(&c, op, dtype);
+            c.shape = n;
+            c.sa = c.sb = c.so = t;
+            c.a = c.ma + 1024;
+            c.out = c.ma + 1024 + by * size;
+            check_at.n = k;
+            check_at.out_offset = (size_t)by;
+            CHECK(call_run(&c) == (common && by != 0 ? LMX_ERR_OVERLAP : LMX_OK));
+        }
+
+    /* Right before and right behind the input, with other strides. */
+    check_at.test = "neighbours with other strides";
+    for (int behind = 0; behind < 2; behind++) {
+        call_init(&c, op, dtype);
+        c.shape = (lmx_shape){ 2, 4, 1 };
+        c.sa = c.sb = (lmx_strides){ 4, 1, 0 };
+        c.so = (lmx_strides){ 6, 1, 0 };
+        c.a = c.ma + 1024;
+        c.out = c.ma + 1024 + (behind ? 8 : -10) * size;
+        CHECK(call_run(&c) == LMX_OK);
+        c.out = (char *)c.out + (behind ? -size : size);
+        CHECK(call_run(&c) == LMX_ERR_OVERLAP);
+    }
+    check_at.n = check_at.out_offset = 0;
+}
+
 /* ---------------------------------------------------------------- options --- */
 
 static void test_options(lmx_row_code op, lmx_dtype dtype)
@@ -828,6 +886,7 @@ int main(void)
                 lmx_row_op_info(op)->name; /* the operation stands in the tier's place */
             test_order((lmx_row_code)op, (lmx_dtype)d);
             test_single_defects((lmx_row_code)op, (lmx_dtype)d);
+            test_overlap((lmx_row_code)op, (lmx_dtype)d);
             test_options((lmx_row_code)op, (lmx_dtype)d);
         }
     return check_end();

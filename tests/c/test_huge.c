@@ -98,6 +98,19 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     if (!(fabs(got - want) <= (dtype == LMX_F64 ? 1e-14 : 2e-7)) || total.base != 0)
         check_fail("got %.17g want %.17g, off by %.3g", got, want, got - want);
 
+    check_at.test = "a row that is spread over more than 2^31 elements";
+    enum { FEW = 20000 };
+    static char row[FEW * 8], spread[FEW * 8], gathered[FEW * 8];
+    const ptrdiff_t step = ((ptrdiff_t)1 << 31) / FEW;
+    const lmx_shape sparse = { 1, FEW, 1 };
+    const lmx_strides apart = { 0, step, 0 }, together = { 0, 1, 0 };
+    for (size_t i = 0; i < FEW; i++)
+        memcpy(row + i * size, x + (ptrdiff_t)i * step * (ptrdiff_t)size, size);
+    CHECK(lmx_softmax(ctx, dtype, 1, FEW, row, FEW, spread, FEW) == LMX_OK);
+    CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &sparse, x, &apart, NULL, NULL, NULL, gathered,
+                     &together) == LMX_OK);
+    check_same(gathered, spread, FEW * size, size);
+
     /* The tail is not lost: without it the result is another. */
     CHECK(fabs(log(sum * (n - TAIL) / PERIOD) - want) > 1e-4);
 

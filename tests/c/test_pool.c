@@ -16,8 +16,14 @@
 #include "rows.h"
 
 /* Large enough for a pool to be asked, small enough for a thousand calls. */
-#define ROWS 48
-#define COLS 6000
+#define ROWS 24
+#define COLS 3000
+
+/* How often something is tried: emulators are slow. */
+static size_t times(size_t normally)
+{
+    return check_noguard ? normally / 100 + 1 : check_fast ? normally / 20 + 1 : normally;
+}
 
 typedef struct work {
     lmx_ctx *ctx;
@@ -85,7 +91,7 @@ static void test_one_context_many_threads(void)
         for (size_t i = 0; i < CALLERS; i++) {
             w[i] = work_new((lmx_row_code)(i % LMX_ROW_COUNT), (lmx_dtype)(i % N_DTYPES));
             w[i].ctx = ctx;
-            w[i].calls = check_fast ? 4 : 60;
+            w[i].calls = times(60);
             CHECK(pthread_create(&id[i], NULL, work_run, &w[i]) == 0);
         }
         for (size_t i = 0; i < CALLERS; i++) {
@@ -101,7 +107,7 @@ static void test_create_and_free(void)
 {
     check_at.test = "create, call, free";
     work w = work_new(LMX_ROW_softmax, LMX_F32);
-    for (size_t i = 0; i < (check_fast ? 20u : 400u); i++) {
+    for (size_t i = 0; i < times(400); i++) {
         w.ctx = ctx_with((unsigned)(i % 7), NULL);
         CHECK(lmx_ctx_threads(w.ctx) >= 1 && lmx_ctx_threads(w.ctx) <= (i % 7 > 1 ? i % 7 : 1));
         if (i % 3 == 0)
@@ -161,7 +167,7 @@ static void test_fork_idle(void)
     check_at.test = "fork with an idle pool";
     work w = work_new(LMX_ROW_softmax, LMX_F32);
     lmx_ctx *const ctx = ctx_with(3, NULL);
-    for (size_t i = 0; i < (check_fast ? 4u : 100u); i++) {
+    for (size_t i = 0; i < times(100); i++) {
         w.ctx = ctx;
         w.calls = i % 2; /* sometimes never used before */
         work_run(&w);
@@ -205,7 +211,7 @@ static void test_fork_during_a_call(void)
     busy.stop = also.stop = &stop;
     CHECK(pthread_create(&id[0], NULL, work_run, &busy) == 0);
     CHECK(pthread_create(&id[1], NULL, work_run, &also) == 0);
-    for (size_t i = 0; i < (check_fast ? 4u : 200u); i++) {
+    for (size_t i = 0; i < times(200); i++) {
         const pid_t pid = fork();
         if (pid == 0)
             child(&w, ctx);
@@ -237,7 +243,7 @@ static void test_first_call(void)
 {
     enum { THREADS = 4 };
     check_at.test = "first call from several threads";
-    for (size_t i = 0; i < (check_fast ? 4u : 100u); i++) {
+    for (size_t i = 0; i < times(100); i++) {
         const pid_t pid = fork();
         if (pid == 0) {
             pthread_t id[THREADS];

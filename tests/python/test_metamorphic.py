@@ -192,7 +192,9 @@ def test_where_equals_the_row_without_what_is_masked(seed, kind, n, dtype):
     replaced = np.where(keep, x, np.array(-np.inf, dtype))
     for name in ("softmax", "log_softmax", "logsumexp"):
         assert_same_bits(FUNCTIONS[name](x, where=keep), FUNCTIONS[name](replaced), name)
-    left = np.ascontiguousarray(x[:, keep]).astype(np.result_type(np.float32, lm.logsumexp(x).dtype))
+    left = np.ascontiguousarray(x[:, keep]).astype(
+        np.result_type(np.float32, lm.logsumexp(x).dtype)
+    )
     FUNCTIONS["logsumexp"].check((left,), lm.logsumexp(x, where=keep), kind)
 
 
