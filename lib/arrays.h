@@ -18,7 +18,7 @@ typedef struct lmx_array {
 /* 0 if some offset, in bytes, does not fit in ptrdiff_t. */
 int lmx_array_fits(const lmx_array *a);
 
-/* 1 if the address is a multiple of the element size (8 for sums). */
+/* 1 if the address is a multiple of the element size (8 for sums), or there is no element. */
 int lmx_array_aligned(const lmx_array *a);
 
 /* 1 if no two elements overlap: each stride reaches past everything inside it. */

@@ -19,11 +19,12 @@
 
 /*
  * A row is cut into chunks of 16,384 elements, whatever the number of threads; the
- * sums of chunks are merged in their order.  A chunk is cut into blocks of 512:
- * 16 elements for each of the 32 lanes, summed in a tree of depth 4.
+ * sums of chunks are merged in their order.  A chunk is cut into blocks of 128:
+ * LMX_TREE elements for each of the 32 lanes, summed in a tree.
  */
 #define LMX_CHUNK 16384
-#define LMX_BLOCK 512
+#define LMX_TREE  4
+#define LMX_BLOCK (32 * LMX_TREE)
 
 /* The quiet NaN without sign or payload; the macro NAN may carry either. */
 LMX_INLINE double lmx_qnan(void)

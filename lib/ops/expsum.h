@@ -9,9 +9,11 @@
  * exact maximum.  The reference depends on the chunk's elements alone, so plans, tiers and
  * thread counts agree.
  *
- * Sums: 16 elements of a lane in a tree of depth 4 in real, then blocks in order in
- * double (double: compensated), then the lanes in a tree.  The tree is that of 16 with
- * absent leaves left out; the last row of 32 counts its absent elements as -inf, in
+ * Sums: LMX_TREE elements of a lane in a tree of depth 2 in real, then blocks in order in
+ * double (double: compensated), then the lanes in a tree.  Each level in real may cost a
+ * rounding of the whole sum, in one direction for an unlucky row: with depth 4 softmax was off
+ * by 6.1 ulp in double and 5.5 in float (tests/python/hard_cases.json).  The tree is that of
+ * LMX_TREE with absent leaves left out; the last row of 32 counts its absent elements as -inf, in
  * every tier, so the vector width changes nothing.
  */
 #ifndef LMX_EXPSUM_H
@@ -59,26 +61,16 @@ LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
     return a;
 }
 
-/* Leaves k ... k + n - 1, n >= 1, of at most 2, 4, 8, 16. */
+/* Leaves k ... k + n - 1, 1 <= n <= LMX_TREE. */
 LMX_INLINE vreal sum_tree2(sum_leaves *s, size_t k, size_t n, unsigned flags)
 {
     const vreal a = sum_leaf(s, k, flags);
     return n > 1 ? v_add(a, sum_leaf(s, k + 1, flags)) : a;
 }
-LMX_INLINE vreal sum_tree4(sum_leaves *s, size_t k, size_t n, unsigned flags)
+LMX_INLINE vreal sum_tree(sum_leaves *s, size_t k, size_t n, unsigned flags)
 {
     const vreal a = sum_tree2(s, k, n, flags);
     return n > 2 ? v_add(a, sum_tree2(s, k + 2, n - 2, flags)) : a;
-}
-LMX_INLINE vreal sum_tree8(sum_leaves *s, size_t k, size_t n, unsigned flags)
-{
-    const vreal a = sum_tree4(s, k, n, flags);
-    return n > 4 ? v_add(a, sum_tree4(s, k + 4, n - 4, flags)) : a;
-}
-LMX_INLINE vreal sum_tree16(sum_leaves *s, size_t k, size_t n, unsigned flags)
-{
-    const vreal a = sum_tree8(s, k, n, flags);
-    return n > 8 ? v_add(a, sum_tree8(s, k + 8, n - 8, flags)) : a;
 }
 
 #define NO_LEAF ((size_t)-1)
@@ -104,7 +96,7 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
                 s.x = x + i + g * V_LANES;
                 if (flags & SUM_STORE)
                     s.terms = terms + i + g * V_LANES;
-                lanes->group[g] = vw_add(lanes->group[g], sum_tree16(&s, 0, 16, flags));
+                lanes->group[g] = vw_add(lanes->group[g], sum_tree(&s, 0, LMX_TREE, flags));
             }
     for (; i < n; i += LMX_BLOCK) {
         const size_t left = n - i < LMX_BLOCK ? n - i : LMX_BLOCK;
@@ -117,7 +109,7 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
                 s.last = rows - 1;
                 s.part = ragged > g * V_LANES ? ragged - g * V_LANES : 0;
             }
-            lanes->group[g] = vw_add(lanes->group[g], sum_tree16(&s, 0, rows, flags));
+            lanes->group[g] = vw_add(lanes->group[g], sum_tree(&s, 0, rows, flags));
         }
     }
     if (flags & SUM_MAX)
@@ -157,7 +149,7 @@ LMX_INLINE int sum_fits(double s)
 
 /*
  * The sum without one element that attains the maximum: only that element's lane is summed again,
- * with 0 in its place.  Up to 512 elements, in the same tree.
+ * with 0 in its place.  Up to 512 elements, in the same trees.
  */
 LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, double shift,
                               lane_sums lanes)
@@ -168,32 +160,29 @@ LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, dou
         at += V_LANES;
     while (e_get(x + at) != max)
         at++;
-    const size_t lane = at % LMX_LANES, blocks = (n + LMX_BLOCK - 1) / LMX_BLOCK;
+    enum { LEAVES = 16 }; /* of several blocks: a multiple of LMX_TREE and of V_LANES */
+    const size_t lane = at % LMX_LANES;
     const v_ref ref = v_ref_at(n0);
     double hi = 0, lo = 0;
-    for (size_t b = 0; b < blocks; b++) {
-        real z[16];
-        for (size_t k = 0; k < 16; k++) {
-            const size_t i = b * LMX_BLOCK + k * LMX_LANES + lane;
+    for (size_t row = 0; row * LMX_LANES < n; row += LEAVES) {
+        real z[LEAVES];
+        for (size_t k = 0; k < LEAVES; k++) {
+            const size_t i = (row + k) * LMX_LANES + lane;
             z[k] = i < n ? e_get(x + i) - (real)shift : -LMX_INF;
         }
-        /* Absent leaves are left out: 0 adds nothing.  Leaves of the last row count as -inf. */
-        for (size_t k = 0; k < 16; k += V_LANES)
+        for (size_t k = 0; k < LEAVES; k += V_LANES)
             v_store(z + k, v_term(v_load(z + k), &ref));
-        for (size_t k = 0; k < 16; k++) {
-            const size_t i = b * LMX_BLOCK + k * LMX_LANES + lane;
-            if (i == at || i - lane >= n)
+        /* Absent leaves are left out: 0 adds nothing.  Leaves of the last row count as -inf. */
+        for (size_t k = 0; k < LEAVES; k++)
+            if ((row + k) * LMX_LANES + lane == at || (row + k) * LMX_LANES >= n)
                 z[k] = 0;
-        }
-        for (size_t w = 1; w < 16; w *= 2)
-            for (size_t k = 0; k < 16; k += 2 * w)
-                z[k] += z[k + w];
-        if (sizeof(real) == 4) {
-            hi += (double)z[0];
-        } else {
-            const lmx_dd t = lmx_two_sum(hi, (double)z[0]);
+        for (size_t k = 0; k < LEAVES; k += LMX_TREE) {
+            for (size_t w = 1; w < LMX_TREE; w *= 2)
+                for (size_t q = 0; q < LMX_TREE; q += 2 * w)
+                    z[k + q] += z[k + q + w];
+            const lmx_dd t = lmx_two_sum(hi, (double)z[k]);
             hi = t.hi;
-            lo += t.lo;
+            lo += sizeof(real) == 4 ? 0 : t.lo;
         }
     }
     lanes.group[lane / V_LANES] = vw_replace(lanes.group[lane / V_LANES], lane % V_LANES, hi, lo);
@@ -313,9 +302,9 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
             acc[l] = vw_zero();
         vreal max = v_set1(-LMX_INF);
         for (size_t i = 0; i < n; i += LMX_BLOCK) {
-            const size_t rows = n - i < LMX_BLOCK ? (n - i + LMX_LANES - 1) / LMX_LANES : 16;
+            const size_t rows = n - i < LMX_BLOCK ? (n - i + LMX_LANES - 1) / LMX_LANES : LMX_TREE;
             for (size_t l = 0; l < LMX_LANES; l++) {
-                vreal t[16];
+                vreal t[LMX_TREE];
                 for (size_t k = 0; k < rows; k++) {
                     const size_t at = i + k * LMX_LANES + l;
                     vreal v = v_set1(-LMX_INF);

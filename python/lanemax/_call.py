@@ -290,9 +290,9 @@ def row_op(
     )
 
 
-def is_overlap(status: int) -> bool:
-    """The output shares memory with an input in a way that is not exact."""
-    return bool(status == lib.LMX_ERR_OVERLAP)
+def needs_own_output(status: int) -> bool:
+    """The output shares memory with an input, or interleaves, in a way that the library refuses."""
+    return bool(status in (lib.LMX_ERR_OVERLAP, lib.LMX_ERR_STRIDE))
 
 
 def expsum_merge(a: Any, b: Any, out: Any) -> None:

@@ -113,13 +113,20 @@ def output(out: Any, shape: tuple[int, ...], dtype: Any, name: str = "out") -> A
 
 
 def _distinct(x: Any) -> bool:
-    """Whether every element has its own memory: each stride reaches past all inside it."""
-    span = x.itemsize
-    for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1):
-        if stride < span:
-            return x.size == 0
+    """Whether every element has its own memory."""
+    axes = sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1)
+    span, nested = x.itemsize, True
+    for stride, n in axes:
+        nested = nested and stride >= span  # each stride reaches past all inside it
         span += (n - 1) * stride
-    return True
+    if nested or x.size == 0:
+        return True
+    # Interleaved: the offsets themselves decide.
+    offsets = np.zeros(1, np.int64)
+    for stride, n in axes:
+        offsets = np.add.outer(offsets, stride * np.arange(n)).ravel()
+    offsets.sort()
+    return bool((np.diff(offsets) >= x.itemsize).all())
 
 
 def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:

@@ -72,6 +72,8 @@ def _run(
     given = out
     if given is not None:
         given = _check.output(given, out_shape, out_dtype)
+        if mask is not None and np.may_share_memory(given, mask):
+            mask = mask.copy()  # it counts with the values it had; temperatures are copies already
     if math.prod(out_shape) == 0:
         return given if given is not None else np.empty(out_shape, out_dtype)
 
@@ -103,8 +105,8 @@ def _run(
     status = _call.row_op(
         name, code, layout.shape, a, a_strides, b, b_strides, result, strides, **options
     )
-    if _call.is_overlap(status) and kind == "row" and not layout.copied:
-        # as if there were no overlap: into memory of its own first
+    if _call.needs_own_output(status) and kind == "row" and not layout.copied:
+        # as if nothing were shared: into memory of its own first
         fresh = _empty_like(x)
         _run(name, x, second, axis, out=fresh, temperature=temperature, where=where,
              total=None if total is None else ExpSum._of(total), names=names)  # fmt: skip
@@ -264,7 +266,7 @@ def log_softmax(
     >>> import numpy as np
     >>> import lanemax as lm
     >>> lm.log_softmax(np.array([40.0, 0.0, -3.0]))
-    array([-4.45986737e-18, -4.00000000e+01, -4.30000000e+01])
+    array([-4.45986736e-18, -4.00000000e+01, -4.30000000e+01])
     """
     if temperature is _ONE and where is None and total is None and type(axis) is int and axis == -1:
         y = _call.contiguous(_log_softmax, x, out)

@@ -398,7 +398,6 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         require_matplotlib("--plot")
         plot.check_writable(args.plot)
-    note_missing_rich()
     start = time.perf_counter()
     took: dict[str, float] = {}
 
@@ -411,6 +410,7 @@ def run(args: argparse.Namespace) -> int:
         pieces, origin = corpus_module.read_standard_library()
     text = corpus_module.build(pieces, origin, args.vocab)
     lap("reading")
+    note_missing_rich()
     rng = np.random.default_rng(args.seed)
     counts = np.bincount(text.train, minlength=len(text.words))
     settings, steps = plan(args, text.train.size, len(text.words))
