@@ -90,6 +90,13 @@ static int watch_forks(void)
     return 1;
 }
 
+/* What one call asks for. */
+typedef struct {
+    lmx_task *task; /* NULL: nothing */
+    void     *job;
+    size_t    tasks, grain;
+} order;
+
 struct lmx_pool {
     unsigned    threads;    /* asked for, the caller included */
     unsigned    running;    /* workers that exist */
@@ -101,24 +108,24 @@ struct lmx_pool {
     unsigned    round;  /* number of the call that workers should look at */
     unsigned    inside; /* workers that are working on it */
     int         stop;
-    /* of the current call */
-    lmx_task     *task;
-    void         *job;
-    size_t        tasks, grain;
-    atomic_size_t next;
+    order       now;
+
+    atomic_size_t next; /* task of the current call that is not handed out yet */
     os_thread     thread[];
 };
 
 typedef struct { lmx_pool *pool; unsigned number; } worker_start;
 
-static void take_pieces(lmx_pool *p, unsigned worker)
+/* o is a copy: the caller clears the pool's as soon as nothing is left to hand out, while a worker
+ * may still hold a piece that it has not begun. */
+static void take_pieces(lmx_pool *p, order o, unsigned worker)
 {
     for (;;) {
-        const size_t begin = atomic_fetch_add_explicit(&p->next, p->grain, memory_order_relaxed);
-        if (begin >= p->tasks)
+        const size_t begin = atomic_fetch_add_explicit(&p->next, o.grain, memory_order_relaxed);
+        if (begin >= o.tasks)
             return;
-        const size_t left = p->tasks - begin;
-        p->task(p->job, begin, begin + (left < p->grain ? left : p->grain), worker);
+        const size_t left = o.tasks - begin;
+        o.task(o.job, begin, begin + (left < o.grain ? left : o.grain), worker);
     }
 }
 
@@ -130,16 +137,17 @@ static THREAD_RESULT work(void *arg)
     unsigned seen = 0;
     mutex_lock(&p->lock);
     for (;;) {
-        while (!p->stop && (p->round == seen || p->task == NULL))
+        while (!p->stop && (p->round == seen || p->now.task == NULL))
             cond_wait(&p->wake, &p->lock);
         if (p->stop)
             break;
         seen = p->round;
         p->inside++;
+        const order o = p->now;
         mutex_unlock(&p->lock);
         /* A worker inherits its creator's floating-point environment, whatever that was. */
         const lmx_fpenv env = lmx_fpenv_enter();
-        take_pieces(p, s.number);
+        take_pieces(p, o, s.number);
         lmx_fpenv_leave(env);
         mutex_lock(&p->lock);
         if (--p->inside == 0)
@@ -158,7 +166,7 @@ static void fresh(lmx_pool *p)
     p->round = 0;
     p->inside = 0;
     p->stop = 0;
-    p->task = NULL;
+    p->now.task = NULL;
     atomic_store(&p->generation, atomic_load(&generation));
 }
 
@@ -235,20 +243,18 @@ void lmx_parallel_for(lmx_pool *p, size_t tasks, size_t grain, lmx_task *task, v
         return;
     }
     start_workers(p);
+    const order o = { task, job, tasks, grain };
     mutex_lock(&p->lock);
-    p->task = task;
-    p->job = job;
-    p->tasks = tasks;
-    p->grain = grain;
+    p->now = o;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
     p->round++;
     cond_wake_all(&p->wake);
     mutex_unlock(&p->lock);
 
-    take_pieces(p, 0);
+    take_pieces(p, o, 0);
 
     mutex_lock(&p->lock);
-    p->task = NULL; /* who has not woken by now finds nothing to do */
+    p->now.task = NULL; /* who has not woken by now finds nothing to do */
     while (p->inside > 0)
         cond_wait(&p->done, &p->lock);
     mutex_unlock(&p->lock);
