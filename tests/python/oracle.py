@@ -238,11 +238,13 @@ def _prepare(x, temperature, where) -> _Rows:
             hi, lo = np.where(finite, q[0], hi), np.where(finite, q[1], 0.0)
         d = hi, lo
         h, tail, k = _exp(d, wide)
-        h, tail = np.ldexp(h, k), np.ldexp(tail, k) * np.ones_like(h)
+        # Lifted out of the subnormal range, where every term would lose bits of its own.
+        lift = 900 if wide else 0
+        h, tail = np.ldexp(h, k + lift), np.ldexp(tail, k + lift) * np.ones_like(h)
         h[at, top] = 0.0
         tail[at, top] = 0.0
         rest = (
-            [_dd_fsum(a, b) for a, b in zip(h, tail, strict=True)]
+            [np.ldexp(_dd_fsum(a, b), -lift) for a, b in zip(h, tail, strict=True)]
             if wide
             else [(s, 0.0) for s in fsum_rows(h)]
         )
