@@ -17,33 +17,33 @@
 typedef struct call {
     const lmx_row_kernel *kernel;      /* on elements */
     const lmx_row_kernel *real_kernel; /* on reals, behind gather */
-    const lmx_table      *table, *real_table;
-    lmx_row_code          op;
-    const lmx_row_info   *info;
-    lmx_shape             shape;
-    lmx_array             a, b, out;   /* strides: row, col, inner */
-    lmx_row_options       opt;
-    lmx_plan              plan;
-    int                   direct;      /* elements can be read and written in place */
-    int                   columns;     /* a vector of columns at a time */
-    size_t                chunks;      /* per row */
+    const lmx_table *table, *real_table;
+    lmx_row_code op;
+    const lmx_row_info *info;
+    lmx_shape shape;
+    lmx_array a, b, out; /* strides: row, col, inner */
+    lmx_row_options opt;
+    lmx_plan plan;
+    int direct;    /* elements can be read and written in place */
+    int columns;   /* a vector of columns at a time */
+    size_t chunks; /* per row */
 
     /* work space: for each worker, reals for gathered a and b, and the chunks of a row */
-    unsigned   workers;
-    char      *scratch;
-    size_t     scratch_size;
+    unsigned workers;
+    char *scratch;
+    size_t scratch_size;
     lmx_chunk *chunk;
-    size_t     chunk_count;
+    size_t chunk_count;
 } call;
 
 /* One row of a call: the elements reduced together. */
 typedef struct row {
-    call       *c;
+    call *c;
     const char *a, *b;
-    char       *out;
-    lmx_gather  ga, gb, gout;
-    lmx_chunk  *chunk;
-    lmx_norm    norm;
+    char *out;
+    lmx_gather ga, gb, gout;
+    lmx_chunk *chunk;
+    lmx_norm norm;
 } row;
 
 static const char *at(const lmx_array *x, size_t r, size_t j)
@@ -69,8 +69,8 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     w->gb.stride = c->b.stride[1];
     w->gout.stride = c->out.stride[1];
     if (o->temperature != NULL) {
-        const double t = o->temperature[(ptrdiff_t)r * o->temperature_row +
-                                        (ptrdiff_t)j * o->temperature_inner];
+        const double t =
+            o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
         if (c->info->inputs > 1) {
             w->norm.rate = 1 / t;
         } else if (c->real_table->real_size == 4) {
@@ -82,8 +82,8 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
         }
     }
     if (o->where != NULL) {
-        const unsigned char *mask = o->where + (ptrdiff_t)r * o->where_strides.row +
-                                    (ptrdiff_t)j * o->where_strides.inner;
+        const unsigned char *mask =
+            o->where + (ptrdiff_t)r * o->where_strides.row + (ptrdiff_t)j * o->where_strides.inner;
         w->ga.where = w->gout.where = mask;
         w->ga.where_stride = w->gout.where_stride = o->where_strides.col;
     }
@@ -139,9 +139,9 @@ static void apply_chunk(const row *w, size_t i, unsigned worker, int gathered)
     const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
     if (c->direct) {
         const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
-        c->kernel->apply(from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm,
-                         w->out + offset,
-                         (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
+        c->kernel->apply(
+            from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm, w->out + offset,
+            (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
         return;
     }
     void *z = scratch_of(c, worker, 0);
@@ -164,8 +164,8 @@ static void fold(row *w, size_t r, size_t j)
     w->norm.rate = rate;
     if (c->opt.total == NULL)
         return;
-    const lmx_expsum *t = c->opt.total + (ptrdiff_t)r * c->opt.total_row +
-                          (ptrdiff_t)j * c->opt.total_inner;
+    const lmx_expsum *t =
+        c->opt.total + (ptrdiff_t)r * c->opt.total_row + (ptrdiff_t)j * c->opt.total_inner;
     if (w->norm.kind != LMX_KIND_BAD)
         w->norm.kind = t->mantissa == 0          ? LMX_KIND_EMPTY
                        : lmx_finite(t->mantissa) ? LMX_KIND_PLAIN
@@ -249,7 +249,9 @@ static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
         lmx_norm norms[LMX_COLUMNS];
         unsigned char by_rows[LMX_COLUMNS] = { 0 };
         row w;
-        lmx_columns k = { .width = width, .a_stride = c->a.stride[1], .b_stride = c->b.stride[1],
+        lmx_columns k = { .width = width,
+                          .a_stride = c->a.stride[1],
+                          .b_stride = c->b.stride[1],
                           .out_stride = c->out.stride[1] };
         for (size_t i = 0; i < c->chunks; i++) {
             const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
@@ -324,9 +326,10 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     const size_t reals = s->cols < LMX_CHUNK ? s->cols : LMX_CHUNK;
     c->scratch_size = (reals * c->table->real_size + 63) / 64 * 64;
     const int second = c->info->inputs > 1 && !c->direct;
-    const int needs_scratch = !c->direct || (short_rows && c->kernel->uses_terms &&
-                                             ((c->plan.how & LMX_HOW_SCRATCH) ||
-                                              c->table->elem_size != c->table->real_size));
+    const int needs_scratch =
+        !c->direct ||
+        (short_rows && c->kernel->uses_terms &&
+         ((c->plan.how & LMX_HOW_SCRATCH) || c->table->elem_size != c->table->real_size));
     if (needs_scratch) {
         const size_t bytes = ((size_t)(c->workers - 1) * 2 + 1 + (size_t)second) * c->scratch_size;
         if (bytes <= sizeof small_scratch) {
@@ -382,14 +385,13 @@ static lmx_status run(lmx_ctx *ctx, call *c)
 static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t,
                           int by_row)
 {
-    return (lmx_array){ data, size, { s->rows, by_row ? 1 : s->cols, s->inner },
+    return (lmx_array){ data,
+                        size,
+                        { s->rows, by_row ? 1 : s->cols, s->inner },
                         { t->row, by_row ? 0 : t->col, t->inner } };
 }
 
-static int has(const char *letters, char c)
-{
-    return strchr(letters, c) != NULL;
-}
+static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
 
 static lmx_status check_options(const call *c, const lmx_row_options *o)
 {
@@ -417,11 +419,10 @@ static lmx_status check_options(const call *c, const lmx_row_options *o)
 }
 
 static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
-                                const lmx_shape *shape,
-                                const void *a, const lmx_strides *a_strides,
+                                const lmx_shape *shape, const void *a, const lmx_strides *a_strides,
                                 const void *b, const lmx_strides *b_strides,
-                                const lmx_row_options *options,
-                                void *out, const lmx_strides *out_strides)
+                                const lmx_row_options *options, void *out,
+                                const lmx_strides *out_strides)
 {
     call c;
     if ((unsigned)op >= LMX_ROW_COUNT)
@@ -453,7 +454,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
     c.kernel = c.table->row[op];
     c.real_kernel = c.real_table->row[op];
     static const lmx_strides none = { 0, 0, 0 };
-    const size_t out_size = row_result             ? c.table->elem_size
+    const size_t out_size = row_result            ? c.table->elem_size
                             : c.info->result == 1 ? c.table->real_size
                                                   : sizeof(lmx_expsum);
     c.a = array_of(a, c.table->elem_size, shape, a_strides, 0);
@@ -478,8 +479,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                (c.opt.temperature == NULL || c.info->inputs > 1);
     c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
                 c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
-                (c.b.data == NULL || c.b.stride[2] == 1) &&
-                (!row_result || c.out.stride[2] == 1);
+                (c.b.data == NULL || c.b.stride[2] == 1) && (!row_result || c.out.stride[2] == 1);
     const lmx_plan_request request = {
         .rows = shape->rows * shape->inner,
         .cols = shape->cols,
@@ -502,14 +502,13 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
 
 /* Checks and plans compare and multiply too, so the caller's traps are off from the start. */
 lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
-                      const void *a, const lmx_strides *a_strides,
-                      const void *b, const lmx_strides *b_strides,
-                      const lmx_row_options *options,
-                      void *out, const lmx_strides *out_strides)
+                      const void *a, const lmx_strides *a_strides, const void *b,
+                      const lmx_strides *b_strides, const lmx_row_options *options, void *out,
+                      const lmx_strides *out_strides)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const lmx_status status = check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides,
-                                            options, out, out_strides);
+    const lmx_status status =
+        check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides, options, out, out_strides);
     lmx_fpenv_leave(env);
     return status;
 }
@@ -523,29 +522,29 @@ static lmx_status contiguous(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, siz
     return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, NULL, out, &so);
 }
 
-lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
-                       const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                       ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
 {
     return contiguous(ctx, LMX_ROW_softmax, dtype, rows, cols, x, x_stride, NULL, 0, y, y_stride);
 }
 
-lmx_status lmx_log_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
-                           const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+lmx_status lmx_log_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                           ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
 {
     return contiguous(ctx, LMX_ROW_log_softmax, dtype, rows, cols, x, x_stride, NULL, 0, y,
                       y_stride);
 }
 
-lmx_status lmx_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
-                         const void *x, ptrdiff_t x_stride, void *value, ptrdiff_t value_stride)
+lmx_status lmx_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                         ptrdiff_t x_stride, void *value, ptrdiff_t value_stride)
 {
     return contiguous(ctx, LMX_ROW_logsumexp, dtype, rows, cols, x, x_stride, NULL, 0, value,
                       value_stride);
 }
 
-lmx_status lmx_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
-                           const void *dy, ptrdiff_t dy_stride, const void *y, ptrdiff_t y_stride,
-                           void *dx, ptrdiff_t dx_stride)
+lmx_status lmx_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *dy,
+                           ptrdiff_t dy_stride, const void *y, ptrdiff_t y_stride, void *dx,
+                           ptrdiff_t dx_stride)
 {
     return contiguous(ctx, LMX_ROW_softmax_vjp, dtype, rows, cols, dy, dy_stride, y, y_stride, dx,
                       dx_stride);
@@ -574,8 +573,9 @@ lmx_status lmx_expsum_merge(size_t n, const lmx_expsum *a, const lmx_expsum *b, 
         return LMX_ERR_NULL;
     const lmx_fpenv env = lmx_fpenv_enter();
     for (size_t i = 0; i < n; i++) {
-        const lmx_sum s = lmx_sum_add((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base },
-                                      (lmx_sum){ b[i].mantissa, b[i].tail, b[i].exponent, b[i].base });
+        const lmx_sum s =
+            lmx_sum_add((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base },
+                        (lmx_sum){ b[i].mantissa, b[i].tail, b[i].exponent, b[i].base });
         out[i] = (lmx_expsum){ s.hi, s.lo, s.n, s.base };
     }
     lmx_fpenv_leave(env);
@@ -588,7 +588,8 @@ lmx_status lmx_expsum_log(size_t n, const lmx_expsum *a, double *out)
         return LMX_ERR_NULL;
     const lmx_fpenv env = lmx_fpenv_enter();
     for (size_t i = 0; i < n; i++) {
-        const lmx_dd l = lmx_sum_log((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base });
+        const lmx_dd l =
+            lmx_sum_log((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base });
         out[i] = l.hi + l.lo;
     }
     lmx_fpenv_leave(env);

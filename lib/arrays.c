@@ -3,15 +3,9 @@
 
 #include <stdint.h>
 
-static size_t magnitude(ptrdiff_t v)
-{
-    return v < 0 ? 0 - (size_t)v : (size_t)v;
-}
+static size_t magnitude(ptrdiff_t v) { return v < 0 ? 0 - (size_t)v : (size_t)v; }
 
-static int empty(const lmx_array *a)
-{
-    return a->n[0] == 0 || a->n[1] == 0 || a->n[2] == 0;
-}
+static int empty(const lmx_array *a) { return a->n[0] == 0 || a->n[1] == 0 || a->n[2] == 0; }
 
 int lmx_array_fits(const lmx_array *a)
 {

@@ -10,9 +10,9 @@
 /* Three nested extents with strides in elements; those of extent 1 do not matter. */
 typedef struct lmx_array {
     const void *data;
-    size_t      size; /* of one element, in bytes */
-    size_t      n[3];
-    ptrdiff_t   stride[3];
+    size_t size; /* of one element, in bytes */
+    size_t n[3];
+    ptrdiff_t stride[3];
 } lmx_array;
 
 /* 0 if some offset, in bytes, does not fit in ptrdiff_t. */

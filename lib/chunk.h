@@ -39,7 +39,9 @@ LMX_INLINE int lmx_finite(double v) { return v - v == 0; }
 
 /* ------------------------------------------------------- double-double --- */
 
-typedef struct { double hi, lo; } lmx_dd;
+typedef struct {
+    double hi, lo;
+} lmx_dd;
 
 /* hi + lo = a + b exactly (Knuth). */
 LMX_INLINE lmx_dd lmx_two_sum(double a, double b)
@@ -104,7 +106,10 @@ LMX_INLINE double lmx_scale2_gradual(double x, int64_t n)
 
 /* exp(x + lo) = (m + m_lo) * 2^n, m in [0.7, 1.42] and nearest to m + m_lo; |x| <= 2^53, |lo|
  * small.  Softmax of huge logits stays at most 1 because m is nearest (row_softmax.c). */
-typedef struct { double m, m_lo; int64_t n; } lmx_exp2part;
+typedef struct {
+    double m, m_lo;
+    int64_t n;
+} lmx_exp2part;
 
 /* x - n ln2 to about 2^-106 relative to max(x, 1), for n within 1 of x / ln2. */
 LMX_INLINE lmx_dd lmx_exp_reduce(double x, double n)
@@ -117,10 +122,7 @@ LMX_INLINE lmx_dd lmx_exp_reduce(double x, double n)
     return lmx_fast_two_sum(b.hi, b.lo + (a.lo - f - n * LMX_LN2_3));
 }
 
-LMX_INLINE double lmx_round(double x) /* |x| <= 2^51 */
-{
-    return (x + 0x1.8p+52) - 0x1.8p+52;
-}
+LMX_INLINE double lmx_round(double x) /* |x| <= 2^51 */ { return (x + 0x1.8p+52) - 0x1.8p+52; }
 
 LMX_INLINE lmx_exp2part lmx_exp_split(double x, double lo)
 {
@@ -227,7 +229,11 @@ LMX_INLINE lmx_dd lmx_log1p(double v)
  * (hi + lo) * 2^n * e^base.  hi is 0 (nothing), in [0.5, 1), +inf or NaN; base is 0 unless
  * |base| > 2^52.
  */
-typedef struct { double hi, lo; int64_t n; double base; } lmx_sum;
+typedef struct {
+    double hi, lo;
+    int64_t n;
+    double base;
+} lmx_sum;
 
 #define LMX_BASE_MIN 0x1p+52
 
@@ -309,22 +315,22 @@ enum {
 
 /* What measuring one chunk found. */
 typedef struct lmx_chunk {
-    lmx_sum sum;   /* of exp(x); of products for the VJPs (hi + lo alone) */
-    lmx_sum rest;  /* log family: the same without one largest element, where has_rest */
-    int     kind;
-    int     has_rest;
-    int64_t n0;    /* integer reference exponent of the terms */
-    double  shift;
-    double  max;   /* log family: the largest logit */
+    lmx_sum sum;  /* of exp(x); of products for the VJPs (hi + lo alone) */
+    lmx_sum rest; /* log family: the same without one largest element, where has_rest */
+    int kind;
+    int has_rest;
+    int64_t n0; /* integer reference exponent of the terms */
+    double shift;
+    double max; /* log family: the largest logit */
 } lmx_chunk;
 
 /* What a whole row needs to be written. */
 typedef struct lmx_norm {
-    int     kind;  /* BAD: fill with NaN; EMPTY: nothing but -inf; else PLAIN */
+    int kind; /* BAD: fill with NaN; EMPTY: nothing but -inf; else PLAIN */
     lmx_sum sum;
-    double  max;   /* log family: log(sum exp(x)) = max + log_rest */
-    lmx_dd  log_rest;
-    double  rate;  /* 1 / temperature, for the VJPs */
+    double max; /* log family: log(sum exp(x)) = max + log_rest */
+    lmx_dd log_rest;
+    double rate; /* 1 / temperature, for the VJPs */
 } lmx_norm;
 
 /* The log of the sum, as one double. */

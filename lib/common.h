@@ -7,20 +7,20 @@
 #include <stdint.h>
 
 #if defined(_MSC_VER) && !defined(__clang__)
-#  define LMX_INLINE   static __forceinline
-#  define LMX_NOINLINE static __declspec(noinline)
-#  define LMX_RESTRICT __restrict
+#  define LMX_INLINE      static __forceinline
+#  define LMX_NOINLINE    static __declspec(noinline)
+#  define LMX_RESTRICT    __restrict
 #  define LMX_LIKELY(c)   (c)
 #  define LMX_UNLIKELY(c) (c)
-#  define LMX_ALIGN(n) __declspec(align(n))
+#  define LMX_ALIGN(n)    __declspec(align(n))
 #  define LMX_PREFETCH(p) ((void)(p))
 #else
-#  define LMX_INLINE   static inline __attribute__((always_inline))
-#  define LMX_NOINLINE static __attribute__((noinline, unused))
-#  define LMX_RESTRICT __restrict__
+#  define LMX_INLINE      static inline __attribute__((always_inline))
+#  define LMX_NOINLINE    static __attribute__((noinline, unused))
+#  define LMX_RESTRICT    __restrict__
 #  define LMX_LIKELY(c)   __builtin_expect(!!(c), 1)
 #  define LMX_UNLIKELY(c) __builtin_expect(!!(c), 0)
-#  define LMX_ALIGN(n) __attribute__((aligned(n)))
+#  define LMX_ALIGN(n)    __attribute__((aligned(n)))
 #  define LMX_PREFETCH(p) __builtin_prefetch((p), 0, 2)
 #endif
 
@@ -31,9 +31,9 @@
 #  define LMX_INLINE_VECTOR LMX_INLINE
 #endif
 
-#define LMX_CAT2_(a, b) a##b
-#define LMX_CAT2(a, b) LMX_CAT2_(a, b)
+#define LMX_CAT2_(a, b)          a##b
+#define LMX_CAT2(a, b)           LMX_CAT2_(a, b)
 #define LMX_CAT4_(a, b, c, d, e) a##b##c##d##e
-#define LMX_CAT4(a, b, c, d, e) LMX_CAT4_(a, b, c, d, e)
+#define LMX_CAT4(a, b, c, d, e)  LMX_CAT4_(a, b, c, d, e)
 
 #endif

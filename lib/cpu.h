@@ -7,14 +7,14 @@
 #include <stdint.h>
 
 enum {
-    LMX_CPU_AVX2   = 1u << 0, /* AVX2, FMA, F16C, and ymm saved by the system */
+    LMX_CPU_AVX2 = 1u << 0,   /* AVX2, FMA, F16C, and ymm saved by the system */
     LMX_CPU_AVX512 = 1u << 1, /* F, DQ, BW, VL on top, and zmm and masks saved */
-    LMX_CPU_NEON   = 1u << 2
+    LMX_CPU_NEON = 1u << 2
 };
 
 /* The two instructions that detection rests on, so that tests can answer in their place. */
 typedef struct lmx_cpuid {
-    void     (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t regs[4]); /* eax, ebx, ecx, edx */
+    void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t regs[4]); /* eax, ebx, ecx, edx */
     uint64_t (*xgetbv0)(void); /* called only where CPUID says that the system enabled it */
 } lmx_cpuid;
 
@@ -28,8 +28,10 @@ size_t lmx_cpu_cache(void);
  * The floating-point environment: rounding to nearest, no flushing, no traps, for the time of a
  * computation; enter() returns what leave() puts back, sticky flags included.
  */
-typedef struct lmx_fpenv { uint64_t control, status; } lmx_fpenv;
+typedef struct lmx_fpenv {
+    uint64_t control, status;
+} lmx_fpenv;
 lmx_fpenv lmx_fpenv_enter(void);
-void      lmx_fpenv_leave(lmx_fpenv saved);
+void lmx_fpenv_leave(lmx_fpenv saved);
 
 #endif

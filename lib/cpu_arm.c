@@ -12,19 +12,16 @@ uint32_t lmx_cpu_features_from(const lmx_cpuid *from)
 
 uint32_t lmx_cpu_features(void)
 {
-#if defined(__aarch64__) || defined(_M_ARM64)
+#  if defined(__aarch64__) || defined(_M_ARM64)
     return LMX_CPU_NEON;
-#else
+#  else
     return 0;
-#endif
+#  endif
 }
 
-size_t lmx_cpu_cache(void)
-{
-    return 0; /* the cache registers are not readable from user space */
-}
+size_t lmx_cpu_cache(void) { return 0; /* the cache registers are not readable from user space */ }
 
-#if defined(__aarch64__)
+#  if defined(__aarch64__)
 
 lmx_fpenv lmx_fpenv_enter(void)
 {
@@ -42,8 +39,8 @@ void lmx_fpenv_leave(lmx_fpenv saved)
     __asm__ volatile("msr fpsr, %0" : : "r"(saved.status));
 }
 
-#else
-#include <fenv.h>
+#  else
+#    include <fenv.h>
 
 /* Whole environments do not fit in two words; what C offers is kept: rounding and flags. */
 lmx_fpenv lmx_fpenv_enter(void)
@@ -59,5 +56,5 @@ void lmx_fpenv_leave(lmx_fpenv saved)
     feclearexcept(FE_ALL_EXCEPT & ~(int)saved.status);
 }
 
-#endif
+#  endif
 #endif

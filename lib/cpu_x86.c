@@ -3,41 +3,38 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 
-#include <xmmintrin.h>
-#if defined(_MSC_VER)
-#  include <intrin.h>
-#else
-#  include <cpuid.h>
-#endif
+#  include <xmmintrin.h>
+#  if defined(_MSC_VER)
+#    include <intrin.h>
+#  else
+#    include <cpuid.h>
+#  endif
 
 static void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
-#if defined(_MSC_VER)
+#  if defined(_MSC_VER)
     int r[4];
     __cpuidex(r, (int)leaf, (int)subleaf);
     for (int i = 0; i < 4; i++)
         regs[i] = (uint32_t)r[i];
-#else
+#  else
     __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
-#endif
+#  endif
 }
 
 static uint64_t xgetbv0(void)
 {
-#if defined(_MSC_VER)
+#  if defined(_MSC_VER)
     return _xgetbv(0);
-#else
+#  else
     uint32_t lo, hi;
     /* The instruction by its bytes: the intrinsic needs -mxsave, which this file must not have. */
     __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
-#endif
+#  endif
 }
 
-static int bit(uint32_t word, int i)
-{
-    return word >> i & 1;
-}
+static int bit(uint32_t word, int i) { return word >> i & 1; }
 
 uint32_t lmx_cpu_features_from(const lmx_cpuid *from)
 {
@@ -67,9 +64,9 @@ uint32_t lmx_cpu_features(void)
 {
     static const lmx_cpuid real = { cpuid, xgetbv0 };
     uint32_t features = lmx_cpu_features_from(&real);
-#if defined(__APPLE__)
+#  if defined(__APPLE__)
     features &= ~(uint32_t)LMX_CPU_AVX512; /* macOS saves zmm only once a thread has trapped */
-#endif
+#  endif
     return features;
 }
 
@@ -99,7 +96,7 @@ size_t lmx_cpu_cache(void)
 }
 
 /* MXCSR: all exceptions masked, to nearest, no FTZ, no DAZ, no flags. */
-#define MXCSR_PLAIN 0x1f80u
+#  define MXCSR_PLAIN 0x1f80u
 
 lmx_fpenv lmx_fpenv_enter(void)
 {
@@ -109,9 +106,6 @@ lmx_fpenv lmx_fpenv_enter(void)
     return saved;
 }
 
-void lmx_fpenv_leave(lmx_fpenv saved)
-{
-    _mm_setcsr((unsigned)saved.control);
-}
+void lmx_fpenv_leave(lmx_fpenv saved) { _mm_setcsr((unsigned)saved.control); }
 
 #endif

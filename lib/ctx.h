@@ -10,7 +10,7 @@
 
 struct lmx_ctx {
     const lmx_tier *tier;
-    lmx_pool       *pool; /* NULL: the calling thread alone */
+    lmx_pool *pool; /* NULL: the calling thread alone */
 };
 
 #endif

@@ -12,15 +12,20 @@
 #include "cpu.h"
 
 #if defined(__AVX__) && !defined(LMX_ALLOW_NATIVE_PORTABLE)
-#  error "dispatch.c must run anywhere: compile it without AVX (or define LMX_ALLOW_NATIVE_PORTABLE)"
+#  error \
+      "dispatch.c must run anywhere: compile it without AVX (or define LMX_ALLOW_NATIVE_PORTABLE)"
 #endif
 
-#define TABLES(isa)                                                                       \
-    extern const lmx_table lmx_table_f32_##isa, lmx_table_f64_##isa, lmx_table_f16_##isa, \
-        lmx_table_bf16_##isa;
-#define TIER(isa, needs)                                                        \
-    { #isa, needs, { &lmx_table_f32_##isa, &lmx_table_f64_##isa, &lmx_table_f16_##isa, \
-                     &lmx_table_bf16_##isa } }
+#define TABLES(isa)                                                                     \
+  extern const lmx_table lmx_table_f32_##isa, lmx_table_f64_##isa, lmx_table_f16_##isa, \
+      lmx_table_bf16_##isa;
+#define TIER(isa, needs)                                                                      \
+  {                                                                                           \
+#    isa, needs,                                                                              \
+    {                                                                                         \
+      &lmx_table_f32_##isa, &lmx_table_f64_##isa, &lmx_table_f16_##isa, &lmx_table_bf16_##isa \
+    }                                                                                         \
+  }
 
 #ifdef LMX_BUILD_AVX512
 TABLES(avx512)
@@ -48,7 +53,7 @@ static const lmx_tier tiers[] = {
 };
 
 static _Atomic(const lmx_tier *) active;
-static atomic_int                ignored;
+static atomic_int ignored;
 
 const lmx_tier *lmx_tier_at(size_t i)
 {
@@ -63,7 +68,7 @@ const lmx_tier *lmx_tier_choose(uint32_t features, const char *name)
     return NULL;
 }
 
-static const char *override(void)
+static const char * override(void)
 {
 #if defined(__GLIBC__)
     return secure_getenv("LANEMAX_ISA");

@@ -8,8 +8,8 @@
 
 /* A tier: its name, the CPU bits that its code may use, and a table for each element type. */
 typedef struct lmx_tier {
-    const char      *isa;
-    uint32_t         needs;
+    const char *isa;
+    uint32_t needs;
     const lmx_table *table[LMX_DTYPES];
 } lmx_tier;
 
@@ -21,7 +21,7 @@ const lmx_tier *lmx_tier_choose(uint32_t features, const char *name);
 
 /* The process's tier: LANEMAX_ISA if it can be honoured, else the best. */
 const lmx_tier *lmx_tier_default(void);
-int             lmx_tier_override_ignored(void);
+int lmx_tier_override_ignored(void);
 
 /* lmx_cpu_cache(), asked once: CPUID is slow in virtual machines. */
 size_t lmx_cache_size(void);

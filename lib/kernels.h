@@ -15,27 +15,27 @@
 
 /* How results are written, chosen by plan.c; no bit of a result depends on it. */
 enum {
-    LMX_HOW_STREAM  = 1, /* past the caches; v_fence() follows */
+    LMX_HOW_STREAM = 1,  /* past the caches; v_fence() follows */
     LMX_HOW_SCRATCH = 2, /* terms go through scratch, not through the output */
-    LMX_HOW_TERMS   = 4  /* apply reads the terms that measure stored, not the input */
+    LMX_HOW_TERMS = 4    /* apply reads the terms that measure stored, not the input */
 };
 
 /* Contiguous rows of at most LMX_CHUNK elements. */
 typedef struct lmx_rows {
-    size_t      rows, cols;
+    size_t rows, cols;
     const void *a, *b;
-    ptrdiff_t   a_stride, b_stride, out_stride;
-    void       *out;
-    void       *scratch; /* LMX_CHUNK reals */
-    unsigned    how;
+    ptrdiff_t a_stride, b_stride, out_stride;
+    void *out;
+    void *scratch; /* LMX_CHUNK reals */
+    unsigned how;
 } lmx_rows;
 
 /* Columns next to each other: element (i, j) of cols x width at i * stride + j. */
 typedef struct lmx_columns {
-    size_t      cols, width;     /* width <= LMX_COLUMNS */
+    size_t cols, width; /* width <= LMX_COLUMNS */
     const void *a, *b;
-    ptrdiff_t   a_stride, b_stride, out_stride;
-    void       *out;
+    ptrdiff_t a_stride, b_stride, out_stride;
+    void *out;
 } lmx_columns;
 
 #define LMX_COLUMNS 64
@@ -44,7 +44,7 @@ enum {
 #define LMX_ROW_ONE(number, name, inputs, result, options, formula) LMX_ROW_KERNEL_##name,
     LMX_ROW_LIST(LMX_ROW_ONE)
 #undef LMX_ROW_ONE
-    LMX_ROW_KERNELS
+        LMX_ROW_KERNELS
 };
 
 /*
@@ -66,17 +66,17 @@ typedef struct lmx_row_kernel {
 
 /* A strided run of elements with temperature and mask, to contiguous reals and back. */
 typedef struct lmx_gather {
-    ptrdiff_t            stride;
-    double               rate;  /* 1 / temperature */
-    double               rate_lo;
+    ptrdiff_t stride;
+    double rate; /* 1 / temperature */
+    double rate_lo;
     const unsigned char *where; /* NULL: all kept */
-    ptrdiff_t            where_stride;
-    int                  masked_value; /* scatter writes 0, or with 1: -inf, where masked */
+    ptrdiff_t where_stride;
+    int masked_value; /* scatter writes 0, or with 1: -inf, where masked */
 } lmx_gather;
 
 typedef struct lmx_table {
-    const char           *isa;
-    size_t                elem_size, real_size;
+    const char *isa;
+    size_t elem_size, real_size;
     const lmx_row_kernel *row[LMX_ROW_KERNELS];
     void (*gather)(const void *x, size_t n, const lmx_gather *how, void *out);
     void (*scatter)(const void *z, size_t n, const lmx_gather *how, void *y);

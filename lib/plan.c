@@ -23,8 +23,8 @@ lmx_plan lmx_plan_rows(const lmx_plan_request *r)
     if (r->uses_terms && (r->in_place || (p.how & LMX_HOW_STREAM)))
         p.how |= LMX_HOW_SCRATCH;
     /* Exponentials are dear and caches are near: store them as long as the row stays close. */
-    p.store_terms = r->uses_terms && r->is_real && !r->in_place && row_bytes <= 2.0 * (double)cache &&
-                    !(p.how & LMX_HOW_STREAM);
+    p.store_terms = r->uses_terms && r->is_real && !r->in_place &&
+                    row_bytes <= 2.0 * (double)cache && !(p.how & LMX_HOW_STREAM);
     p.parallel = r->threads > 1 && elements >= (double)PARALLEL_MIN;
     if (p.parallel) {
         p.split_rows = r->cols > LMX_CHUNK && r->rows < 2 * (size_t)r->threads;

@@ -18,9 +18,9 @@
 #  define WIN32_LEAN_AND_MEAN
 #  include <windows.h>
 #  include <process.h>
-typedef SRWLOCK            os_mutex;
+typedef SRWLOCK os_mutex;
 typedef CONDITION_VARIABLE os_cond;
-typedef HANDLE             os_thread;
+typedef HANDLE os_thread;
 static void mutex_init(os_mutex *m) { InitializeSRWLock(m); }
 static void mutex_lock(os_mutex *m) { AcquireSRWLockExclusive(m); }
 static void mutex_unlock(os_mutex *m) { ReleaseSRWLockExclusive(m); }
@@ -45,8 +45,8 @@ static void thread_join(os_thread t)
 #  include <pthread.h>
 #  include <signal.h>
 typedef pthread_mutex_t os_mutex;
-typedef pthread_cond_t  os_cond;
-typedef pthread_t       os_thread;
+typedef pthread_cond_t os_cond;
+typedef pthread_t os_thread;
 static void mutex_init(os_mutex *m) { pthread_mutex_init(m, NULL); }
 static void mutex_lock(os_mutex *m) { pthread_mutex_lock(m); }
 static void mutex_unlock(os_mutex *m) { pthread_mutex_unlock(m); }
@@ -75,7 +75,7 @@ static atomic_uint generation;
 
 #if !defined(_WIN32)
 static atomic_int atfork_set;
-static void       in_child(void) { atomic_fetch_add(&generation, 1); }
+static void in_child(void) { atomic_fetch_add(&generation, 1); }
 #endif
 
 /* 0 if that cannot be: without the handler a forked child would wait for threads it has not. */
@@ -93,28 +93,31 @@ static int watch_forks(void)
 /* What one call asks for. */
 typedef struct {
     lmx_task *task; /* NULL: nothing */
-    void     *job;
-    size_t    tasks, grain;
+    void *job;
+    size_t tasks, grain;
 } order;
 
 struct lmx_pool {
-    unsigned    threads;    /* asked for, the caller included */
-    unsigned    running;    /* workers that exist */
+    unsigned threads;       /* asked for, the caller included */
+    unsigned running;       /* workers that exist */
     atomic_uint generation; /* in which they were started */
     atomic_flag busy;
-    os_mutex    lock;
-    os_cond     wake, done;
+    os_mutex lock;
+    os_cond wake, done;
     /* under lock */
-    unsigned    round;  /* number of the call that workers should look at */
-    unsigned    inside; /* workers that are working on it */
-    int         stop;
-    order       now;
+    unsigned round;  /* number of the call that workers should look at */
+    unsigned inside; /* workers that are working on it */
+    int stop;
+    order now;
 
     atomic_size_t next; /* task of the current call that is not handed out yet */
-    os_thread     thread[];
+    os_thread thread[];
 };
 
-typedef struct { lmx_pool *pool; unsigned number; } worker_start;
+typedef struct {
+    lmx_pool *pool;
+    unsigned number;
+} worker_start;
 
 /* o is a copy: the caller clears the pool's as soon as nothing is left to hand out, while a worker
  * may still hold a piece that it has not begun. */
@@ -194,10 +197,7 @@ lmx_pool *lmx_pool_create(unsigned threads)
     return p;
 }
 
-unsigned lmx_pool_threads(const lmx_pool *p)
-{
-    return p == NULL ? 1 : p->threads;
-}
+unsigned lmx_pool_threads(const lmx_pool *p) { return p == NULL ? 1 : p->threads; }
 
 void lmx_pool_free(lmx_pool *p)
 {

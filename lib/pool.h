@@ -16,8 +16,8 @@ typedef void lmx_task(void *job, size_t begin, size_t end, unsigned worker);
 
 /* NULL: out of memory.  Threads start at first use; fewer than asked for is not an error. */
 lmx_pool *lmx_pool_create(unsigned threads);
-void      lmx_pool_free(lmx_pool *pool);
-unsigned  lmx_pool_threads(const lmx_pool *pool);
+void lmx_pool_free(lmx_pool *pool);
+unsigned lmx_pool_threads(const lmx_pool *pool);
 
 /* All tasks, in pieces of `grain` handed out in order; returns when every one is done.
  * pool may be NULL. */

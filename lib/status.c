@@ -7,38 +7,45 @@
 const char *lmx_status_string(lmx_status status)
 {
     switch (status) {
-    case LMX_OK: return "success";
-    case LMX_ERR_NULL: return "a required pointer is NULL";
-    case LMX_ERR_SHAPE: return "shapes do not fit together";
-    case LMX_ERR_STRIDE: return "the elements of an output overlap each other";
-    case LMX_ERR_LABEL: return "a target is out of range";
-    case LMX_ERR_OP: return "unknown operation, or an option that it does not take";
-    case LMX_ERR_NOMEM: return "out of memory";
-    case LMX_ERR_ISA: return "the instruction set is not built in or not supported by this CPU";
-    case LMX_ERR_ALIGN: return "a pointer is not aligned to its element size";
-    case LMX_ERR_OVERLAP: return "an output partly overlaps an input";
-    case LMX_ERR_DTYPE: return "unknown element type";
-    case LMX_ERR_ARG: return "a parameter is out of range";
-    case LMX_ERR_OVERFLOW: return "the array is larger than the address space";
+    case LMX_OK:
+        return "success";
+    case LMX_ERR_NULL:
+        return "a required pointer is NULL";
+    case LMX_ERR_SHAPE:
+        return "shapes do not fit together";
+    case LMX_ERR_STRIDE:
+        return "the elements of an output overlap each other";
+    case LMX_ERR_LABEL:
+        return "a target is out of range";
+    case LMX_ERR_OP:
+        return "unknown operation, or an option that it does not take";
+    case LMX_ERR_NOMEM:
+        return "out of memory";
+    case LMX_ERR_ISA:
+        return "the instruction set is not built in or not supported by this CPU";
+    case LMX_ERR_ALIGN:
+        return "a pointer is not aligned to its element size";
+    case LMX_ERR_OVERLAP:
+        return "an output partly overlaps an input";
+    case LMX_ERR_DTYPE:
+        return "unknown element type";
+    case LMX_ERR_ARG:
+        return "a parameter is out of range";
+    case LMX_ERR_OVERFLOW:
+        return "the array is larger than the address space";
     }
     return "unknown status";
 }
 
-const char *lmx_version(void)
-{
-    return LMX_VERSION_STRING;
-}
+const char *lmx_version(void) { return LMX_VERSION_STRING; }
 
-int lmx_abi_version(void)
-{
-    return LMX_ABI_VERSION;
-}
+int lmx_abi_version(void) { return LMX_ABI_VERSION; }
 
 enum { ROW, VALUE, SUM };
 
 static const lmx_row_info infos[] = {
 #define INFO(number, name, inputs, result, options, formula) \
-    [number] = { #name, options, formula, inputs, result },
+  [number] = { #name, options, formula, inputs, result },
     LMX_ROW_LIST(INFO)
 #undef INFO
 };
@@ -58,7 +65,4 @@ const char *lmx_isa_available(int i)
     return NULL;
 }
 
-int lmx_isa_ignored(void)
-{
-    return lmx_tier_override_ignored();
-}
+int lmx_isa_ignored(void) { return lmx_tier_override_ignored(); }

@@ -23,20 +23,20 @@
 
 enum {
     SUM_STORE = 1, /* keep the terms */
-    SUM_MAX   = 2, /* track the largest element */
+    SUM_MAX = 2,   /* track the largest element */
     SUM_SHIFT = 4, /* exp(x - shift) */
-    SUM_SLOW  = 8  /* less code in place of more speed */
+    SUM_SLOW = 8   /* less code in place of more speed */
 };
 
 /* Where the leaves of one tree lie, and what is done to them. */
 typedef struct {
     const elem *x;
-    real       *terms;
-    size_t      step;  /* from leaf to leaf */
-    size_t      last;  /* the leaf that is partial, */
-    size_t      part;  /* and how many of its lanes are there */
-    v_ref       ref;
-    vreal       shift, max;
+    real *terms;
+    size_t step; /* from leaf to leaf */
+    size_t last; /* the leaf that is partial, */
+    size_t part; /* and how many of its lanes are there */
+    v_ref ref;
+    vreal shift, max;
 } sum_leaves;
 
 LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
@@ -137,10 +137,7 @@ LMX_INLINE real guess_max(const elem *x, size_t n)
     return v_hmax(m);
 }
 
-LMX_INLINE int64_t reference(real max)
-{
-    return (int64_t)lmx_round((double)max * LMX_LOG2E);
-}
+LMX_INLINE int64_t reference(real max) { return (int64_t)lmx_round((double)max * LMX_LOG2E); }
 
 LMX_INLINE int sum_fits(double s)
 {

@@ -24,7 +24,10 @@ static lmx_sum row_sum(const elem *x, size_t n, real *terms, int64_t n0)
     return sum;
 }
 
-typedef struct { v_ref ref; vreal s; } scale_constants;
+typedef struct {
+    v_ref ref;
+    vreal s;
+} scale_constants;
 
 static vreal scaled_term(vreal x, vreal b, const void *k)
 {

@@ -64,9 +64,6 @@ LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_c
 }
 
 /* NaN of any sign or payload becomes the canonical one. */
-LMX_INLINE vreal canonical(vreal v)
-{
-    return v_select(v_isnan(v), v_set1(LMX_QNAN), v);
-}
+LMX_INLINE vreal canonical(vreal v) { return v_select(v_isnan(v), v_set1(LMX_QNAN), v); }
 
 #endif

@@ -19,16 +19,16 @@ typedef vreal row_body(vreal a, vreal b, const void *k);
 
 enum { MAP_B = 1, MAP_TERMS = 2 }; /* reads b too; a holds reals, not elements */
 
-LMX_INLINE vreal map_one(const void *a, const elem *b, size_t i, unsigned flags,
-                         row_body *body, const void *k)
+LMX_INLINE vreal map_one(const void *a, const elem *b, size_t i, unsigned flags, row_body *body,
+                         const void *k)
 {
     const vreal va = flags & MAP_TERMS ? v_load((const real *)a + i) : e_load((const elem *)a + i);
     return body(va, flags & MAP_B ? e_load(b + i) : va, k);
 }
 
 /* n <= V_LANES elements */
-LMX_INLINE void map_few(const void *a, const elem *b, size_t i, size_t n, elem *out,
-                        unsigned flags, row_body *body, const void *k)
+LMX_INLINE void map_few(const void *a, const elem *b, size_t i, size_t n, elem *out, unsigned flags,
+                        row_body *body, const void *k)
 {
     const vreal va = flags & MAP_TERMS ? v_load_n((const real *)a + i, n, 0)
                                        : e_load_n((const elem *)a + i, n, 0);
@@ -86,7 +86,9 @@ LMX_INLINE void row_fill(elem *out, size_t n, real value)
 /* ---------------------------------------------------------- lane sums --- */
 
 /* The 32 lanes of a row, V_LANES at a time. */
-typedef struct { vwide group[GROUPS]; } lane_sums;
+typedef struct {
+    vwide group[GROUPS];
+} lane_sums;
 
 /* w with one lane's sum put in its place */
 LMX_INLINE vwide vw_replace(vwide w, size_t lane, double hi, double lo)
@@ -129,8 +131,8 @@ typedef void row_apply(const void *a, const void *b, size_t n, const lmx_chunk *
 /* What an operation hands back for a row in place of an array. */
 enum { RESULT_ROW, RESULT_VALUE, RESULT_SUM };
 
-LMX_INLINE void rows_loop(const lmx_rows *r, row_measure *measure, row_fold *fold,
-                          row_apply *apply, int inputs, int uses_terms, int result)
+LMX_INLINE void rows_loop(const lmx_rows *r, row_measure *measure, row_fold *fold, row_apply *apply,
+                          int inputs, int uses_terms, int result)
 {
     const elem *a = r->a, *b = r->b;
     for (size_t i = 0; i < r->rows; i++) {
@@ -221,15 +223,15 @@ LMX_INLINE void column_totals(vwide lane[LMX_LANES], lmx_dd total[V_LANES])
 
 /* Names an operation's entry in the table; everything is in the functions above. */
 #define LMX_ROW_KERNEL(name, measure_, fold_, apply_, inputs_, terms_, result_, mcols_, acols_) \
-    static void name##_fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)                  \
-    {                                                                                           \
-        fold_(chunks, n, norm);                                                                 \
-    }                                                                                           \
-    static void name##_rows(const lmx_rows *r)                                                  \
-    {                                                                                           \
-        rows_loop(r, measure_, fold_, apply_, inputs_, terms_, result_);                        \
-    }                                                                                           \
-    const lmx_row_kernel LMX_K(name) = { measure_, name##_fold, apply_, name##_rows,            \
-                                         mcols_, acols_, terms_ };
+  static void name##_fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)                    \
+  {                                                                                             \
+    fold_(chunks, n, norm);                                                                     \
+  }                                                                                             \
+  static void name##_rows(const lmx_rows *r)                                                    \
+  {                                                                                             \
+    rows_loop(r, measure_, fold_, apply_, inputs_, terms_, result_);                            \
+  }                                                                                             \
+  const lmx_row_kernel LMX_K(name) = { measure_, name##_fold, apply_, name##_rows,              \
+                                       mcols_,   acols_,      terms_ };
 
 #endif

@@ -21,10 +21,7 @@ void LMX_K(measure_log_columns)(const lmx_columns *c, lmx_chunk *chunks)
     measure_sum_columns(c, SUM_MAX, chunks);
 }
 
-LMX_INLINE vreal minus_log(vreal x, const vreal *k)
-{
-    return v_sub(v_sub(x, k[0]), k[1]);
-}
+LMX_INLINE vreal minus_log(vreal x, const vreal *k) { return v_sub(v_sub(x, k[0]), k[1]); }
 
 LMX_INLINE void two_parts(const lmx_norm *norm, real *hi, real *lo)
 {

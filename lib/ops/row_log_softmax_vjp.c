@@ -22,10 +22,7 @@ LMX_INLINE vreal gradient(vreal dy, vreal y, const vreal *k)
     return canonical(v_mul(v_fma(v_exp(y), k[0], dy), k[1]));
 }
 
-static vreal body(vreal a, vreal b, const void *k)
-{
-    return gradient(a, b, k);
-}
+static vreal body(vreal a, vreal b, const void *k) { return gradient(a, b, k); }
 
 static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
                   const lmx_norm *norm, void *out, unsigned how)
@@ -41,10 +38,7 @@ LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
     k[1] = (real)norm->rate;
 }
 
-LMX_INLINE vreal column(vreal a, vreal b, const vreal *k)
-{
-    return gradient(a, b, k);
-}
+LMX_INLINE vreal column(vreal a, vreal b, const vreal *k) { return gradient(a, b, k); }
 
 static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
 {

@@ -81,8 +81,8 @@ static vreal from_logits_far(vreal x, vreal b, const void *k)
  * normal range where terms lie far above 1; then the exact factor pre takes what s cannot hold.
  * Terms that pre * a would round end below half the smallest subnormal anyway.
  */
-LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_sum *sum,
-                               real *pre, real *s)
+LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_sum *sum, real *pre,
+                               real *s)
 {
     double m = 1;
     int64_t e = n0 - V_BIAS - sum->n;

@@ -5,12 +5,12 @@
 #include "ops/paper.h"
 
 #define DECLARE(number, name, inputs, result, options, formula) \
-    extern const lmx_row_kernel LMX_K(name);
+  extern const lmx_row_kernel LMX_K(name);
 LMX_ROW_LIST(DECLARE)
 #undef DECLARE
 
 #define STRING_(s) #s
-#define STRING(s) STRING_(s)
+#define STRING(s)  STRING_(s)
 
 extern const lmx_table LMX_K(table);
 

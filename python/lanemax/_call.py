@@ -32,7 +32,7 @@ _NULL = ffi.NULL
 
 def row_ops() -> list[dict[str, Any]]:
     """The registry of operations on rows, as the C library has it."""
-    ops = []
+    ops: list[dict[str, Any]] = []
     while (info := lib.lmx_row_op_info(len(ops))) != _NULL:
         ops.append(
             {

@@ -7,6 +7,7 @@ what is accepted.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import numpy as np
 try:
     from numpy.exceptions import AxisError
 except ImportError:  # numpy 1.25
-    from numpy import AxisError  # type: ignore[no-redef]
+    from numpy import AxisError  # type: ignore[attr-defined, no-redef, unused-ignore]
 
 from . import _call
 
@@ -148,6 +149,7 @@ def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
             f"temperature: shape {array.shape} does not broadcast against x of shape {shape}"
         )
     array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    got: int
     for i, (got, n) in enumerate(zip(array.shape, shape, strict=True)):
         if i in over and got != 1:
             raise ValueError(
@@ -180,7 +182,7 @@ def _merge(shape: Sequence[int], group: Sequence[int], a: Any) -> int | None:
     live = [i for i in group if shape[i] != 1]
     if not live:
         return 1
-    for i, j in zip(live, live[1:], strict=False):
+    for i, j in itertools.pairwise(live):
         if a.strides[i] != a.strides[j] * shape[j]:
             return None
     stride, rest = divmod(a.strides[live[-1]], a.itemsize)
@@ -238,7 +240,7 @@ class Layout:
         if self.copied:
             # copy=True where reshape would hand back a view that the library cannot read
             moved = a.transpose(self.order).reshape(self.shape[:2])
-            moved = np.require(moved, requirements="CA")
+            moved = np.require(moved, requirements=["C", "A"])
             return moved, (self.shape[1], 1, 0)
         rows, cols, inner = (_merge(self.full, g, a) for g in self.groups)
         return a, (rows or 0, 1 if cols is None else cols, inner or 0)

@@ -121,7 +121,7 @@ def available_isas() -> tuple[str, ...]:
 
 def config() -> dict[str, Any]:
     """What `show_config` prints, as a dictionary."""
-    import cffi
+    import cffi  # type: ignore[import-untyped, unused-ignore]
 
     return {
         "lanemax": _call.version(),

@@ -83,10 +83,9 @@ def _run(
         out = _empty_like(x) if given is None else given
         layout = _check.Layout(shape, over, inputs, out)
         if layout.copied:
-            result = np.empty(layout.shape[:2], dtype)
+            result, strides = np.empty(layout.shape[:2], dtype), (layout.shape[1], 1, 0)
         else:
-            result = out
-        _, strides = (result, (layout.shape[1], 1, 0)) if layout.copied else layout.input(out)
+            result, strides = layout.input(out)
     else:
         layout = _check.Layout(shape, over, inputs, None)
         result = np.empty((layout.shape[0], layout.shape[2]), out_dtype)
@@ -209,7 +208,9 @@ def softmax(
         y = _call.contiguous(_softmax, x, out)
         if y is not None:
             return y
-    return _run("softmax", x, None, axis, out=out, temperature=temperature, where=where, total=total)
+    return _run(
+        "softmax", x, None, axis, out=out, temperature=temperature, where=where, total=total
+    )
 
 
 def log_softmax(
@@ -327,7 +328,9 @@ def logsumexp(
     return _run("logsumexp", x, None, axis, where=where, keepdims=keepdims, out=out)
 
 
-def softmax_vjp(dy: Any, y: Any, axis: Any = -1, *, temperature: Any = _ONE, out: Any = None) -> Any:
+def softmax_vjp(
+    dy: Any, y: Any, axis: Any = -1, *, temperature: Any = _ONE, out: Any = None
+) -> Any:
     r"""Vector-Jacobian product of softmax, from its output.
 
     .. math:: dx_i = y_i \left(dy_i - \sum_k y_k\, dy_k\right) / T

@@ -591,8 +591,7 @@ static void same_with_options(lmx_ctx *ctx, lmx_dtype dtype, size_t n, char lett
         CHECK(row_call(ctx, (lmx_row_code)op, dtype, 1, n, plain, NULL, want) == LMX_OK);
         CHECK(lmx_row_op(ctx, (lmx_row_code)op, dtype, &shape, x, &s, NULL, NULL, options, got,
                          &s) == LMX_OK);
-        results_same((lmx_row_code)op, dtype, got, want,
-                     result_per_row((lmx_row_code)op) ? 1 : n);
+        results_same((lmx_row_code)op, dtype, got, want, result_per_row((lmx_row_code)op) ? 1 : n);
     }
 }
 

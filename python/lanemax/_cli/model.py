@@ -227,7 +227,7 @@ class Adam:
         self._workers = workers
         self._steps = 0
 
-    def _correction(self, rate: float) -> np.float32:
+    def _correction(self, rate: float) -> Any:
         self._steps += 1
         scale = np.sqrt(1.0 - self.BETA2**self._steps) / (1.0 - self.BETA1**self._steps)
         return np.float32(rate * scale)
@@ -293,7 +293,7 @@ class NextWord:
         self.settings, self.workers, self.engine = settings, workers, engine
         s = settings
 
-        def normal(rows: int, cols: int, deviation: float) -> Floats:
+        def normal(rows: int, cols: int, deviation: float) -> Any:
             return rng.standard_normal((rows, cols), dtype=np.float32) * np.float32(deviation)
 
         features = (s.near + 1) * s.dim
