@@ -170,10 +170,11 @@ static void fold(row *w, size_t r, size_t j)
         w->norm.kind = t->mantissa == 0          ? LMX_KIND_EMPTY
                        : lmx_finite(t->mantissa) ? LMX_KIND_PLAIN
                                                  : LMX_KIND_BAD;
-    w->norm.sum = (lmx_sum){ t->mantissa, t->tail, t->exponent, t->base };
+    const lmx_total total = lmx_total_unpack(t);
+    w->norm.sum = total.rounded;
     w->norm.max = 0;
     if (w->norm.kind == LMX_KIND_PLAIN)
-        w->norm.log_rest = lmx_sum_log(w->norm.sum);
+        w->norm.log_rest = lmx_sum_log(total.fine);
 }
 
 static void put_result(const row *w)
@@ -181,8 +182,7 @@ static void put_result(const row *w)
     if (w->c->info->result == 1) {
         w->c->real_table->put_value(w->out, lmx_norm_value(&w->norm));
     } else {
-        const lmx_sum s = w->norm.sum;
-        const lmx_expsum e = { s.hi, s.lo, s.n, s.base };
+        const lmx_expsum e = lmx_total_pack((lmx_total){ w->norm.fine, w->norm.sum });
         memcpy(w->out, &e, sizeof e);
     }
 }
@@ -573,10 +573,9 @@ lmx_status lmx_expsum_merge(size_t n, const lmx_expsum *a, const lmx_expsum *b, 
         return LMX_ERR_NULL;
     const lmx_fpenv env = lmx_fpenv_enter();
     for (size_t i = 0; i < n; i++) {
-        const lmx_sum s =
-            lmx_sum_add((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base },
-                        (lmx_sum){ b[i].mantissa, b[i].tail, b[i].exponent, b[i].base });
-        out[i] = (lmx_expsum){ s.hi, s.lo, s.n, s.base };
+        const lmx_total s = lmx_total_unpack(&a[i]), t = lmx_total_unpack(&b[i]);
+        out[i] = lmx_total_pack(
+            (lmx_total){ lmx_sum_add(s.fine, t.fine), lmx_sum_add(s.rounded, t.rounded) });
     }
     lmx_fpenv_leave(env);
     return LMX_OK;
@@ -588,8 +587,7 @@ lmx_status lmx_expsum_log(size_t n, const lmx_expsum *a, double *out)
         return LMX_ERR_NULL;
     const lmx_fpenv env = lmx_fpenv_enter();
     for (size_t i = 0; i < n; i++) {
-        const lmx_dd l =
-            lmx_sum_log((lmx_sum){ a[i].mantissa, a[i].tail, a[i].exponent, a[i].base });
+        const lmx_dd l = lmx_sum_log(lmx_total_unpack(&a[i]).fine);
         out[i] = l.hi + l.lo;
     }
     lmx_fpenv_leave(env);

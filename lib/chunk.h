@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common.h"
+#include "lanemax/lanemax.h"
 
 /*
  * A row is cut into chunks of 16,384 elements, whatever the number of threads; the
@@ -150,10 +151,12 @@ LMX_INLINE lmx_exp2part lmx_exp_split(double x, double lo)
     c = fma(c, t.hi, LMX_EXP_C5);
     c = fma(c, t.hi, LMX_EXP_C4);
     c = fma(c, t.hi, LMX_EXP_C3);
-    c = fma(c, t.hi, LMX_EXP_C2);
-    const lmx_dd u = lmx_two_sum(t.hi, t.hi * t.hi * c);
+    /* t^2 / 2 in two parts: what is rounded, t^3 c, is below 0.008. */
+    const double h = 0.5 * t.hi * t.hi, h_lo = fma(0.5 * t.hi, t.hi, -h);
+    const lmx_dd u = lmx_two_sum(t.hi, h);
     const lmx_dd m = lmx_two_sum(1, u.hi);
-    const lmx_dd e = lmx_fast_two_sum(m.hi, m.lo + (u.lo + fma(t.lo, u.hi, t.lo)));
+    const double r = u.lo + (h_lo + fma(2 * h * t.hi, c, fma(t.lo, u.hi, t.lo)));
+    const lmx_dd e = lmx_fast_two_sum(m.hi, m.lo + r);
     return (lmx_exp2part){ e.hi, e.lo, (int64_t)n };
 }
 
@@ -167,11 +170,12 @@ LMX_INLINE double lmx_exp_neg(double x, double lo)
 }
 
 /*
- * log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)], given as the correction to f.
+ * log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)], given as the correction to f, to 2^-58 absolute.
  * With s = f / (2 + f), log(1 + f) = 2 atanh(s) = f - (f^2/2 - s (f^2/2 + R)), where
  * R = 2 s^2 (s^2/3 + s^4/5 + ...) / s ... summed to s^22: the first term left out is below 2^-59.
+ * f^2/2 <= 0.09 is kept in two parts, so that only s (f^2/2 + R) <= 0.015 is rounded.
  */
-LMX_INLINE double lmx_log1p_tail(double f)
+LMX_INLINE lmx_dd lmx_log1p_tail(double f)
 {
     const double s = f / (2 + f), z = s * s;
     double r = 2.0 / 23;
@@ -186,7 +190,7 @@ LMX_INLINE double lmx_log1p_tail(double f)
     r = fma(r, z, 2.0 / 5);
     r = fma(r, z, 2.0 / 3);
     const double h = 0.5 * f * f;
-    return fma(s, fma(r, z, h), -h);
+    return lmx_fast_two_sum(-h, fma(s, fma(r, z, h), -fma(0.5 * f, f, -h)));
 }
 
 /* m * 2^n = v for a positive normal v, m in [sqrt(1/2), sqrt(2)). */
@@ -202,7 +206,7 @@ LMX_INLINE double lmx_split_sqrt(double v, int64_t *n)
     return v;
 }
 
-/* log((hi + lo) * 2^n) for positive normal hi, to about 1e-16 absolute, as hi + lo. */
+/* log((hi + lo) * 2^n) for positive normal hi, to about 2^-57 absolute, as hi + lo. */
 LMX_INLINE lmx_dd lmx_log_dd(double hi, double lo, int64_t n)
 {
     int64_t k;
@@ -210,15 +214,17 @@ LMX_INLINE lmx_dd lmx_log_dd(double hi, double lo, int64_t n)
     const double c = lmx_scale2(lo, -k) / m;
     const double kn = (double)(k + n);
     const double p = kn * LMX_LN2_1, e = fma(kn, LMX_LN2_1, -p);
-    const lmx_dd s = lmx_two_sum(p, f);
-    return lmx_fast_two_sum(s.hi, s.lo + (lmx_log1p_tail(f) + (c + fma(kn, LMX_LN2_2, e))));
+    const lmx_dd s = lmx_two_sum(p, f), t = lmx_log1p_tail(f), u = lmx_two_sum(s.hi, t.hi);
+    return lmx_fast_two_sum(u.hi, u.lo + (s.lo + t.lo + (c + fma(kn, LMX_LN2_2, e))));
 }
 
 /* log(1 + v) for v >= 0, relative error below 1 ulp; underflows gradually as v does. */
 LMX_INLINE lmx_dd lmx_log1p(double v)
 {
-    if (v < 0.41)
-        return lmx_fast_two_sum(v, lmx_log1p_tail(v));
+    if (v < 0.41) {
+        const lmx_dd t = lmx_log1p_tail(v), u = lmx_fast_two_sum(v, t.hi);
+        return lmx_fast_two_sum(u.hi, u.lo + t.lo);
+    }
     const lmx_dd w = lmx_two_sum(1, v);
     return lmx_log_dd(w.hi, w.lo, 0);
 }
@@ -304,6 +310,31 @@ LMX_INLINE lmx_dd lmx_sum_log(lmx_sum s)
     return lmx_fast_two_sum(t.hi, t.lo + l.lo);
 }
 
+/* lmx_expsum, taken apart: the sum, and the sum of the terms as softmax rounds them. */
+typedef struct {
+    lmx_sum fine, rounded;
+} lmx_total;
+
+LMX_INLINE lmx_total lmx_total_unpack(const lmx_expsum *e)
+{
+    const lmx_sum fine = { e->mantissa, e->tail, e->exponent, e->base };
+    if (e->rounded == 0) /* made from a mantissa alone */
+        return (lmx_total){ fine, fine };
+    return (lmx_total){ fine, lmx_sum_of(e->rounded, e->rounded_tail, e->exponent, e->base) };
+}
+
+/* Both in units of the first one's exponent: the other's is the same, or one off. */
+LMX_INLINE lmx_expsum lmx_total_pack(lmx_total t)
+{
+    const int64_t d = t.rounded.n - t.fine.n;
+    return (lmx_expsum){ t.fine.hi,
+                         t.fine.lo,
+                         t.fine.n,
+                         t.fine.base,
+                         lmx_scale2(t.rounded.hi, d),
+                         lmx_scale2(t.rounded.lo, d) };
+}
+
 /* ---------------------------------------------------- chunks and rows --- */
 
 enum {
@@ -316,7 +347,8 @@ enum {
 /* What measuring one chunk found. */
 typedef struct lmx_chunk {
     lmx_sum sum;  /* of exp(x); of products for the VJPs (hi + lo alone) */
-    lmx_sum rest; /* log family: the same without one largest element, where has_rest */
+    lmx_sum rest; /* log family: the same without one largest element, where has_rest;
+                     exp_sum: the same from terms that were not rounded to real */
     int kind;
     int has_rest;
     int64_t n0; /* integer reference exponent of the terms */
@@ -328,7 +360,8 @@ typedef struct lmx_chunk {
 typedef struct lmx_norm {
     int kind; /* BAD: fill with NaN; EMPTY: nothing but -inf; else PLAIN */
     lmx_sum sum;
-    double max; /* log family: log(sum exp(x)) = max + log_rest */
+    lmx_sum fine; /* exp_sum: from terms that were not rounded to real */
+    double max;   /* log family: log(sum exp(x)) = max + log_rest */
     lmx_dd log_rest;
     double rate; /* 1 / temperature, for the VJPs */
 } lmx_norm;
@@ -358,6 +391,15 @@ LMX_INLINE void lmx_fold_sum(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
     }
     norm->kind = kind;
     norm->sum = sum;
+}
+
+/* exp_sum: both sums */
+LMX_INLINE void lmx_fold_fine(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
+{
+    lmx_fold_sum(chunks, n, norm);
+    norm->fine = (lmx_sum){ 0, 0, 0, 0 };
+    for (size_t i = 0; i < n; i++)
+        norm->fine = lmx_sum_add(norm->fine, chunks[i].rest);
 }
 
 /* exp(log(s) - m), s <= about e^m */

@@ -155,23 +155,29 @@ LMX_API lmx_status lmx_log_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t row
  * A sum of exponentials that neither overflows nor underflows:
  *     (mantissa + tail) * 2^exponent * e^base
  *
- * mantissa is in [0.5, 1) as frexp() gives it, and tail continues it to about 106
- * bits.  Nothing summed, or only -inf: all zero.  +inf and NaN stand in mantissa,
- * with the rest 0.  base is 0 except for logits beyond 2^52, whose exponent an
- * int64_t could not hold; it is then the largest of them.
+ * mantissa is in [0.5, 1) as frexp() gives it, and tail continues it.  The sum is right to about
+ * twice the digits of the compute type: 2^-29 for float, 2^-56 for double.  Nothing summed, or
+ * only -inf: all zero.  +inf and NaN stand in mantissa, with the exponent 0.  base is 0 except for
+ * logits beyond 2^52, whose exponent an int64_t could not hold; it is then the largest of them.
+ *
+ * rounded + rounded_tail is the sum of the same terms as softmax rounds them, in the same units:
+ * normalised by it, a part of a row has the bits that the whole row would have given it.  0 stands
+ * for mantissa + tail, for those who fill this by hand.
  */
 typedef struct lmx_expsum {
     double  mantissa;
     double  tail;
     int64_t exponent;
     double  base;
+    double  rounded;
+    double  rounded_tail;
 } lmx_expsum;
 
 /*
  * sum[r * sum_stride] = sum_k exp(x[r][k]).  Folding the sums of the 16,384-element
  * chunks of a row from left to right with lmx_expsum_merge gives the bits of one
  * call; any other cut or grouping agrees to 2 ULP of double for LMX_F64, and of
- * float (in the sum, not in what is merged) otherwise.  cols == 0 gives all zero.
+ * float (in the rounded sum, not in what is merged) otherwise.  cols == 0 gives all zero.
  */
 LMX_API lmx_status lmx_exp_sum(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
                                const void *x, ptrdiff_t x_stride,

@@ -25,7 +25,8 @@ enum {
     SUM_STORE = 1, /* keep the terms */
     SUM_MAX = 2,   /* track the largest element */
     SUM_SHIFT = 4, /* exp(x - shift) */
-    SUM_SLOW = 8   /* less code in place of more speed */
+    SUM_SLOW = 8,  /* less code in place of more speed */
+    SUM_FINE = 16  /* also sum what the rounding of each term left out */
 };
 
 /* Where the leaves of one tree lie, and what is done to them. */
@@ -37,7 +38,16 @@ typedef struct {
     size_t part; /* and how many of its lanes are there */
     v_ref ref;
     vreal shift, max;
+    vreal bias; /* SUM_FINE */
+    vwide *fine;
 } sum_leaves;
+
+/* What summing found. */
+typedef struct {
+    lane_sums lanes; /* of the terms */
+    lane_sums fine;  /* SUM_FINE: of exp(x), to about twice the digits of real */
+    real max;        /* SUM_MAX */
+} sum_found;
 
 LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
 {
@@ -58,6 +68,10 @@ LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
         else
             v_store(s->terms + at, a);
     }
+    if (flags & SUM_FINE) {
+        const vreal rest = v_term_rest_at(x, s->ref.lo, s->ref.hi, s->bias);
+        *s->fine = vw_add(vw_add(*s->fine, a), rest);
+    }
     return a;
 }
 
@@ -75,12 +89,13 @@ LMX_INLINE vreal sum_tree(sum_leaves *s, size_t k, size_t n, unsigned flags)
 
 #define NO_LEAF ((size_t)-1)
 
-/* Lane sums of n elements relative to n0 (and shift); *max if SUM_MAX. */
+/* Lane sums of n elements relative to n0 (and shift). */
 LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, double shift,
-                          unsigned flags, lane_sums *lanes, real *max)
+                          unsigned flags, sum_found *found)
 {
+    lane_sums *lanes = &found->lanes;
     for (size_t g = 0; g < GROUPS; g++)
-        lanes->group[g] = vw_zero();
+        lanes->group[g] = found->fine.group[g] = vw_zero();
     sum_leaves s;
     s.step = LMX_LANES;
     s.last = NO_LEAF;
@@ -89,6 +104,8 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
     s.ref = v_ref_at(n0);
     s.shift = v_set1((real)shift);
     s.max = v_set1(-LMX_INF);
+    s.bias = v_from_bits(vi_set1(exp_bias(n0)));
+    s.fine = NULL;
     size_t i = 0;
     if (!(flags & SUM_SLOW)) /* a tree without branches for whole blocks */
         for (; i + LMX_BLOCK <= n; i += LMX_BLOCK)
@@ -96,6 +113,7 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
                 s.x = x + i + g * V_LANES;
                 if (flags & SUM_STORE)
                     s.terms = terms + i + g * V_LANES;
+                s.fine = &found->fine.group[g];
                 lanes->group[g] = vw_add(lanes->group[g], sum_tree(&s, 0, LMX_TREE, flags));
             }
     for (; i < n; i += LMX_BLOCK) {
@@ -105,6 +123,7 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
             s.x = x + i + g * V_LANES;
             if (flags & SUM_STORE)
                 s.terms = terms + i + g * V_LANES;
+            s.fine = &found->fine.group[g];
             if (ragged != 0 && ragged < (g + 1) * V_LANES) {
                 s.last = rows - 1;
                 s.part = ragged > g * V_LANES ? ragged - g * V_LANES : 0;
@@ -113,15 +132,14 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
         }
     }
     if (flags & SUM_MAX)
-        *max = v_hmax(s.max);
+        found->max = v_hmax(s.max);
 }
 
 /* The same with flags known only at run time: small, for what is rare. */
 LMX_NOINLINE void sum_lanes_slow(const elem *x, size_t n, real *terms, int64_t n0, double shift,
-                                 unsigned flags, lane_sums *lanes)
+                                 unsigned flags, sum_found *found)
 {
-    real max;
-    sum_lanes(x, n, terms, n0, shift, flags | SUM_SLOW, lanes, &max);
+    sum_lanes(x, n, terms, n0, shift, flags | SUM_SLOW, found);
 }
 
 /* The largest of the first 64 elements; anything if NaN is among them. */
@@ -187,17 +205,25 @@ LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, dou
     return lmx_sum_of(s.hi, s.lo, n0 - V_BIAS, 0);
 }
 
-/* Fills sum, and for the log family max and rest, from lane sums relative to n0 and shift. */
+LMX_INLINE lmx_sum chunk_sum(lmx_dd s, int64_t n0, double shift, unsigned flags)
+{
+    const lmx_sum sum = lmx_sum_of(s.hi, s.lo, n0 - V_BIAS, 0);
+    return flags & SUM_SHIFT ? lmx_sum_shift(sum.hi, sum.lo, sum.n, shift) : sum;
+}
+
+/* Fills sum, for the log family max and rest, and for exp_sum fine, from what was found relative to
+ * n0 and shift; s is the total of found->lanes. */
 LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, unsigned flags,
-                             const lane_sums *lanes, lmx_dd s, real max, lmx_chunk *c)
+                             const sum_found *found, lmx_dd s, lmx_chunk *c)
 {
     c->n0 = n0;
     c->shift = shift;
     c->kind = flags & SUM_SHIFT ? LMX_KIND_SHIFTED : LMX_KIND_PLAIN;
-    c->sum = lmx_sum_of(s.hi, s.lo, n0 - V_BIAS, 0);
-    if (flags & SUM_SHIFT)
-        c->sum = lmx_sum_shift(c->sum.hi, c->sum.lo, c->sum.n, shift);
+    c->sum = chunk_sum(s, n0, shift, flags);
+    if (flags & SUM_FINE)
+        c->rest = chunk_sum(lane_total(found->fine), n0, shift, flags);
     if (flags & SUM_MAX) {
+        const real max = found->max;
         c->max = (double)max;
         /* Needed where the sum is below 3 times its largest term; the test is on the safe side. */
         const v_ref ref = v_ref_at(n0);
@@ -205,7 +231,7 @@ LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, 
         v_store(top, v_term(v_set1(max - (real)shift), &ref));
         c->has_rest = s.hi < 3.25 * (double)top[0];
         if (c->has_rest) {
-            c->rest = sum_rest(x, n, max, n0, shift, *lanes);
+            c->rest = sum_rest(x, n, max, n0, shift, found->lanes);
             if (flags & SUM_SHIFT)
                 c->rest = lmx_sum_shift(c->rest.hi, c->rest.lo, c->rest.n, shift);
         }
@@ -230,17 +256,20 @@ LMX_NOINLINE void measure_exact(const elem *x, size_t n, real *terms, unsigned f
     if (bad || max == LMX_INF || max == -LMX_INF) {
         c->kind = bad || max > 0 ? LMX_KIND_BAD : LMX_KIND_EMPTY;
         c->sum = lmx_sum_of(bad ? lmx_qnan() : max > 0 ? (double)INFINITY : 0, 0, 0, 0);
+        c->rest = c->sum;
         return;
     }
-    lane_sums lanes;
+    sum_found found;
     if (max <= (real)V_EXP_MAX && max >= -(real)V_EXP_MAX) {
         const int64_t n0 = reference(max);
-        sum_lanes_slow(x, n, terms, n0, 0, flags & ~(unsigned)SUM_MAX, &lanes);
-        chunk_finish(x, n, n0, 0, flags, &lanes, lane_total(lanes), max, c);
+        sum_lanes_slow(x, n, terms, n0, 0, flags & ~(unsigned)SUM_MAX, &found);
+        found.max = max;
+        chunk_finish(x, n, n0, 0, flags, &found, lane_total(found.lanes), c);
     } else {
         flags |= SUM_SHIFT;
-        sum_lanes_slow(x, n, terms, 0, (double)max, flags & ~(unsigned)SUM_MAX, &lanes);
-        chunk_finish(x, n, 0, (double)max, flags, &lanes, lane_total(lanes), max, c);
+        sum_lanes_slow(x, n, terms, 0, (double)max, flags & ~(unsigned)SUM_MAX, &found);
+        found.max = max;
+        chunk_finish(x, n, 0, (double)max, flags, &found, lane_total(found.lanes), c);
     }
 }
 
@@ -249,12 +278,11 @@ LMX_INLINE void measure_sum(const elem *x, size_t n, real *terms, unsigned flags
     const real guess = guess_max(x, n);
     if (LMX_LIKELY(guess <= (real)V_EXP_MAX && guess >= -(real)V_EXP_MAX)) {
         const int64_t n0 = reference(guess);
-        lane_sums lanes;
-        real max = 0;
-        sum_lanes(x, n, terms, n0, 0, flags, &lanes, &max);
-        const lmx_dd s = lane_total(lanes);
+        sum_found found;
+        sum_lanes(x, n, terms, n0, 0, flags, &found);
+        const lmx_dd s = lane_total(found.lanes);
         if (LMX_LIKELY(sum_fits(s.hi))) {
-            chunk_finish(x, n, n0, 0, flags, &lanes, s, max, c);
+            chunk_finish(x, n, n0, 0, flags, &found, s, c);
             return;
         }
     }
@@ -333,7 +361,7 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
             chunk->max = (double)largest[q];
             chunk->has_rest = 0;
             if (chunk->kind >= 0)
-                chunk->sum = lmx_sum_of(s.hi, s.lo, n0[q] - V_BIAS, 0);
+                chunk->sum = chunk_sum(s, n0[q], 0, 0);
         }
     }
 }

@@ -159,7 +159,8 @@ LMX_INLINE void rows_loop(const lmx_rows *r, row_measure *measure, row_fold *fol
             if (result == RESULT_VALUE)
                 ((real *)r->out)[(ptrdiff_t)i * r->out_stride] = (real)lmx_norm_value(&norm);
             else
-                ((lmx_sum *)r->out)[(ptrdiff_t)i * r->out_stride] = norm.sum;
+                ((lmx_expsum *)r->out)[(ptrdiff_t)i * r->out_stride] =
+                    lmx_total_pack((lmx_total){ norm.fine, norm.sum });
         }
     }
 }
@@ -220,6 +221,14 @@ LMX_INLINE void column_totals(vwide lane[LMX_LANES], lmx_dd total[V_LANES])
 }
 
 /* ------------------------------------------------------------- kernels --- */
+
+/* For operations that write one value per row. */
+LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
+                         const lmx_norm *norm, void *out, unsigned how)
+{
+    (void)a, (void)b, (void)n, (void)chunk, (void)norm, (void)out, (void)how;
+}
+LMX_INLINE void no_columns(const lmx_columns *c, const lmx_norm *norms) { (void)c, (void)norms; }
 
 /* Names an operation's entry in the table; everything is in the functions above. */
 #define LMX_ROW_KERNEL(name, measure_, fold_, apply_, inputs_, terms_, result_, mcols_, acols_) \

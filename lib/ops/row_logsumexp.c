@@ -6,13 +6,5 @@
  */
 #include "ops/expsum.h"
 
-static void no_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
-                     const lmx_norm *norm, void *out, unsigned how)
-{
-    (void)a, (void)b, (void)n, (void)chunk, (void)norm, (void)out, (void)how;
-}
-
-static void no_columns(const lmx_columns *c, const lmx_norm *norms) { (void)c, (void)norms; }
-
 LMX_ROW_KERNEL(logsumexp, LMX_K(measure_log), lmx_fold_log, no_apply, 1, 0, RESULT_VALUE,
                LMX_K(measure_log_columns), no_columns)

@@ -14,13 +14,12 @@
 /* The sum of terms relative to n0, storing them unless terms is NULL. */
 lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0)
 {
-    lane_sums lanes;
-    real max;
+    sum_found found;
     if (terms != NULL)
-        sum_lanes(x, n, terms, n0, 0, SUM_STORE, &lanes, &max);
+        sum_lanes(x, n, terms, n0, 0, SUM_STORE, &found);
     else
-        sum_lanes(x, n, NULL, n0, 0, 0, &lanes, &max);
-    return lane_total(lanes);
+        sum_lanes(x, n, NULL, n0, 0, 0, &found);
+    return lane_total(found.lanes);
 }
 
 void LMX_K(measure_exp)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)
@@ -31,7 +30,7 @@ void LMX_K(measure_exp)(const void *x, const void *b, size_t n, void *terms, lmx
         const int64_t n0 = reference(guess);
         const lmx_dd s = LMX_K(sum_terms)(x, n, terms, n0);
         if (LMX_LIKELY(sum_fits(s.hi))) {
-            chunk_finish(x, n, n0, 0, 0, NULL, s, 0, c);
+            chunk_finish(x, n, n0, 0, 0, NULL, s, c);
             return;
         }
     }

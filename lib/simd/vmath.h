@@ -56,6 +56,14 @@ LMX_INLINE real exp_hi(int64_t n0)
     return (real)((double)(n0 + V_ROOM + 1) * LMX_LN2_1);
 }
 
+/* a + b - s for s within a rounding or two of a + b (TwoSum and what s is off). */
+LMX_INLINE vreal v_sum_rest(vreal a, vreal b, vreal s)
+{
+    const vreal near = v_add(a, b), t = v_sub(near, a);
+    const vreal e = v_add(v_sub(a, v_sub(near, t)), v_sub(b, t));
+    return v_add(v_sub(near, s), e);
+}
+
 #if defined(LMX_REAL_F64)
 
 LMX_INLINE v_ref v_ref_at(int64_t n0)
@@ -63,17 +71,25 @@ LMX_INLINE v_ref v_ref_at(int64_t n0)
     return (v_ref){ v_set1(exp_lo(n0)), v_set1(exp_hi(n0)), vi_set1(exp_bias(n0)) };
 }
 
-/*
- * exp(x) = (1 + p) 2^n for |x| <= 2^18: p, and the integer whose low bits are n.
- * Rounding by 1.5 * 2^52, two-term reduction by FMA, polynomial of degree 12 (chunk.h).
- */
-LMX_INLINE_VECTOR vreal v_exp_p(vreal x, vint *n)
+/* t = x - n ln2 for |x| <= 2^18, by rounding with 1.5 * 2^52 and two FMAs; the first is exact. */
+typedef struct {
+    vreal k, n, t1, t;
+} v_reduced;
+
+LMX_INLINE v_reduced v_reduce(vreal x)
 {
     const vreal magic = v_set1(0x1.8p+52);
-    const vreal k = v_fma(x, v_set1(LMX_LOG2E), magic);
-    const vreal nf = v_sub(k, magic);
-    vreal t = v_fma(nf, v_set1(-LMX_LN2_1), x);
-    t = v_fma(nf, v_set1(-LMX_LN2_2), t);
+    v_reduced r;
+    r.k = v_fma(x, v_set1(LMX_LOG2E), magic);
+    r.n = v_sub(r.k, magic);
+    r.t1 = v_fma(r.n, v_set1(-LMX_LN2_1), x);
+    r.t = v_fma(r.n, v_set1(-LMX_LN2_2), r.t1);
+    return r;
+}
+
+/* exp(t) = 1 + t + t^2 (1/2 + t c): c, of degree 9 (chunk.h). */
+LMX_INLINE vreal v_exp_c(vreal t)
+{
     vreal p = v_set1(LMX_EXP_C12);
     p = v_fma(p, t, v_set1(LMX_EXP_C11));
     p = v_fma(p, t, v_set1(LMX_EXP_C10));
@@ -83,16 +99,26 @@ LMX_INLINE_VECTOR vreal v_exp_p(vreal x, vint *n)
     p = v_fma(p, t, v_set1(LMX_EXP_C6));
     p = v_fma(p, t, v_set1(LMX_EXP_C5));
     p = v_fma(p, t, v_set1(LMX_EXP_C4));
-    p = v_fma(p, t, v_set1(LMX_EXP_C3));
-    p = v_fma(p, t, v_set1(LMX_EXP_C2));
-    *n = v_bits(k);
-    return v_fma(v_mul(t, t), p, t);
+    return v_fma(p, t, v_set1(LMX_EXP_C3));
+}
+
+/* exp(x) = (1 + p) 2^n for |x| <= 2^18: p, and the integer whose low bits are n. */
+LMX_INLINE_VECTOR vreal v_exp_p(vreal x, vint *n)
+{
+    const v_reduced r = v_reduce(x);
+    const vreal c = v_fma(v_exp_c(r.t), r.t, v_set1(LMX_EXP_C2));
+    *n = v_bits(r.k);
+    return v_fma(v_mul(r.t, r.t), c, r.t);
 }
 
 /* 2^n with the bias, from the bits of 1; the term is T + T p, so that NaN survives in p. */
+LMX_INLINE vreal v_exp_power(vint n, vint bias)
+{
+    return v_from_bits(vi_add(vi_add(vi_shl(n, 52), v_bits(v_set1(1))), bias));
+}
 LMX_INLINE vreal v_exp_scale(vreal p, vint n, vint bias)
 {
-    const vreal T = v_from_bits(vi_add(vi_add(vi_shl(n, 52), v_bits(v_set1(1))), bias));
+    const vreal T = v_exp_power(n, bias);
     return v_fma(T, p, T);
 }
 
@@ -109,6 +135,29 @@ LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
     vint n;
     const vreal p = v_exp_p(v_min(hi, v_max(lo, x)), &n);
     return v_exp_scale(p, n, v_bits(bias));
+}
+
+/*
+ * exp(x) - v_term_at(x), to 2^-56 of it: 1 + p = 1 + t + t^2/2 + t^3 c once more with the low parts
+ * of t and t^2.  t - p, that + t^2/2 and T - a cancel exactly (Sterbenz).
+ */
+LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
+{
+    x = v_min(hi, v_max(lo, x));
+    vint n;
+    const vreal p = v_exp_p(x, &n);
+    const vreal T = v_exp_power(n, v_bits(bias)), a = v_fma(T, p, T);
+    const v_reduced r = v_reduce(x);
+    const vreal m = v_set1(-LMX_LN2_2), q = v_mul(r.n, m);
+    const vreal q_lo = v_fma(r.n, m, v_sub(v_set1(0), q));
+    const vreal t_lo =
+        v_fma(r.n, v_set1(-LMX_LN2_3), v_add(v_sum_rest(r.t1, q, r.t), q_lo));
+    const vreal h = v_mul(r.t, r.t), half = v_set1(0.5);
+    const vreal h_lo = v_fma(r.t, r.t, v_sub(v_set1(0), h));
+    vreal d = v_fma(half, h, v_sub(r.t, p));
+    d = v_add(d, v_mul(v_mul(r.t, h), v_exp_c(r.t)));
+    d = v_add(d, v_fma(half, h_lo, v_fma(t_lo, p, t_lo)));
+    return v_add(v_fma(T, p, v_sub(T, a)), v_mul(T, d));
 }
 
 #else
@@ -148,22 +197,42 @@ LMX_INLINE v_ref v_ref_at(int64_t n0)
                     v_table8_add(v_table8_load(exp_table8), vi_set1(exp_bias(n0))), exp_tails() };
 }
 
-/*
- * k = round(8 x / ln2) by the magic constant; t = x - k ln2/8 by two FMAs, |t| <= ln2/16;
- * exp(t) = 1 + q, q = t (1 + t (c2 + c3 t)) (spec 1.11), plus the tail of T.  The result is T q + T
- * with T = 2^(k/8) built in integers.  Max error 1.462 ulp, at x = -0x1.f3526ap+17.
- */
-LMX_INLINE_VECTOR vreal v_exp_q(vreal x, vtable8 tail, vint *k)
+/* ln2/8 = EXP_L1 - EXP_L2 - EXP_L3 to 72 bits. */
+#define EXP_L1 0x1.62e430p-4f
+#define EXP_L2 0x1.05c610p-32f
+#define EXP_L3 0x1.950d88p-57f
+
+/* k = round(8 x / ln2) by the magic constant; t = x - k ln2/8 by two FMAs, |t| <= ln2/16; the first
+ * is exact. */
+typedef struct {
+    vreal k, n, t1, t;
+} v_reduced;
+
+LMX_INLINE v_reduced v_reduce(vreal x)
 {
     const vreal magic = v_set1(0x1.8p+23f);
-    const vreal kf = v_fma(x, v_set1(0x1.715476p+3f), magic);
-    const vreal n8 = v_sub(kf, magic);
-    vreal t = v_fma(n8, v_set1(-0x1.62e430p-4f), x);
-    t = v_fma(n8, v_set1(0x1.05c610p-32f), t);
+    v_reduced r;
+    r.k = v_fma(x, v_set1(0x1.715476p+3f), magic);
+    r.n = v_sub(r.k, magic);
+    r.t1 = v_fma(r.n, v_set1(-EXP_L1), x);
+    r.t = v_fma(r.n, v_set1(EXP_L2), r.t1);
+    return r;
+}
+
+/*
+ * exp(t) = 1 + q, q = t w, w = 1 + t (c2 + c3 t) (spec 1.11), plus the tail of T.  The result is
+ * T q + T with T = 2^(k/8) built in integers.  Max error 1.462 ulp, at x = -0x1.f3526ap+17.
+ */
+LMX_INLINE vreal v_exp_w(vreal t)
+{
     const vreal u = v_fma(t, v_set1(0x1.555656p-3f), v_set1(0x1.000874p-1f));
-    const vreal w = v_fma(t, u, v_set1(1));
-    *k = v_bits(kf);
-    return v_fma(t, w, v_from_bits(v_table8(tail, *k)));
+    return v_fma(t, u, v_set1(1));
+}
+LMX_INLINE_VECTOR vreal v_exp_q(vreal x, vtable8 tail, vint *k)
+{
+    const v_reduced r = v_reduce(x);
+    *k = v_bits(r.k);
+    return v_fma(r.t, v_exp_w(r.t), v_from_bits(v_table8(tail, *k)));
 }
 
 LMX_INLINE_VECTOR vreal v_term(vreal x, const v_ref *r)
@@ -174,13 +243,43 @@ LMX_INLINE_VECTOR vreal v_term(vreal x, const v_ref *r)
     return v_fma(T, q, T);
 }
 
+/* 2^(k/8) with the bias */
+LMX_INLINE vreal v_exp_power(vint k, vreal bias)
+{
+    const vint b = vi_add(v_table8(v_table8_load(exp_table8), k), vi_shl(k, 20));
+    return v_from_bits(vi_add(b, v_bits(bias)));
+}
+
 LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
 {
     vint k;
     const vreal q = v_exp_q(v_min(hi, v_max(lo, x)), exp_tails(), &k);
-    const vint b = vi_add(v_table8(v_table8_load(exp_table8), k), vi_shl(k, 20));
-    const vreal T = v_from_bits(vi_add(b, v_bits(bias)));
+    const vreal T = v_exp_power(k, bias);
     return v_fma(T, q, T);
+}
+
+/*
+ * exp(x) - v_term_at(x), to 2^-29 of it: what q leaves of expm1(t), of the tail and of its product
+ * with expm1(t).  T - a cancels exactly (Sterbenz).
+ */
+LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
+{
+    x = v_min(hi, v_max(lo, x));
+    vint k;
+    const vreal q = v_exp_q(x, exp_tails(), &k);
+    const vreal T = v_exp_power(k, bias), a = v_fma(T, q, T);
+    const v_reduced r = v_reduce(x);
+    const vreal m = v_set1(EXP_L2), s = v_mul(r.n, m);
+    const vreal s_lo = v_fma(r.n, m, v_sub(v_set1(0), s));
+    const vreal t_lo = v_fma(r.n, v_set1(EXP_L3), v_add(v_sum_rest(r.t1, s, r.t), s_lo));
+    const vreal tail = v_from_bits(v_table8(exp_tails(), k)), w = v_exp_w(r.t), one = v_set1(1);
+    vreal u = v_fma(r.t, v_set1(0x1.111112p-7f), v_set1(0x1.555556p-5f)); /* 1/5!, 1/4! */
+    u = v_fma(u, r.t, v_set1(0x1.555556p-3f));
+    u = v_fma(u, r.t, v_set1(0x1p-1f));
+    vreal d = v_add(v_fma(r.t, w, v_sub(v_set1(0), q)), tail);
+    d = v_fma(r.t, v_fma(r.t, u, v_sub(one, w)), d);
+    d = v_add(d, v_fma(tail, q, v_fma(t_lo, q, t_lo)));
+    return v_add(v_fma(T, q, v_sub(T, a)), v_mul(T, d));
 }
 
 #endif

@@ -19,7 +19,16 @@ from ._lanemax import ffi, lib
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
 F16 = np.dtype(np.float16)
-SUM = np.dtype([("mantissa", "f8"), ("tail", "f8"), ("exponent", "i8"), ("base", "f8")])
+SUM = np.dtype(
+    [
+        ("mantissa", "f8"),
+        ("tail", "f8"),
+        ("exponent", "i8"),
+        ("base", "f8"),
+        ("rounded", "f8"),
+        ("rounded_tail", "f8"),
+    ]
+)
 
 THREADS_MAX = 1024
 

@@ -61,7 +61,7 @@ static void call_init(call *c, lmx_row_code op, lmx_dtype dtype)
     c->options.size = sizeof c->options;
     for (size_t i = 0; i < ROWS * INNER; i++) {
         c->temperature[i] = 2;
-        c->total[i] = (lmx_expsum){ 0.5, 0, 5, 0 };
+        c->total[i] = (lmx_expsum){ .mantissa = 0.5, .exponent = 5 };
     }
     memset(c->keep, 1, sizeof c->keep);
     c->used = (size_t)ROWS * INNER * (result_per_row(op) ? 1 : COLS) * result_size(op, dtype);
@@ -769,9 +769,15 @@ static void test_information(void)
 
 static bool same_sum(lmx_expsum a, lmx_expsum b) { return memcmp(&a, &b, sizeof a) == 0; }
 
+/* with the rounded sum equal to the sum */
+static lmx_expsum sum_of(double mantissa, double tail, int64_t exponent, double base)
+{
+    return (lmx_expsum){ mantissa, tail, exponent, base, mantissa, tail };
+}
+
 static lmx_expsum merged(lmx_expsum a, lmx_expsum b)
 {
-    lmx_expsum out = { -1, -1, -1, -1 };
+    lmx_expsum out = { -1, -1, -1, -1, -1, -1 };
     CHECK(lmx_expsum_merge(1, &a, &b, &out) == LMX_OK);
     return out;
 }
@@ -786,9 +792,10 @@ static double log_of(lmx_expsum a)
 static void test_sums(void)
 {
     const double inf = (double)INFINITY, nan = (double)NAN;
-    const lmx_expsum zero = { 0, 0, 0, 0 }, one = { 0.5, 0, 1, 0 }, plus_inf = { inf, 0, 0, 0 },
-                     no_number = { check_f64(0x7ff8000000000000), 0, 0, 0 },
-                     odd = { 0.75, 0x1p-60, -12345, 0 }, far = { 0.5, 0, 1, 0x1p+60 };
+    const double none = check_f64(0x7ff8000000000000);
+    const lmx_expsum zero = sum_of(0, 0, 0, 0), one = sum_of(0.5, 0, 1, 0),
+                     plus_inf = sum_of(inf, 0, 0, 0), no_number = sum_of(none, 0, 0, 0),
+                     odd = sum_of(0.75, 0x1p-60, -12345, 0), far = sum_of(0.5, 0, 1, 0x1p+60);
     check_at.test = "lmx_expsum_merge";
     lmx_expsum out[3];
     memset(out, 0x5b, sizeof out);
@@ -818,11 +825,11 @@ static void test_sums(void)
             CHECK(isfinite(s.tail) && fabs(s.tail) <= 0x1p-53);
         }
     }
-    CHECK(same_sum(merged(one, one), (lmx_expsum){ 0.5, 0, 2, 0 }));
-    CHECK(same_sum(merged(one, merged(one, one)), (lmx_expsum){ 0.75, 0, 2, 0 }));
+    CHECK(same_sum(merged(one, one), sum_of(0.5, 0, 2, 0)));
+    CHECK(same_sum(merged(one, merged(one, one)), sum_of(0.75, 0, 2, 0)));
     CHECK(same_sum(merged(odd, far), far)); /* e^(2^60) swallows it */
     /* A term below the last bit goes to the tail, and comes back when it adds up. */
-    const lmx_expsum small = { 0.5, 0, -70, 0 };
+    const lmx_expsum small = sum_of(0.5, 0, -70, 0);
     const lmx_expsum with_tail = merged(one, small);
     CHECK(with_tail.mantissa == 0.5 && with_tail.exponent == 1 && with_tail.tail == 0x1p-72);
     lmx_expsum sum = one;
@@ -831,9 +838,16 @@ static void test_sums(void)
     CHECK(sum.mantissa == 0.5 + 0x1p-54 + 0x0p0 || sum.tail == 0x1p-54);
     CHECK(fabs(log_of(sum) - 0x1p-53) < 1e-20);
     /* Exponents at the ends of what logits can give. */
-    const lmx_expsum low = { 0.5, 0, -((int64_t)1 << 53), 0 },
-                     high = { 0.5, 0, (int64_t)1 << 53, 0 };
+    const lmx_expsum low = sum_of(0.5, 0, -((int64_t)1 << 53), 0),
+                     high = sum_of(0.5, 0, (int64_t)1 << 53, 0);
     CHECK(same_sum(merged(low, high), high));
+
+    /* Filled by hand, with a mantissa alone; and the rounded sum at the other side of a power of 2. */
+    CHECK(same_sum(merged((lmx_expsum){ .mantissa = 0.5, .exponent = 1 }, zero), one));
+    const lmx_expsum above = { 0.5, 0, 1, 0, 0.5 - 0x1p-30, 0 };
+    CHECK(same_sum(merged(above, zero), above));
+    CHECK(same_sum(merged(above, above), (lmx_expsum){ 0.5, 0, 2, 0, 0.5 - 0x1p-30, 0 }));
+    CHECK(log_of(above) == 0);
 
     check_at.test = "lmx_expsum_merge, several and in place";
     const lmx_expsum a[3] = { one, odd, zero }, b[3] = { zero, one, far };
@@ -847,7 +861,7 @@ static void test_sums(void)
     CHECK(lmx_expsum_merge(3, a, in_b, in_b) == LMX_OK && memcmp(in_b, out, sizeof out) == 0);
     memcpy(in_a, a, sizeof a);
     CHECK(lmx_expsum_merge(3, in_a, in_a, in_a) == LMX_OK &&
-          same_sum(in_a[0], (lmx_expsum){ 0.5, 0, 2, 0 }));
+          same_sum(in_a[0], sum_of(0.5, 0, 2, 0)));
 
     check_at.test = "lmx_expsum_log";
     double value = 1;
@@ -859,8 +873,9 @@ static void test_sums(void)
     CHECK(log_of(far) == 0x1p+60);
     check_random r = check_random_new(12);
     for (size_t i = 0; i < 20000; i++) {
-        const lmx_expsum s = { check_uniform(&r, 0.5, 1), check_uniform(&r, -1, 1) * 0x1p-54,
-                               (int64_t)check_below(&r, 2000) - 1000, 0 };
+        const lmx_expsum s = { .mantissa = check_uniform(&r, 0.5, 1),
+                               .tail = check_uniform(&r, -1, 1) * 0x1p-54,
+                               .exponent = (int64_t)check_below(&r, 2000) - 1000 };
         const long double exact = logl((long double)s.mantissa + s.tail) +
                                   0.693147180559945309417232121458L * (long double)s.exponent;
         const double got = log_of(s), error = (double)fabsl((long double)got - exact);

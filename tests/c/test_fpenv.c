@@ -242,10 +242,13 @@ static void test_sums(void)
     double log_want[N], log_got[N];
     check_random r = check_random_new(9);
     for (size_t i = 0; i < N; i++) {
-        a[i] = (lmx_expsum){ check_uniform(&r, 0.5, 1), check_uniform(&r, -1, 1) * 0x1p-54,
-                             (int64_t)check_below(&r, 100) - 50, 0 };
-        b[i] = (lmx_expsum){ check_uniform(&r, 0.5, 1), check_uniform(&r, -1, 1) * 0x1p-54,
-                             (int64_t)check_below(&r, 100) - 50, 0 };
+        a[i] =
+            (lmx_expsum){ check_uniform(&r, 0.5, 1),          check_uniform(&r, -1, 1) * 0x1p-54,
+                          (int64_t)check_below(&r, 100) - 50, 0,
+                          check_uniform(&r, 0.5, 1),          check_uniform(&r, -1, 1) * 0x1p-54 };
+        b[i] = (lmx_expsum){ .mantissa = check_uniform(&r, 0.5, 1),
+                             .tail = check_uniform(&r, -1, 1) * 0x1p-54,
+                             .exponent = (int64_t)check_below(&r, 100) - 50 };
     }
     check_at.test = "lmx_expsum_merge, lmx_expsum_log";
     check_at.dtype = NULL;

@@ -106,10 +106,11 @@ static options_case random_options(check_random *r, const char *letters, const l
     o.keep = NULL;
     if (strchr(letters, 'S') != NULL && check_below(r, 4) == 0) {
         for (size_t i = 0; i < rows; i++)
-            o.total[i] = (lmx_expsum){ check_uniform(r, 0.5, 1), check_uniform(r, -1, 1) * 0x1p-54,
-                                       (int64_t)check_below(r, 60) - 10, 0 };
+            o.total[i] = (lmx_expsum){ .mantissa = check_uniform(r, 0.5, 1),
+                                       .tail = check_uniform(r, -1, 1) * 0x1p-54,
+                                       .exponent = (int64_t)check_below(r, 60) - 10 };
         if (rows != 0 && check_below(r, 3) == 0)
-            o.total[check_below(r, rows)] = (lmx_expsum){ 0, 0, 0, 0 };
+            o.total[check_below(r, rows)] = (lmx_expsum){ .mantissa = 0 };
         o.options.total = o.total;
         o.options.total_row = (ptrdiff_t)shape->inner;
         o.options.total_inner = 1;

@@ -269,7 +269,7 @@ static void test_chunks(void)
         check_at.n = n;
         check_at.test = "chunks of exp_sum";
         sample_inputs(&s, LMX_ROW_exp_sum, n, (row_kind)k, check_at.seed * 16);
-        lmx_expsum whole, folded = { 0, 0, 0, 0 }, part;
+        lmx_expsum whole, folded = { 0, 0, 0, 0, 0, 0 }, part;
         CHECK(lmx_exp_sum(NULL, dtype, 1, n, s.a, (ptrdiff_t)n, &whole, 1) == LMX_OK);
         for (size_t at = 0; at < n; at += 16384) {
             const size_t m = n - at < 16384 ? n - at : 16384;
@@ -302,7 +302,8 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
     check_random r = check_random_new(99);
     for (size_t i = 0; i < ROWS * INNER; i++) {
         temperature[i] = check_uniform(&r, 0.1, 4);
-        total[i] = (lmx_expsum){ check_uniform(&r, 0.5, 1), 0, (int64_t)check_below(&r, 40), 0 };
+        total[i] = (lmx_expsum){ .mantissa = check_uniform(&r, 0.5, 1),
+                                 .exponent = (int64_t)check_below(&r, 40) };
     }
     for (size_t i = 0; i < sizeof keep; i++)
         keep[i] = check_below(&r, 3) != 0;
