@@ -214,7 +214,10 @@ static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker
     r.b_stride = c->b.stride[0];
     r.out_stride = c->out.stride[0];
     r.scratch = scratch_of(c, worker, 0);
-    c->kernel->rows(&r);
+    if (c->plan.how & LMX_HOW_BESIDE)
+        c->kernel->beside(&r);
+    else
+        c->kernel->rows(&r);
 }
 
 static void whole_rows_task(void *job, size_t begin, size_t end, unsigned worker)
@@ -311,8 +314,9 @@ static lmx_status run(lmx_ctx *ctx, call *c)
 {
     const lmx_shape *s = &c->shape;
     lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
-    const int short_rows = c->direct && s->inner == 1 && s->cols <= LMX_CHUNK && s->cols > 0 &&
-                           c->opt.total == NULL && c->opt.temperature == NULL;
+    const int short_rows = c->direct && s->inner == 1 && s->cols > 0 && c->opt.total == NULL &&
+                           c->opt.temperature == NULL &&
+                           (s->cols <= LMX_CHUNK || (c->plan.how & LMX_HOW_BESIDE));
     c->chunks = s->cols == 0 ? 0 : (s->cols - 1) / LMX_CHUNK + 1;
     c->workers = c->plan.parallel ? lmx_pool_threads(pool) : 1;
     c->scratch = NULL;
@@ -323,7 +327,10 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     LMX_ALIGN(64) char small_scratch[4096];
     lmx_chunk small_chunk[2];
     void *to_free = NULL, *chunk_to_free = NULL;
-    const size_t reals = s->cols < LMX_CHUNK ? s->cols : LMX_CHUNK;
+    const size_t least = s->rows > 1 ? LMX_BATCH : s->cols;
+    const size_t reals = short_rows            ? s->cols < least ? least : s->cols
+                         : s->cols < LMX_CHUNK ? s->cols
+                                               : LMX_CHUNK;
     c->scratch_size = (reals * c->table->real_size + 63) / 64 * 64;
     const int second = c->info->inputs > 1 && !c->direct;
     const int needs_scratch =
@@ -489,6 +496,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         .in_place = is_a || is_b,
         .uses_terms = c.kernel->uses_terms,
         .is_real = c.table->elem_size == c.table->real_size,
+        .has_beside = c.kernel->beside != NULL,
         .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
         .cache = lmx_cache_size(),
     };

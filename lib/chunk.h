@@ -27,6 +27,10 @@
 #define LMX_TREE  4
 #define LMX_BLOCK (32 * LMX_TREE)
 
+/* The log family sums this many elements of a chunk without trees, term by term in double: what
+ * the sum is without its largest term is a subtraction if that is among them. */
+#define LMX_WIDE 1024
+
 /* The quiet NaN without sign or payload; the macro NAN may carry either. */
 LMX_INLINE double lmx_qnan(void)
 {
@@ -178,17 +182,13 @@ LMX_INLINE double lmx_exp_neg(double x, double lo)
 LMX_INLINE lmx_dd lmx_log1p_tail(double f)
 {
     const double s = f / (2 + f), z = s * s;
-    double r = 2.0 / 23;
-    r = fma(r, z, 2.0 / 21);
-    r = fma(r, z, 2.0 / 19);
-    r = fma(r, z, 2.0 / 17);
-    r = fma(r, z, 2.0 / 15);
-    r = fma(r, z, 2.0 / 13);
-    r = fma(r, z, 2.0 / 11);
-    r = fma(r, z, 2.0 / 9);
-    r = fma(r, z, 2.0 / 7);
-    r = fma(r, z, 2.0 / 5);
-    r = fma(r, z, 2.0 / 3);
+    /* Estrin's scheme: half the latency of Horner's. */
+    const double z2 = z * z, z4 = z2 * z2;
+    const double r0 = fma(2.0 / 5, z, 2.0 / 3), r1 = fma(2.0 / 9, z, 2.0 / 7);
+    const double r2 = fma(2.0 / 13, z, 2.0 / 11), r3 = fma(2.0 / 17, z, 2.0 / 15);
+    const double r4 = fma(2.0 / 21, z, 2.0 / 19), r5 = 2.0 / 23;
+    const double s0 = fma(r1, z2, r0), s1 = fma(r3, z2, r2), s2 = fma(r5, z2, r4);
+    const double r = fma(fma(s2, z4, s1), z4, s0);
     const double h = 0.5 * f * f;
     return lmx_fast_two_sum(-h, fma(s, fma(r, z, h), -fma(0.5 * f, f, -h)));
 }
@@ -422,7 +422,7 @@ LMX_INLINE double lmx_sum_relative(lmx_sum s, double m)
  *
  * With m the largest logit and S' the sum of exp(x - m) over all elements but one that attains it,
  * log(sum) = m + log1p(S'): no cancellation, so log_softmax is accurate at the confident end, where
- * S' is small.  Where S' >= 2, log(sum) itself, in double-double, is as good and needs no S'.
+ * S' is small.  Where S' >= 2.25, log(sum) itself, in double-double, is as good and needs no S'.
  */
 LMX_INLINE void lmx_fold_log(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
 {
@@ -436,8 +436,7 @@ LMX_INLINE void lmx_fold_log(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
         if (chunks[i].max > chunks[best].max)
             best = i;
     const double m = chunks[best].max;
-    const lmx_dd l = lmx_sum_log(norm->sum);
-    if ((l.hi - m) + l.lo < 1.09 && chunks[best].has_rest) {
+    if (chunks[best].has_rest) {
         lmx_sum rest = chunks[best].rest;
         for (size_t i = 0; i < n; i++)
             if (i != best)
@@ -445,7 +444,7 @@ LMX_INLINE void lmx_fold_log(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
         norm->max = m;
         norm->log_rest = lmx_log1p(lmx_sum_relative(rest, m));
     } else {
-        norm->log_rest = l;
+        norm->log_rest = lmx_sum_log(norm->sum);
     }
 }
 

@@ -21,7 +21,7 @@
 #  define LMX_LIKELY(c)   __builtin_expect(!!(c), 1)
 #  define LMX_UNLIKELY(c) __builtin_expect(!!(c), 0)
 #  define LMX_ALIGN(n)    __attribute__((aligned(n)))
-#  define LMX_PREFETCH(p) __builtin_prefetch((p), 0, 2)
+#  define LMX_PREFETCH(p) __builtin_prefetch((p), 1, 3)
 #endif
 
 /* Larger functions: inlined where a vector is a register, called where it is an array. */

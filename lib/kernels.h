@@ -17,16 +17,23 @@
 enum {
     LMX_HOW_STREAM = 1,  /* past the caches; v_fence() follows */
     LMX_HOW_SCRATCH = 2, /* terms go through scratch, not through the output */
-    LMX_HOW_TERMS = 4    /* apply reads the terms that measure stored, not the input */
+    LMX_HOW_TERMS = 4,   /* apply reads the terms that measure stored, not the input */
+    LMX_HOW_BESIDE = 8   /* pass 2 of a row beside pass 1 of the next; with STREAM and SCRATCH */
 };
 
-/* Contiguous rows of at most LMX_CHUNK elements. */
+/* rows() measures, folds and writes short rows together, up to this many elements. */
+#define LMX_BATCH 2048
+
+/* Rows of at most this many elements can be written beside each other. */
+#define LMX_BESIDE_CHUNKS 16
+
+/* Contiguous rows: of at most LMX_CHUNK elements for rows(), LMX_BESIDE_CHUNKS chunks for beside(). */
 typedef struct lmx_rows {
     size_t rows, cols;
     const void *a, *b;
     ptrdiff_t a_stride, b_stride, out_stride;
     void *out;
-    void *scratch; /* LMX_CHUNK reals */
+    void *scratch; /* max(cols, LMX_BATCH) reals */
     unsigned how;
 } lmx_rows;
 
@@ -49,7 +56,8 @@ enum {
 
 /*
  * One operation.  measure() looks at up to LMX_CHUNK elements; fold() turns the chunks of a row
- * into what is needed to write it; apply() writes a chunk.  rows() is the three for short rows.
+ * into what is needed to write it; apply() writes a chunk.  rows() is the three for short rows, and
+ * beside() for rows that come from memory and go there (NULL if there is none).
  * measure_columns() and apply_columns() are the first and last for a block of columns, with one
  * lmx_chunk or lmx_norm each; measure_columns() leaves kind negative where it could not tell.
  */
@@ -59,6 +67,7 @@ typedef struct lmx_row_kernel {
     void (*apply)(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
                   const lmx_norm *norm, void *out, unsigned how);
     void (*rows)(const lmx_rows *r);
+    void (*beside)(const lmx_rows *r);
     void (*measure_columns)(const lmx_columns *c, lmx_chunk *chunks);
     void (*apply_columns)(const lmx_columns *c, const lmx_norm *norms);
     int uses_terms; /* measure() can store what apply() with LMX_HOW_TERMS reads */

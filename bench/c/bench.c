@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cpu.h"
 #include "dispatch.h"
 
 static const char usage[] =
@@ -218,9 +219,9 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
 
 static void time_ops(const request *q)
 {
-    static const size_t common[][2] = { { 1, 10 },          { 1, 1000 },      { 1, 10000 },
-                                        { 1, 100000 },      { 1, 1000000 },   { 4096, 128 },
-                                        { 4096, 1024 },     { 1, 10000000 },  { 512, 32768 },
+    static const size_t common[][2] = { { 1, 10 },      { 1, 1000 },     { 1, 10000 },
+                                        { 1, 100000 },  { 1, 1000000 },  { 4096, 128 },
+                                        { 4096, 1024 }, { 1, 10000000 }, { 512, 32768 },
                                         { 128, 128256 } };
     const lmx_options options = { sizeof options, q->threads, q->isa };
     lmx_ctx *ctx;

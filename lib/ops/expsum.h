@@ -26,7 +26,9 @@ enum {
     SUM_MAX = 2,   /* track the largest element */
     SUM_SHIFT = 4, /* exp(x - shift) */
     SUM_SLOW = 8,  /* less code in place of more speed */
-    SUM_FINE = 16  /* also sum what the rounding of each term left out */
+    SUM_FINE = 16, /* also sum what the rounding of each term left out */
+    SUM_WIDE = 32, /* no trees for the first LMX_WIDE elements */
+    SUM_SIDE = 64  /* write another row on the way */
 };
 
 /* Where the leaves of one tree lie, and what is done to them. */
@@ -47,6 +49,7 @@ typedef struct {
     lane_sums lanes; /* of the terms */
     lane_sums fine;  /* SUM_FINE: of exp(x), to about twice the digits of real */
     real max;        /* SUM_MAX */
+    real wide_max;   /* SUM_MAX and SUM_WIDE: of the first LMX_WIDE elements */
 } sum_found;
 
 LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
@@ -87,11 +90,43 @@ LMX_INLINE vreal sum_tree(sum_leaves *s, size_t k, size_t n, unsigned flags)
     return n > 2 ? v_add(a, sum_tree2(s, k + 2, n - 2, flags)) : a;
 }
 
+/* The leaves of one block, as a tree or (wide) one after the other. */
+LMX_INLINE void sum_block(sum_leaves *s, size_t n, unsigned flags, int wide, vwide *sum)
+{
+    if (wide)
+        for (size_t k = 0; k < n; k++)
+            *sum = vw_add(*sum, sum_leaf(s, k, flags));
+    else
+        *sum = vw_add(*sum, sum_tree(s, 0, n, flags));
+}
+
+/* How the other row is written (SUM_SIDE), from its terms (SUM_STORE) or its logits. */
+#define SIDE_MAP(flags) ((flags)&SUM_STORE ? MAP_TERMS : 0)
+
+/* Whole blocks from i on, as far as they go up to n; returns where they end. */
+LMX_INLINE size_t sum_blocks(sum_leaves *s, const elem *x, real *terms, size_t i, size_t n,
+                             unsigned flags, int wide, sum_found *found, row_side *side,
+                             row_body *side_body)
+{
+    for (; i + LMX_BLOCK <= n; i += LMX_BLOCK) {
+        if (flags & SUM_SIDE)
+            side_step(side, SIDE_MAP(flags), side_body);
+        for (size_t g = 0; g < GROUPS; g++) {
+            s->x = x + i + g * V_LANES;
+            if (flags & SUM_STORE)
+                s->terms = terms + i + g * V_LANES;
+            s->fine = &found->fine.group[g];
+            sum_block(s, LMX_TREE, flags, wide, &found->lanes.group[g]);
+        }
+    }
+    return i;
+}
+
 #define NO_LEAF ((size_t)-1)
 
 /* Lane sums of n elements relative to n0 (and shift). */
 LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, double shift,
-                          unsigned flags, sum_found *found)
+                          unsigned flags, sum_found *found, row_side *side, row_body *side_body)
 {
     lane_sums *lanes = &found->lanes;
     for (size_t g = 0; g < GROUPS; g++)
@@ -106,16 +141,21 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
     s.max = v_set1(-LMX_INF);
     s.bias = v_from_bits(vi_set1(exp_bias(n0)));
     s.fine = NULL;
+    vreal wide_max = s.max;
     size_t i = 0;
-    if (!(flags & SUM_SLOW)) /* a tree without branches for whole blocks */
-        for (; i + LMX_BLOCK <= n; i += LMX_BLOCK)
-            for (size_t g = 0; g < GROUPS; g++) {
-                s.x = x + i + g * V_LANES;
-                if (flags & SUM_STORE)
-                    s.terms = terms + i + g * V_LANES;
-                s.fine = &found->fine.group[g];
-                lanes->group[g] = vw_add(lanes->group[g], sum_tree(&s, 0, LMX_TREE, flags));
-            }
+    if (flags & SUM_SIDE)
+        side_open(side, SIDE_MAP(flags), side_body);
+    if (!(flags & SUM_SLOW)) { /* without branches for whole blocks */
+        if (flags & SUM_WIDE) {
+            const size_t wide = n < LMX_WIDE ? n : LMX_WIDE;
+            i = sum_blocks(&s, x, terms, i, wide, flags, 1, found, side, side_body);
+            wide_max = s.max;
+        }
+        if (!(flags & SUM_WIDE) || i == LMX_WIDE)
+            i = sum_blocks(&s, x, terms, i, n, flags, 0, found, side, side_body);
+    }
+    if (flags & SUM_SIDE)
+        side_close(side, SIDE_MAP(flags), side_body);
     for (; i < n; i += LMX_BLOCK) {
         const size_t left = n - i < LMX_BLOCK ? n - i : LMX_BLOCK;
         const size_t rows = (left + LMX_LANES - 1) / LMX_LANES, ragged = left % LMX_LANES;
@@ -128,19 +168,25 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
                 s.last = rows - 1;
                 s.part = ragged > g * V_LANES ? ragged - g * V_LANES : 0;
             }
-            lanes->group[g] = vw_add(lanes->group[g], sum_tree(&s, 0, rows, flags));
+            sum_block(&s, rows, flags, (flags & SUM_WIDE) && i < LMX_WIDE, &lanes->group[g]);
         }
+        if ((flags & SUM_WIDE) && i < LMX_WIDE)
+            wide_max = s.max;
     }
     if (flags & SUM_MAX)
         found->max = v_hmax(s.max);
+    if (flags & SUM_WIDE)
+        found->wide_max = n <= LMX_WIDE ? found->max : v_hmax(wide_max);
 }
 
 /* The same with flags known only at run time: small, for what is rare. */
 LMX_NOINLINE void sum_lanes_slow(const elem *x, size_t n, real *terms, int64_t n0, double shift,
                                  unsigned flags, sum_found *found)
 {
-    sum_lanes(x, n, terms, n0, shift, flags | SUM_SLOW, found);
+    sum_lanes(x, n, terms, n0, shift, flags | SUM_SLOW, found, NULL, NULL);
 }
+
+LMX_INLINE int64_t reference(real max) { return (int64_t)lmx_round((double)max * LMX_LOG2E); }
 
 /* The largest of the first 64 elements; anything if NaN is among them. */
 LMX_INLINE real guess_max(const elem *x, size_t n)
@@ -155,7 +201,14 @@ LMX_INLINE real guess_max(const elem *x, size_t n)
     return v_hmax(m);
 }
 
-LMX_INLINE int64_t reference(real max) { return (int64_t)lmx_round((double)max * LMX_LOG2E); }
+/* n0, and in kind whether there is one. */
+LMX_INLINE void guess_sum(const void *x, size_t n, lmx_chunk *c)
+{
+    const real max = guess_max(x, n);
+    const int in_range = max <= (real)V_EXP_MAX && max >= -(real)V_EXP_MAX;
+    c->kind = in_range ? LMX_KIND_PLAIN : -1;
+    c->n0 = in_range ? reference(max) : 0;
+}
 
 LMX_INLINE int sum_fits(double s)
 {
@@ -164,7 +217,7 @@ LMX_INLINE int sum_fits(double s)
 
 /*
  * The sum without one element that attains the maximum: only that element's lane is summed again,
- * with 0 in its place.  Up to 512 elements, in the same trees.
+ * with 0 in its place.  Up to 512 elements, in trees as for long rows.
  */
 LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, double shift,
                               lane_sums lanes)
@@ -211,6 +264,19 @@ LMX_INLINE lmx_sum chunk_sum(lmx_dd s, int64_t n0, double shift, unsigned flags)
     return flags & SUM_SHIFT ? lmx_sum_shift(sum.hi, sum.lo, sum.n, shift) : sum;
 }
 
+/*
+ * Lanes carry an error of at most 2^-43 of the largest term for float (32 additions of terms and 128
+ * of trees without that term, at 2^-53 of at most 4.7 such terms each), and 2^-96 for double: what is
+ * left without that term is good to 2^-27 (2^-56) of itself down to here, and summed again below.
+ */
+#define REST_MIN (sizeof(real) == 4 ? 0x1p-16 : 0x1p-40)
+
+/* Is the sum below 3.3 times its largest term, exp(x) <= sqrt(2) 2^n?  At times also up to 6.6. */
+LMX_INLINE int needs_rest(lmx_dd s, real x, int64_t n0)
+{
+    return s.hi < lmx_scale2(4.67, reference(x) - n0 + V_BIAS);
+}
+
 /* Fills sum, for the log family max and rest, and for exp_sum fine, from what was found relative to
  * n0 and shift; s is the total of found->lanes. */
 LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, unsigned flags,
@@ -225,15 +291,19 @@ LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, 
     if (flags & SUM_MAX) {
         const real max = found->max;
         c->max = (double)max;
-        /* Needed where the sum is below 3 times its largest term; the test is on the safe side. */
-        const v_ref ref = v_ref_at(n0);
-        real top[V_LANES];
-        v_store(top, v_term(v_set1(max - (real)shift), &ref));
-        c->has_rest = s.hi < 3.25 * (double)top[0];
+        c->has_rest = needs_rest(s, max - (real)shift, n0);
         if (c->has_rest) {
-            c->rest = sum_rest(x, n, max, n0, shift, found->lanes);
-            if (flags & SUM_SHIFT)
-                c->rest = lmx_sum_shift(c->rest.hi, c->rest.lo, c->rest.n, shift);
+            const v_ref ref = v_ref_at(n0);
+            real top[V_LANES];
+            v_store(top, v_term(v_set1(max - (real)shift), &ref));
+            const lmx_dd rest = lmx_dd_add(s, (lmx_dd){ -(double)top[0], 0 });
+            if (found->wide_max == max && rest.hi > (double)top[0] * REST_MIN) {
+                c->rest = chunk_sum(rest, n0, shift, flags);
+            } else {
+                c->rest = sum_rest(x, n, max, n0, shift, found->lanes);
+                if (flags & SUM_SHIFT)
+                    c->rest = lmx_sum_shift(c->rest.hi, c->rest.lo, c->rest.n, shift);
+            }
         }
     }
 }
@@ -262,31 +332,33 @@ LMX_NOINLINE void measure_exact(const elem *x, size_t n, real *terms, unsigned f
     sum_found found;
     if (max <= (real)V_EXP_MAX && max >= -(real)V_EXP_MAX) {
         const int64_t n0 = reference(max);
-        sum_lanes_slow(x, n, terms, n0, 0, flags & ~(unsigned)SUM_MAX, &found);
-        found.max = max;
+        sum_lanes_slow(x, n, terms, n0, 0, flags, &found);
         chunk_finish(x, n, n0, 0, flags, &found, lane_total(found.lanes), c);
     } else {
         flags |= SUM_SHIFT;
-        sum_lanes_slow(x, n, terms, 0, (double)max, flags & ~(unsigned)SUM_MAX, &found);
-        found.max = max;
+        sum_lanes_slow(x, n, terms, 0, (double)max, flags, &found);
         chunk_finish(x, n, 0, (double)max, flags, &found, lane_total(found.lanes), c);
     }
 }
 
-LMX_INLINE void measure_sum(const elem *x, size_t n, real *terms, unsigned flags, lmx_chunk *c)
+/* After guess_sum(). */
+LMX_INLINE void measure_sum(const elem *x, size_t n, real *terms, unsigned flags, lmx_chunk *c,
+                            row_side *side, row_body *side_body)
 {
-    const real guess = guess_max(x, n);
-    if (LMX_LIKELY(guess <= (real)V_EXP_MAX && guess >= -(real)V_EXP_MAX)) {
-        const int64_t n0 = reference(guess);
+    if (LMX_LIKELY(c->kind == LMX_KIND_PLAIN)) {
+        const int64_t n0 = c->n0;
         sum_found found;
-        sum_lanes(x, n, terms, n0, 0, flags, &found);
+        sum_lanes(x, n, terms, n0, 0, flags, &found, side, side_body);
         const lmx_dd s = lane_total(found.lanes);
         if (LMX_LIKELY(sum_fits(s.hi))) {
             chunk_finish(x, n, n0, 0, flags, &found, s, c);
             return;
         }
+    } else if (flags & SUM_SIDE) {
+        side_open(side, SIDE_MAP(flags), side_body);
+        side_close(side, SIDE_MAP(flags), side_body);
     }
-    measure_exact(x, n, terms, flags, c);
+    measure_exact(x, n, terms, flags & ~(unsigned)SUM_SIDE, c);
 }
 
 /* ------------------------------------------------------------- columns --- */
@@ -303,7 +375,8 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
         const elem *x = (const elem *)c->a + j;
         const ptrdiff_t stride = c->a_stride;
 
-        real guess[V_LANES], lo[V_LANES], hi[V_LANES], bias[V_LANES], largest[V_LANES];
+        real guess[V_LANES], lo[V_LANES], hi[V_LANES], bias[V_LANES], largest[V_LANES],
+            wide_largest[V_LANES];
         int64_t n0[V_LANES];
         vreal m = v_set1(-LMX_INF);
         for (size_t i = 0; i < n && i < 64; i++)
@@ -325,9 +398,12 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
         vwide acc[LMX_LANES];
         for (size_t l = 0; l < LMX_LANES; l++)
             acc[l] = vw_zero();
-        vreal max = v_set1(-LMX_INF);
+        vreal max = v_set1(-LMX_INF), wide_max = max;
         for (size_t i = 0; i < n; i += LMX_BLOCK) {
             const size_t rows = n - i < LMX_BLOCK ? (n - i + LMX_LANES - 1) / LMX_LANES : LMX_TREE;
+            const int wide = (flags & SUM_WIDE) && i < LMX_WIDE;
+            if (i == LMX_WIDE)
+                wide_max = max;
             for (size_t l = 0; l < LMX_LANES; l++) {
                 vreal t[LMX_TREE];
                 for (size_t k = 0; k < rows; k++) {
@@ -339,7 +415,11 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
                     if (flags & SUM_MAX)
                         max = v_max(max, v);
                     t[k] = v_term_at(v, vlo, vhi, vbias);
+                    if (wide)
+                        acc[l] = vw_add(acc[l], t[k]);
                 }
+                if (wide)
+                    continue;
                 /* the tree with absent leaves left out */
                 for (size_t w = 1; w < rows; w *= 2)
                     for (size_t k = 0; k + w < rows; k += 2 * w)
@@ -349,17 +429,26 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
         }
         column_totals(acc, total);
         v_store(largest, max);
+        v_store(wide_largest, n <= LMX_WIDE ? max : wide_max);
         real top[V_LANES];
         v_store(top, v_term_at(max, vlo, vhi, vbias));
         for (size_t q = 0; q < width; q++) {
             lmx_chunk *chunk = &chunks[j + q];
             const lmx_dd s = total[q];
-            if (!sum_fits(s.hi) || ((flags & SUM_MAX) && s.hi < 3.25 * (double)top[q]))
-                chunk->kind = -1;
             chunk->n0 = n0[q];
             chunk->shift = 0;
             chunk->max = (double)largest[q];
-            chunk->has_rest = 0;
+            chunk->has_rest = (flags & SUM_MAX) && chunk->kind >= 0 && sum_fits(s.hi) &&
+                              needs_rest(s, largest[q], n0[q]);
+            if (chunk->has_rest) {
+                const lmx_dd rest = lmx_dd_add(s, (lmx_dd){ -(double)top[q], 0 });
+                if (wide_largest[q] == largest[q] && rest.hi > (double)top[q] * REST_MIN)
+                    chunk->rest = chunk_sum(rest, n0[q], 0, 0);
+                else
+                    chunk->kind = -1;
+            }
+            if (!sum_fits(s.hi))
+                chunk->kind = -1;
             if (chunk->kind >= 0)
                 chunk->sum = chunk_sum(s, n0[q], 0, 0);
         }
@@ -368,9 +457,7 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
 
 /* What more than one operation uses, from row_softmax.c and row_log_softmax.c. */
 lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0);
-void LMX_K(measure_exp)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c);
 void LMX_K(measure_log)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c);
 void LMX_K(measure_log_columns)(const lmx_columns *c, lmx_chunk *chunks);
-void LMX_K(measure_exp_columns)(const lmx_columns *c, lmx_chunk *chunks);
 
 #endif

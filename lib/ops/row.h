@@ -57,7 +57,18 @@ LMX_INLINE void map_range(const void *a, const elem *b, size_t i, size_t n, elem
     }
 }
 
-/* out[i] = body(a[i], b[i]); out may be a or b. */
+/* Streams fill whole lines of 64 bytes: up to the first boundary, ordinary stores. */
+LMX_INLINE size_t map_head(const void *a, const elem *b, size_t n, elem *out, unsigned flags,
+                           row_body *body, const void *k)
+{
+    size_t head = (size_t)(0 - (uintptr_t)out) % 64 / sizeof(elem);
+    head = head < n ? head : n;
+    for (size_t i = 0; i < head; i += V_LANES)
+        map_few(a, b, i, head - i < V_LANES ? head - i : V_LANES, out, flags, body, k);
+    return head;
+}
+
+/* out[i] = body(a[i], b[i]); out may be a or b.  v_fence() is left to the caller. */
 LMX_INLINE void row_map(const void *a, const elem *b, size_t n, elem *out, unsigned how,
                         unsigned flags, row_body *body, const void *k)
 {
@@ -65,13 +76,8 @@ LMX_INLINE void row_map(const void *a, const elem *b, size_t n, elem *out, unsig
         map_range(a, b, 0, n, out, flags, body, k, 0);
         return;
     }
-    /* Streams fill whole lines of 64 bytes: up to the first boundary, ordinary stores. */
-    size_t head = (size_t)(0 - (uintptr_t)out) % 64 / sizeof(elem);
-    head = head < n ? head : n;
-    for (size_t i = 0; i < head; i += V_LANES)
-        map_few(a, b, i, head - i < V_LANES ? head - i : V_LANES, out, flags, body, k);
+    const size_t head = map_head(a, b, n, out, flags, body, k);
     map_range(a, b, head, n, out, flags, body, k, 1);
-    v_fence();
 }
 
 LMX_INLINE void row_fill(elem *out, size_t n, real value)
@@ -106,23 +112,25 @@ LMX_INLINE lmx_dd lane_total(lane_sums s)
     for (size_t w = GROUPS / 2; w > 0; w /= 2)
         for (size_t g = 0; g < w; g++)
             s.group[g] = vw_merge(s.group[g], s.group[g + w]);
+#if defined(LMX_REAL_F64)
     double hi[V_LANES], lo[V_LANES];
     vw_store(hi, lo, s.group[0]);
     for (size_t w = V_LANES / 2; w > 0; w /= 2)
         for (size_t i = 0; i < w; i++) {
-            if (sizeof(real) == 4) {
-                hi[i] += hi[i + w];
-            } else {
-                const lmx_dd t = lmx_two_sum(hi[i], hi[i + w]);
-                hi[i] = t.hi;
-                lo[i] = (lo[i] + lo[i + w]) + t.lo;
-            }
+            const lmx_dd t = lmx_two_sum(hi[i], hi[i + w]);
+            hi[i] = t.hi;
+            lo[i] = (lo[i] + lo[i + w]) + t.lo;
         }
-    return (lmx_dd){ hi[0], sizeof(real) == 4 ? 0 : lo[0] };
+    return (lmx_dd){ hi[0], lo[0] };
+#else
+    return (lmx_dd){ vw_total(s.group[0]), 0 };
+#endif
 }
 
 /* ---------------------------------------------------------- short rows --- */
 
+/* What a measure starts from, kept in the chunk: apart, for its latency is worth hiding. */
+typedef void row_guess(const void *a, size_t n, lmx_chunk *chunk);
 typedef void row_measure(const void *a, const void *b, size_t n, void *terms, lmx_chunk *chunk);
 typedef void row_fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm);
 typedef void row_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
@@ -131,38 +139,158 @@ typedef void row_apply(const void *a, const void *b, size_t n, const lmx_chunk *
 /* What an operation hands back for a row in place of an array. */
 enum { RESULT_ROW, RESULT_VALUE, RESULT_SUM };
 
-LMX_INLINE void rows_loop(const lmx_rows *r, row_measure *measure, row_fold *fold, row_apply *apply,
-                          int inputs, int uses_terms, int result)
+/* The lines of a row that pass 2 will write, asked for before pass 1: it has time to wait for them. */
+LMX_INLINE void prefetch_row(const elem *out, size_t n)
 {
-    const elem *a = r->a, *b = r->b;
+    for (size_t i = 0; i < n; i += 64 / sizeof(elem))
+        LMX_PREFETCH(out + i);
+}
+
+/*
+ * Rows of a batch take each step together: the latency of finishing one row hides behind the next.
+ * A batch stays in the first-level cache.
+ */
+#define ROWS_BATCH 8
+
+LMX_INLINE void rows_loop(const lmx_rows *r, row_guess *guess, row_measure *measure, row_fold *fold,
+                          row_apply *apply, int inputs, int uses_terms, int result)
+{
+    const size_t cols = r->cols;
+    const int scratch = uses_terms && ((r->how & LMX_HOW_SCRATCH) || !LMX_ELEM_IS_REAL);
+    const unsigned how = uses_terms ? r->how | LMX_HOW_TERMS : r->how & ~(unsigned)LMX_HOW_TERMS;
+    size_t batch = LMX_BATCH / cols;
+    batch = batch < 1 ? 1 : batch > ROWS_BATCH ? ROWS_BATCH : batch;
+    lmx_chunk chunk[ROWS_BATCH];
+    lmx_norm norm[ROWS_BATCH];
+    for (size_t i = 0; i < r->rows; i += batch) {
+        const size_t count = r->rows - i < batch ? r->rows - i : batch;
+        const elem *a = (const elem *)r->a + (ptrdiff_t)i * r->a_stride;
+        const elem *b = inputs > 1 ? (const elem *)r->b + (ptrdiff_t)i * r->b_stride : NULL;
+        elem *out = result == RESULT_ROW ? (elem *)r->out + (ptrdiff_t)i * r->out_stride : NULL;
+#define ROW_A(q)     (a + (ptrdiff_t)(q)*r->a_stride)
+#define ROW_B(q)     (inputs > 1 ? b + (ptrdiff_t)(q)*r->b_stride : NULL)
+#define ROW_OUT(q)   (out + (ptrdiff_t)(q)*r->out_stride)
+#define ROW_TERMS(q) (scratch ? (void *)((real *)r->scratch + (q)*cols) : (void *)ROW_OUT(q))
+        for (size_t q = 0; q < count; q++) {
+            guess(ROW_A(q), cols, &chunk[q]);
+            if (result == RESULT_ROW && !uses_terms && !(how & LMX_HOW_STREAM))
+                prefetch_row(ROW_OUT(q), cols);
+        }
+        for (size_t q = 0; q < count; q++)
+            measure(ROW_A(q), ROW_B(q), cols, uses_terms ? ROW_TERMS(q) : NULL, &chunk[q]);
+        for (size_t q = 0; q < count; q++) {
+            norm[q].rate = 1;
+            fold(&chunk[q], 1, &norm[q]);
+        }
+        for (size_t q = 0; q < count; q++)
+            if (result == RESULT_VALUE)
+                ((real *)r->out)[(ptrdiff_t)(i + q) * r->out_stride] =
+                    (real)lmx_norm_value(&norm[q]);
+            else if (result == RESULT_SUM)
+                ((lmx_expsum *)r->out)[(ptrdiff_t)(i + q) * r->out_stride] =
+                    lmx_total_pack((lmx_total){ norm[q].fine, norm[q].sum });
+            else
+                apply(uses_terms ? ROW_TERMS(q) : (const void *)ROW_A(q), ROW_B(q), cols, &chunk[q],
+                      &norm[q], ROW_OUT(q), how);
+#undef ROW_A
+#undef ROW_B
+#undef ROW_OUT
+#undef ROW_TERMS
+    }
+    if (how & LMX_HOW_STREAM)
+        v_fence();
+}
+
+/* ------------------------------------- one row beside another --- */
+
+/*
+ * Rows that come from memory and go there: the second pass of one row runs beside the first pass of
+ * the next, so that the exponentials hide behind the transfers.  Where pass 2 starts from stored
+ * terms, one scratch row serves both: a block of the old row is read before the new one's terms
+ * replace it.
+ */
+#define SIDE_CONSTANTS 2
+
+/* What is left to write of a row, or of a chunk of it; n is 0 if nothing. */
+typedef struct {
+    const void *a;
+    const elem *b;
+    elem *out;
+    size_t at, n;
+    vreal k[SIDE_CONSTANTS];
+} row_side;
+
+LMX_INLINE void side_open(row_side *s, unsigned flags, row_body *body)
+{
+    s->at = s->n == 0 ? 0 : map_head(s->a, s->b, s->n, s->out, flags, body, s->k);
+}
+
+LMX_INLINE void side_close(row_side *s, unsigned flags, row_body *body)
+{
+    map_range(s->a, s->b, s->at, s->n, s->out, flags, body, s->k, 1);
+    s->at = s->n;
+}
+
+/* The next block, or less at the end; blocks of the new row never get ahead of it. */
+LMX_INLINE void side_step(row_side *s, unsigned flags, row_body *body)
+{
+    if (s->n - s->at < LMX_BLOCK) {
+        side_close(s, flags, body);
+        return;
+    }
+    for (size_t u = 0; u < LMX_BLOCK; u += V_LANES)
+        e_stream(s->out + s->at + u, map_one(s->a, s->b, s->at + u, flags, body, s->k));
+    s->at += LMX_BLOCK;
+}
+
+/* As row_measure, writing what is left of another row on the way. */
+typedef void row_measure_beside(const void *a, const void *b, size_t n, void *terms,
+                                lmx_chunk *chunk, row_side *side);
+
+/* The constants of `body` for a chunk; 0 if it is not to be written by that. */
+typedef int row_side_constants(const lmx_chunk *chunk, const lmx_norm *norm,
+                               vreal k[SIDE_CONSTANTS]);
+
+LMX_INLINE void beside_loop(const lmx_rows *r, row_guess *guess, row_measure_beside *measure,
+                            row_fold *fold, row_apply *apply, row_side_constants *constants,
+                            row_body *body, int inputs, int uses_terms)
+{
+    const unsigned flags = (uses_terms ? MAP_TERMS : 0) | (inputs > 1 ? MAP_B : 0);
+    const size_t chunks = (r->cols - 1) / LMX_CHUNK + 1;
+    lmx_chunk chunk[LMX_BESIDE_CHUNKS];
+    row_side side[LMX_BESIDE_CHUNKS];
+    for (size_t c = 0; c < chunks; c++)
+        side[c].n = 0;
     for (size_t i = 0; i < r->rows; i++) {
-        const elem *ai = a + (ptrdiff_t)i * r->a_stride;
-        const elem *bi = inputs > 1 ? b + (ptrdiff_t)i * r->b_stride : NULL;
-        lmx_chunk chunk;
+        const elem *a = (const elem *)r->a + (ptrdiff_t)i * r->a_stride;
+        const elem *b = inputs > 1 ? (const elem *)r->b + (ptrdiff_t)i * r->b_stride : NULL;
+        elem *out = (elem *)r->out + (ptrdiff_t)i * r->out_stride;
         lmx_norm norm;
         norm.rate = 1;
-        if (result == RESULT_ROW) {
-            elem *out = (elem *)r->out + (ptrdiff_t)i * r->out_stride;
-            if (uses_terms) {
-                void *terms = (r->how & LMX_HOW_SCRATCH) || !LMX_ELEM_IS_REAL ? r->scratch : out;
-                measure(ai, bi, r->cols, terms, &chunk);
-                fold(&chunk, 1, &norm);
-                apply(terms, bi, r->cols, &chunk, &norm, out, r->how | LMX_HOW_TERMS);
-            } else {
-                measure(ai, bi, r->cols, NULL, &chunk);
-                fold(&chunk, 1, &norm);
-                apply(ai, bi, r->cols, &chunk, &norm, out, r->how & ~(unsigned)LMX_HOW_TERMS);
-            }
-        } else {
-            measure(ai, bi, r->cols, NULL, &chunk);
-            fold(&chunk, 1, &norm);
-            if (result == RESULT_VALUE)
-                ((real *)r->out)[(ptrdiff_t)i * r->out_stride] = (real)lmx_norm_value(&norm);
-            else
-                ((lmx_expsum *)r->out)[(ptrdiff_t)i * r->out_stride] =
-                    lmx_total_pack((lmx_total){ norm.fine, norm.sum });
+        for (size_t c = 0; c < chunks; c++) {
+            const size_t at = c * LMX_CHUNK;
+            const size_t n = r->cols - at < LMX_CHUNK ? r->cols - at : LMX_CHUNK;
+            guess(a + at, n, &chunk[c]);
+            measure(a + at, b != NULL ? b + at : NULL, n, (real *)r->scratch + at, &chunk[c],
+                    &side[c]);
+            side[c].a = uses_terms ? (const void *)((real *)r->scratch + at) : a + at;
+            side[c].b = b != NULL ? b + at : NULL;
+            side[c].out = out + at;
+            side[c].n = n;
         }
+        fold(chunk, chunks, &norm);
+        for (size_t c = 0; c < chunks; c++)
+            if (!constants(&chunk[c], &norm, side[c].k)) {
+                apply(side[c].a, side[c].b, side[c].n, &chunk[c], &norm, side[c].out,
+                      LMX_HOW_STREAM | (uses_terms ? LMX_HOW_TERMS : 0));
+                side[c].n = 0;
+            }
     }
+    for (size_t c = 0; c < chunks; c++) {
+        side_open(&side[c], flags, body);
+        side_close(&side[c], flags, body);
+    }
+    v_fence();
 }
 
 /* ------------------------------------------------------------- columns --- */
@@ -222,6 +350,12 @@ LMX_INLINE void column_totals(vwide lane[LMX_LANES], lmx_dd total[V_LANES])
 
 /* ------------------------------------------------------------- kernels --- */
 
+/* For operations that need none. */
+LMX_INLINE void no_guess(const void *a, size_t n, lmx_chunk *chunk)
+{
+    (void)a, (void)n, (void)chunk;
+}
+
 /* For operations that write one value per row. */
 LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
                          const lmx_norm *norm, void *out, unsigned how)
@@ -231,16 +365,29 @@ LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk
 LMX_INLINE void no_columns(const lmx_columns *c, const lmx_norm *norms) { (void)c, (void)norms; }
 
 /* Names an operation's entry in the table; everything is in the functions above. */
-#define LMX_ROW_KERNEL(name, measure_, fold_, apply_, inputs_, terms_, result_, mcols_, acols_) \
+#define LMX_ROW_KERNEL(name, guess_, measure_, fold_, apply_, inputs_, terms_, result_, mcols_, \
+                       acols_, beside_)                                                         \
+  static void name##_measure(const void *a, const void *b, size_t n, void *terms, lmx_chunk *c) \
+  {                                                                                             \
+    guess_(a, n, c);                                                                            \
+    measure_(a, b, n, terms, c);                                                                \
+  }                                                                                             \
   static void name##_fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)                    \
   {                                                                                             \
     fold_(chunks, n, norm);                                                                     \
   }                                                                                             \
+  static void name##_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,      \
+                           const lmx_norm *norm, void *out, unsigned how)                       \
+  {                                                                                             \
+    apply_(a, b, n, chunk, norm, out, how);                                                     \
+    if (how & LMX_HOW_STREAM)                                                                   \
+      v_fence();                                                                                \
+  }                                                                                             \
   static void name##_rows(const lmx_rows *r)                                                    \
   {                                                                                             \
-    rows_loop(r, measure_, fold_, apply_, inputs_, terms_, result_);                            \
+    rows_loop(r, guess_, measure_, fold_, apply_, inputs_, terms_, result_);                    \
   }                                                                                             \
-  const lmx_row_kernel LMX_K(name) = { measure_, name##_fold, apply_, name##_rows,              \
-                                       mcols_,   acols_,      terms_ };
+  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply, name##_rows,  \
+                                       beside_,        mcols_,      acols_,       terms_ };
 
 #endif

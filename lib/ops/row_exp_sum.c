@@ -12,7 +12,7 @@ static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chu
 {
     (void)b;
     (void)terms;
-    measure_sum(x, n, NULL, SUM_FINE, c);
+    measure_sum(x, n, NULL, SUM_FINE, c, NULL, NULL);
 }
 
 /* Two sums of 32 lanes for a vector of columns are too much for the stack: left to measure(). */
@@ -22,5 +22,5 @@ static void measure_columns(const lmx_columns *c, lmx_chunk *chunks)
         chunks[j].kind = -1;
 }
 
-LMX_ROW_KERNEL(exp_sum, measure, lmx_fold_fine, no_apply, 1, 0, RESULT_SUM, measure_columns,
-               no_columns)
+LMX_ROW_KERNEL(exp_sum, guess_sum, measure, lmx_fold_fine, no_apply, 1, 0, RESULT_SUM,
+               measure_columns, no_columns, NULL)

@@ -13,12 +13,12 @@ void LMX_K(measure_log)(const void *x, const void *b, size_t n, void *terms, lmx
 {
     (void)b;
     (void)terms;
-    measure_sum(x, n, NULL, SUM_MAX, c);
+    measure_sum(x, n, NULL, SUM_MAX | SUM_WIDE, c, NULL, NULL);
 }
 
 void LMX_K(measure_log_columns)(const lmx_columns *c, lmx_chunk *chunks)
 {
-    measure_sum_columns(c, SUM_MAX, chunks);
+    measure_sum_columns(c, SUM_MAX | SUM_WIDE, chunks);
 }
 
 LMX_INLINE vreal minus_log(vreal x, const vreal *k) { return v_sub(v_sub(x, k[0]), k[1]); }
@@ -51,6 +51,32 @@ static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk
     row_map(a, NULL, n, out, how, 0, body, k);
 }
 
+static void measure_beside(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c,
+                           row_side *side)
+{
+    (void)b;
+    (void)terms;
+    measure_sum(x, n, NULL, SUM_MAX | SUM_WIDE | SUM_SIDE, c, side, body);
+}
+
+LMX_INLINE int beside_constants(const lmx_chunk *chunk, const lmx_norm *norm,
+                                vreal k[SIDE_CONSTANTS])
+{
+    (void)chunk;
+    real hi, lo;
+    if (norm->kind != LMX_KIND_PLAIN)
+        return 0;
+    two_parts(norm, &hi, &lo);
+    k[0] = v_set1(hi);
+    k[1] = v_set1(lo);
+    return 1;
+}
+
+static void beside(const lmx_rows *r)
+{
+    beside_loop(r, guess_sum, measure_beside, lmx_fold_log, apply, beside_constants, body, 1, 0);
+}
+
 LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
 {
     if (norm->kind == LMX_KIND_PLAIN)
@@ -70,5 +96,5 @@ static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
     columns_map(c, norms, 1, constants, column);
 }
 
-LMX_ROW_KERNEL(log_softmax, LMX_K(measure_log), lmx_fold_log, apply, 1, 0, RESULT_ROW,
-               LMX_K(measure_log_columns), apply_columns)
+LMX_ROW_KERNEL(log_softmax, guess_sum, LMX_K(measure_log), lmx_fold_log, apply, 1, 0, RESULT_ROW,
+               LMX_K(measure_log_columns), apply_columns, beside)

@@ -6,5 +6,5 @@
  */
 #include "ops/expsum.h"
 
-LMX_ROW_KERNEL(logsumexp, LMX_K(measure_log), lmx_fold_log, no_apply, 1, 0, RESULT_VALUE,
-               LMX_K(measure_log_columns), no_columns)
+LMX_ROW_KERNEL(logsumexp, guess_sum, LMX_K(measure_log), lmx_fold_log, no_apply, 1, 0, RESULT_VALUE,
+               LMX_K(measure_log_columns), no_columns, NULL)

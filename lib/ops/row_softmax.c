@@ -16,28 +16,26 @@ lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0)
 {
     sum_found found;
     if (terms != NULL)
-        sum_lanes(x, n, terms, n0, 0, SUM_STORE, &found);
+        sum_lanes(x, n, terms, n0, 0, SUM_STORE, &found, NULL, NULL);
     else
-        sum_lanes(x, n, NULL, n0, 0, 0, &found);
+        sum_lanes(x, n, NULL, n0, 0, 0, &found, NULL, NULL);
     return lane_total(found.lanes);
 }
 
-void LMX_K(measure_exp)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)
+static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)
 {
     (void)b;
-    const real guess = guess_max(x, n);
-    if (LMX_LIKELY(guess <= (real)V_EXP_MAX && guess >= -(real)V_EXP_MAX)) {
-        const int64_t n0 = reference(guess);
-        const lmx_dd s = LMX_K(sum_terms)(x, n, terms, n0);
+    if (LMX_LIKELY(c->kind == LMX_KIND_PLAIN)) {
+        const lmx_dd s = LMX_K(sum_terms)(x, n, terms, c->n0);
         if (LMX_LIKELY(sum_fits(s.hi))) {
-            chunk_finish(x, n, n0, 0, 0, NULL, s, c);
+            chunk_finish(x, n, c->n0, 0, 0, NULL, s, c);
             return;
         }
     }
     measure_exact(x, n, terms, terms != NULL ? SUM_STORE : 0, c);
 }
 
-void LMX_K(measure_exp_columns)(const lmx_columns *c, lmx_chunk *chunks)
+static void measure_columns(const lmx_columns *c, lmx_chunk *chunks)
 {
     measure_sum_columns(c, 0, chunks);
 }
@@ -52,6 +50,12 @@ static vreal from_terms(vreal a, vreal b, const void *k)
 {
     (void)b;
     return v_mul(a, ((const softmax_constants *)k)->s);
+}
+
+static vreal from_terms_beside(vreal a, vreal b, const void *k)
+{
+    (void)b;
+    return v_mul(a, *(const vreal *)k);
 }
 
 static vreal from_terms_far(vreal a, vreal b, const void *k)
@@ -146,6 +150,31 @@ static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk
         row_map(a, NULL, n, out, how, 0, from_logits, &k);
 }
 
+/* One row beside another: from the terms, with a factor that one multiplication applies. */
+static void measure_beside(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c,
+                           row_side *side)
+{
+    (void)b;
+    measure_sum(x, n, terms, SUM_STORE | SUM_SIDE, c, side, from_terms_beside);
+}
+
+LMX_INLINE int beside_constants(const lmx_chunk *chunk, const lmx_norm *norm,
+                                vreal k[SIDE_CONSTANTS])
+{
+    if (norm->kind != LMX_KIND_PLAIN || chunk->kind == LMX_KIND_EMPTY)
+        return 0;
+    real pre, s;
+    softmax_factor(chunk->n0, chunk->shift, chunk->kind == LMX_KIND_SHIFTED, &norm->sum, &pre, &s);
+    k[0] = v_set1(s);
+    return pre == 1;
+}
+
+static void beside(const lmx_rows *r)
+{
+    beside_loop(r, guess_sum, measure_beside, lmx_fold_sum, apply, beside_constants,
+                from_terms_beside, 1, 1);
+}
+
 /* Columns that measure_columns could tell are plain: relative to the row's own exponent. */
 LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
 {
@@ -172,5 +201,5 @@ static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
     columns_map(c, norms, 1, constants, column);
 }
 
-LMX_ROW_KERNEL(softmax, LMX_K(measure_exp), lmx_fold_sum, apply, 1, 1, RESULT_ROW,
-               LMX_K(measure_exp_columns), apply_columns)
+LMX_ROW_KERNEL(softmax, guess_sum, measure, lmx_fold_sum, apply, 1, 1, RESULT_ROW, measure_columns,
+               apply_columns, beside)

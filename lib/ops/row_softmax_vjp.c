@@ -46,5 +46,5 @@ static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
     columns_map(c, norms, 2, constants, column);
 }
 
-LMX_ROW_KERNEL(softmax_vjp, measure, lmx_fold_products, apply, 2, 0, RESULT_ROW, measure_columns,
-               apply_columns)
+LMX_ROW_KERNEL(softmax_vjp, no_guess, measure, lmx_fold_products, apply, 2, 0, RESULT_ROW,
+               measure_columns, apply_columns, NULL)

@@ -44,6 +44,7 @@
  *   vw_zero()  vw_add(w, v)  vw_fma(w, a, b) adds a * b (float: one rounding to double; double:
  *   both parts of the product)  vw_merge(a, b) adds lane by lane
  *   vw_store(hi, lo, w) writes V_LANES doubles to each of hi and lo, vw_load(hi, lo) reads them
+ *   vw_total(w)                         float only: lane i + lane i + V_LANES / 2, and so on in halves
  */
 #ifndef LMX_SIMD_H
 #define LMX_SIMD_H

@@ -107,6 +107,13 @@ LMX_INLINE vwide vw_merge(vwide a, vwide b)
 {
     return (vwide){ _mm512_add_pd(a.a, b.a), _mm512_add_pd(a.b, b.b) };
 }
+LMX_INLINE double vw_total(vwide w)
+{
+    const __m512d s8 = _mm512_add_pd(w.a, w.b);
+    const __m256d s4 = _mm256_add_pd(_mm512_castpd512_pd256(s8), _mm512_extractf64x4_pd(s8, 1));
+    const __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4), _mm256_extractf128_pd(s4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
+}
 LMX_INLINE void vw_store(double *hi, double *lo, vwide w)
 {
     _mm512_storeu_pd(hi, w.a);

@@ -104,6 +104,11 @@ LMX_INLINE vwide vw_merge(vwide a, vwide b)
 {
     return (vwide){ vaddq_f64(a.a, b.a), vaddq_f64(a.b, b.b) };
 }
+LMX_INLINE double vw_total(vwide w)
+{
+    const float64x2_t s2 = vaddq_f64(w.a, w.b);
+    return vgetq_lane_f64(s2, 0) + vgetq_lane_f64(s2, 1);
+}
 LMX_INLINE void vw_store(double *hi, double *lo, vwide w)
 {
     vst1q_f64(hi, w.a);

@@ -111,6 +111,13 @@ LMX_INLINE vwide vw_load(const double *hi, const double *lo)
     return w;
 }
 LMX_INLINE vwide vw_merge(vwide a, vwide b) { V_EACH a.v[i] = a.v[i] + b.v[i]; return a; }
+LMX_INLINE double vw_total(vwide w)
+{
+    for (size_t n = V_LANES / 2; n > 0; n /= 2)
+        for (size_t i = 0; i < n; i++)
+            w.v[i] = w.v[i] + w.v[i + n];
+    return w.v[0];
+}
 LMX_INLINE void vw_store(double *hi, double *lo, vwide w) { V_EACH hi[i] = w.v[i], lo[i] = 0; }
 
 #if !LMX_ELEM_IS_REAL

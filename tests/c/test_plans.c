@@ -108,7 +108,7 @@ static void test_tier(const lmx_tier *tier)
                 j.a = get_memory(j.bytes);
                 j.b = get_memory(j.bytes);
                 j.want = get_memory(j.bytes);
-                j.scratch = get_memory(j.n * 8);
+                j.scratch = get_memory((j.n < LMX_BATCH ? LMX_BATCH : j.n) * 8);
                 j.out = check_buffer_new(j.bytes + 66 * size + 64 * size);
                 for (int kind = 0; kind < N_ROW_KINDS; kind++) {
                     if (j.n > 600 && kind != (int)(k % N_ROW_KINDS) && kind != ROW_TO_110)
@@ -132,6 +132,66 @@ static void test_tier(const lmx_tier *tier)
     check_at.out_offset = 0;
 }
 
+/*
+ * Rows written beside each other, every kind of row before and after every other, against the public
+ * function on each row by itself; the scratch has no room to spare.
+ */
+static void test_beside(const lmx_tier *tier)
+{
+    static const size_t lengths[] = { 1,    2,    31,    33,    127,   128,   129,  300,
+                                      1024, 1025, 16383, 16384, 16385, 40000, 70000 };
+    check_at.tier = tier->isa;
+    for (int op = 0; op < LMX_ROW_COUNT; op++)
+        for (int d = 0; d < N_DTYPES; d++) {
+            const lmx_table *const table = tier->table[d];
+            const lmx_row_kernel *const kernel = table->row[op];
+            if (kernel->beside == NULL)
+                continue;
+            check_at.test = lmx_row_op_info(op)->name;
+            check_at.dtype = dtype_name((lmx_dtype)d);
+            for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+                const size_t n = check_at.n = lengths[k], size = table->elem_size;
+                if (n > 1025 && check_fast && k % 3 != 0)
+                    continue;
+                const size_t rows = n > 2000 ? N_ROW_KINDS + 3 : 3 * N_ROW_KINDS;
+                const size_t scratch_size =
+                    (n < LMX_BATCH ? LMX_BATCH : n) * table->real_size; /* as kernels.h says */
+                char *const a = get_memory(rows * n * size), *const b = get_memory(n * size);
+                void *const want = get_memory(rows * n * size);
+                check_buffer out = check_buffer_new(rows * n * size + 128);
+                check_buffer scratch = check_buffer_new(scratch_size);
+                check_random r = check_random_new(check_at.seed = k + 77);
+                for (size_t i = 0; i < rows; i++) {
+                    /* 5 and 19 have no common divisor: steps of 1, 5 and 11 kinds in turn */
+                    static const size_t step[] = { 1, 5, 11 };
+                    const size_t kind = i * step[i / N_ROW_KINDS % 3] % N_ROW_KINDS;
+                    row_fill((lmx_dtype)d, a + i * n * size, n, (row_kind)kind, &r);
+                    CHECK(row_call(NULL, (lmx_row_code)op, (lmx_dtype)d, 1, n, a + i * n * size, b,
+                                   (char *)want + i * n * size) == LMX_OK);
+                }
+                for (size_t offset = 0; offset < 128; offset += 64 - 3 * size) {
+                    check_at.out_offset = offset / size;
+                    void *const y = check_put(&out, rows * n * size, CHECK_START, offset);
+                    void *const s = check_put(&scratch, scratch_size, CHECK_END, 0);
+                    const ptrdiff_t stride = (ptrdiff_t)n;
+                    const lmx_rows all = { rows, n,      a, NULL, stride,
+                                           0,    stride, y, s,    LMX_HOW_STREAM | LMX_HOW_BESIDE };
+                    kernel->beside(&all);
+                    results_same((lmx_row_code)op, (lmx_dtype)d, y, want, rows * n);
+                    check_canaries(&out, y, rows * n * size);
+                    check_count(rows);
+                }
+                free(a);
+                free(b);
+                free(want);
+                check_buffer_free(&out);
+                check_buffer_free(&scratch);
+            }
+        }
+    check_at.tier = NULL;
+    check_at.out_offset = 0;
+}
+
 /* What any plan must respect, over sizes from one element to more than memory. */
 static void test_choices(void)
 {
@@ -146,7 +206,7 @@ static void test_choices(void)
         for (size_t c = 0; c < N; c++)
             for (size_t t = 0; t < 5; t++)
                 for (size_t cache = 0; cache < 3; cache++)
-                    for (unsigned flags = 0; flags < 1u << 5; flags++) {
+                    for (unsigned flags = 0; flags < 1u << 6; flags++) {
                         lmx_plan_request q;
                         memset(&q, 0, sizeof q);
                         q.rows = extents[r];
@@ -156,6 +216,7 @@ static void test_choices(void)
                         q.in_place = q.writes && (flags & 4) != 0;
                         q.uses_terms = (flags & 8) != 0;
                         q.is_real = (flags & 16) != 0;
+                        q.has_beside = q.writes && (flags & 32) != 0;
                         q.elem_size = q.is_real ? 4 : 2;
                         q.threads = threads[t];
                         q.cache = caches[cache];
@@ -167,7 +228,13 @@ static void test_choices(void)
                         good = good && p.grain >= 1;
                         /* Streams past the caches what would be read again: not in place. */
                         good = good && !((p.how & LMX_HOW_STREAM) && (q.in_place || !q.writes));
-                        good = good && (p.how & ~(unsigned)(LMX_HOW_STREAM | LMX_HOW_SCRATCH)) == 0;
+                        good = good && (p.how & ~(unsigned)(LMX_HOW_STREAM | LMX_HOW_SCRATCH |
+                                                            LMX_HOW_BESIDE)) == 0;
+                        /* Beside each other: streams, whole rows, of a size that the kernels take. */
+                        good =
+                            good && !((p.how & LMX_HOW_BESIDE) &&
+                                      (!q.has_beside || !(p.how & LMX_HOW_STREAM) || p.split_rows ||
+                                       q.rows < 2 || q.cols > LMX_BESIDE_CHUNKS * LMX_CHUNK));
                         good = good && !((p.how & LMX_HOW_SCRATCH) && !q.uses_terms);
                         /* Terms in the output destroy an input in place, and need its type. */
                         good =
@@ -185,7 +252,9 @@ int main(void)
     check_begin("plans");
     test_choices();
     for (size_t i = 0; lmx_tier_at(i) != NULL; i++)
-        if ((lmx_tier_at(i)->needs & ~lmx_cpu_features()) == 0)
+        if ((lmx_tier_at(i)->needs & ~lmx_cpu_features()) == 0) {
             test_tier(lmx_tier_at(i));
+            test_beside(lmx_tier_at(i));
+        }
     return check_end();
 }
