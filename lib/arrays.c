@@ -9,6 +9,12 @@ static int empty(const lmx_array *a) { return a->n[0] == 0 || a->n[1] == 0 || a-
 
 int lmx_array_fits(const lmx_array *a)
 {
+    /* Small: extents and strides below 2^19 make at most 3 * 2^38 elements of 48 bytes.  The
+     * divisions below take longer than a softmax of 10 elements. */
+    const size_t bits = a->n[0] | a->n[1] | a->n[2] | magnitude(a->stride[0]) |
+                        magnitude(a->stride[1]) | magnitude(a->stride[2]);
+    if (bits >> 19 == 0 && sizeof(size_t) == 8)
+        return 1;
     size_t left = (size_t)PTRDIFF_MAX / a->size - 1, count = 1;
     for (int i = 0; i < 3; i++) {
         if (a->n[i] < 2)
@@ -28,8 +34,8 @@ int lmx_array_aligned(const lmx_array *a)
 {
     if (empty(a))
         return 1; /* never accessed */
-    const size_t unit = a->size > 8 ? 8 : a->size;
-    return (uintptr_t)a->data % unit == 0;
+    const size_t unit = a->size > 8 ? 8 : a->size; /* a power of two */
+    return ((uintptr_t)a->data & (unit - 1)) == 0;
 }
 
 /* The extents that matter, widest stride first. */
