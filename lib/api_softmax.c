@@ -506,6 +506,64 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
     return run(ctx, &c);
 }
 
+/* ------------------------------------------------------- one short row --- */
+
+/* Reals that a short row may need as scratch on the stack, and so its length. */
+#define SHORT_ROW 512
+
+static int apart(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    const uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
+    return x + a_bytes <= y || y + b_bytes <= x;
+}
+
+/*
+ * One contiguous row of a few elements, for which checking, planning and handing out cost more than
+ * the kernel.  1 if it was such a row, and nothing was wrong with it; 0 leaves it to the rest.
+ */
+static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
+                     const void *a, const lmx_strides *a_strides, const void *b,
+                     const lmx_strides *b_strides, void *out, const lmx_strides *out_strides)
+{
+    if ((unsigned)op >= LMX_ROW_COUNT || (unsigned)dtype >= LMX_DTYPES || shape == NULL ||
+        a_strides == NULL || out_strides == NULL || a == NULL || out == NULL)
+        return 0;
+    const size_t n = shape->cols;
+    if (shape->rows != 1 || shape->inner != 1 || n == 0 || n > SHORT_ROW || a_strides->col != 1)
+        return 0;
+    const lmx_table *t = (ctx != NULL ? ctx->tier : lmx_tier_default())->table[dtype];
+    const lmx_row_kernel *kernel = t->row[op];
+    const lmx_row_info *info = lmx_row_op_info(op);
+    const size_t bytes = n * t->elem_size;
+    size_t out_bytes = bytes, unit = t->elem_size;
+    if (info->result == 0) {
+        if (out_strides->col != 1)
+            return 0;
+    } else {
+        out_bytes = info->result == 1 ? t->real_size : sizeof(lmx_expsum);
+        unit = t->real_size | (info->result == 2 ? 8 : 0);
+    }
+    if ((((uintptr_t)a & (t->elem_size - 1)) | ((uintptr_t)out & (unit - 1))) != 0)
+        return 0;
+    const int in_place = a == out;
+    if (!(in_place && info->result == 0) && !apart(a, bytes, out, out_bytes))
+        return 0;
+    if (info->inputs > 1 && (b == NULL || b_strides == NULL || b_strides->col != 1 ||
+                             ((uintptr_t)b & (t->elem_size - 1)) != 0 ||
+                             (b != out && !apart(b, bytes, out, out_bytes))))
+        return 0;
+    LMX_ALIGN(64) char scratch[SHORT_ROW * 8];
+    const lmx_rows one = { .rows = 1,
+                           .cols = n,
+                           .a = a,
+                           .b = b,
+                           .out = out,
+                           .scratch = scratch,
+                           .how = in_place && kernel->uses_terms ? LMX_HOW_SCRATCH : 0 };
+    kernel->rows(&one);
+    return 1;
+}
+
 /* ------------------------------------------------------------- entries --- */
 
 /* Checks and plans compare and multiply too, so the caller's traps are off from the start. */
@@ -515,8 +573,11 @@ lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_
                       const lmx_strides *out_strides)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const lmx_status status =
-        check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides, options, out, out_strides);
+    lmx_status status = LMX_OK;
+    if (options != NULL || !short_row(ctx, op, dtype, shape, a, a_strides, b, b_strides, out,
+                                      out_strides))
+        status = check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides, options, out,
+                               out_strides);
     lmx_fpenv_leave(env);
     return status;
 }

@@ -19,6 +19,10 @@ from ._lanemax import ffi, lib
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
 F16 = np.dtype(np.float16)
+
+# dtype -> lmx_dtype; bfloat16 joins when one is first seen, for ml_dtypes is never imported here
+DTYPES: dict[Any, int] = {F32: 0, F64: 1, F16: 2}
+
 SUM = np.dtype(
     [
         ("mantissa", "f8"),
@@ -56,7 +60,6 @@ def row_ops() -> list[dict[str, Any]]:
 
 
 CODES = {op["name"]: code for code, op in enumerate(row_ops())}
-ENTRIES = {name: getattr(lib, f"lmx_{name}") for name in CODES}
 
 # ------------------------------------------------------------------ contexts ---
 
@@ -209,39 +212,78 @@ def function_address(name: str) -> int:
 # ---------------------------------------------------------------------- calls ---
 
 
-def contiguous(entry: Any, x: Any, out: Any) -> Any:
-    """The common case in the least time; None where it is not that case.
+# The common case in the least time: C-contiguous float arrays along their last axis.  None where it
+# is not that case; everything else, errors included, is left to the careful path, and the library
+# has then written nothing.  `op` is the operation's number times 4, to which the dtype's is added.
 
-    C-contiguous float arrays along their last axis.  Everything else, errors included, is left to
-    the careful path: the library has then written nothing.
-    """
+_code_of = DTYPES.get
+_contiguous = lib.lmx_contiguous
+_contiguous1 = lib.lmx_contiguous1
+
+
+def fast_row(op: int, x: Any, out: Any) -> Any:
+    """One array in, one like it out."""
     if type(x) is not _ndarray:
         return None
     dtype = x.dtype
-    if dtype is F32:
-        code = 0
-    elif dtype is F64:
-        code = 1
-    elif dtype is F16:
-        code = 2
-    else:
+    code = _code_of(dtype)
+    if code is None:
         return None
-    shape = x.shape
     try:
         px = _from_buffer(_CHARS, x)
+        shape = x.shape
         if out is None:
             out = _empty(shape, dtype)
         elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
             return None
         py = _from_buffer(_CHARS, out, True)
-        cols = shape[-1]
-        if len(shape) == 1:
-            status = entry(state.ctx, code, 1, cols, px, cols, py, cols)
-        else:
-            status = entry(state.ctx, code, x.size // cols, cols, px, cols, py, cols)
-    except (ValueError, IndexError, ZeroDivisionError, BufferError):
+        return None if _contiguous1(state.ctx, op + code, x.size, shape[-1], px, py) else out
+    except (ValueError, IndexError, BufferError):
         return None
-    return None if status else out
+
+
+def fast_gradient(op: int, dy: Any, y: Any, out: Any) -> Any:
+    """Two arrays in, one like them out."""
+    if type(dy) is not _ndarray or type(y) is not _ndarray:
+        return None
+    dtype = y.dtype
+    code = _code_of(dtype)
+    if code is None:
+        return None
+    shape = y.shape
+    if dy.dtype is not dtype or dy.shape != shape:
+        return None
+    try:
+        pdy = _from_buffer(_CHARS, dy)
+        py = _from_buffer(_CHARS, y)
+        if out is None:
+            out = _empty(shape, dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+            return None
+        pout = _from_buffer(_CHARS, out, True)
+        return None if _contiguous(state.ctx, op + code, y.size, shape[-1], pdy, py, pout) else out
+    except (ValueError, IndexError, BufferError):
+        return None
+
+
+def fast_reduction(op: int, x: Any, sums: bool) -> Any:
+    """One array in, one value or sum for each row out."""
+    if type(x) is not _ndarray:
+        return None
+    code = _code_of(x.dtype)
+    if code is None:
+        return None
+    try:
+        px = _from_buffer(_CHARS, x)
+        shape = x.shape
+        cols = shape[-1]
+        if cols == 0:
+            return None
+        out = _empty(shape[:-1], SUM if sums else F64 if code == 1 else F32)
+        py = _from_buffer(_CHARS, out, True)
+        return None if _contiguous1(state.ctx, op + code, x.size, cols, px, py) else out
+    except (ValueError, IndexError, BufferError):
+        return None
 
 
 Strides = tuple[int, int, int]

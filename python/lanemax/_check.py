@@ -24,15 +24,12 @@ from . import _call
 
 ACCEPTED = "float16, bfloat16, float32, float64, integers and bool"
 
-# dtype -> lmx_dtype; bfloat16 joins when one is first seen, for ml_dtypes is never imported here
-_CODES: dict[Any, int] = {_call.F32: 0, _call.F64: 1, _call.F16: 2}
-
 
 def dtype_code(dtype: Any) -> int | None:
     """The library's number of an element type, None if it has none."""
-    code = _CODES.get(dtype)
+    code = _call.DTYPES.get(dtype)
     if code is None and dtype.name == "bfloat16" and dtype.itemsize == 2:
-        code = _CODES[dtype] = 3
+        code = _call.DTYPES[dtype] = 3
     return code
 
 

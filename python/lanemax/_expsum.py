@@ -30,11 +30,12 @@ class ExpSum:
     Notes
     -----
     The sum is right to about twice the digits of the type it was computed in (2**-29 for float32
-    and the 16-bit types, 2**-56 for float64), and beside the mantissa a tail is kept, so merging in
-    any grouping agrees to 2 ULP of float64.  The sum of the terms as `softmax` rounds them is
-    kept too: ``softmax(x, total=exp_sum(x))`` has the bits of ``softmax(x)``.  Folding the 16,384-element chunks of a row from left to right has the bits of
-    one call.  Logits beyond 2**52 in magnitude, whose exponent an int64 could not hold, are kept
-    relative to the largest of them; `log` is right for them too.
+    and the 16-bit types, 2**-56 for float64), and beside the mantissa a tail is kept, so merging
+    in any grouping agrees to 2 ULP of float64.  The sum of the terms as `softmax` rounds them is
+    kept too: ``softmax(x, total=exp_sum(x))`` has the bits of ``softmax(x)``.  Folding the
+    16,384-element chunks of a row from left to right has the bits of one call.  Logits beyond
+    2**52 in magnitude, whose exponent an int64 could not hold, are kept relative to the largest of
+    them; `log` is right for them too.
 
     Examples
     --------

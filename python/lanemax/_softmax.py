@@ -12,8 +12,13 @@ from . import _call, _check
 from ._expsum import ExpSum
 
 _ONE = 1.0
-_softmax = _call.ENTRIES["softmax"]
-_log_softmax = _call.ENTRIES["log_softmax"]
+_LAST = -1  # the default axis; CPython has one object for it
+_SOFTMAX, _LOG_SOFTMAX, _LOGSUMEXP, _SOFTMAX_VJP, _LOG_SOFTMAX_VJP, _EXP_SUM = (
+    4 * _call.CODES[name]
+    for name in (
+        "softmax", "log_softmax", "logsumexp", "softmax_vjp", "log_softmax_vjp", "exp_sum",
+    )
+)  # fmt: skip
 
 
 def _empty_like(x: Any) -> Any:
@@ -204,8 +209,8 @@ def softmax(
     >>> lm.softmax(np.array([1.0, np.nan, 3.0]), where=[True, False, True]).round(4)
     array([0.1192, 0.    , 0.8808])
     """
-    if temperature is _ONE and where is None and total is None and type(axis) is int and axis == -1:
-        y = _call.contiguous(_softmax, x, out)
+    if axis is _LAST and temperature is _ONE and where is None and total is None:
+        y = _call.fast_row(_SOFTMAX, x, out)
         if y is not None:
             return y
     return _run(
@@ -269,8 +274,8 @@ def log_softmax(
     >>> lm.log_softmax(np.array([40.0, 0.0, -3.0]))
     array([-4.45986736e-18, -4.00000000e+01, -4.30000000e+01])
     """
-    if temperature is _ONE and where is None and total is None and type(axis) is int and axis == -1:
-        y = _call.contiguous(_log_softmax, x, out)
+    if axis is _LAST and temperature is _ONE and where is None and total is None:
+        y = _call.fast_row(_LOG_SOFTMAX, x, out)
         if y is not None:
             return y
     return _run(
@@ -325,6 +330,10 @@ def logsumexp(
     >>> float(lm.logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
+    if axis is _LAST and keepdims is False and where is None and out is None:
+        values = _call.fast_reduction(_LOGSUMEXP, x, False)
+        if values is not None:
+            return values[()]
     return _run("logsumexp", x, None, axis, where=where, keepdims=keepdims, out=out)
 
 
@@ -371,6 +380,10 @@ def softmax_vjp(
     >>> lm.softmax_vjp(np.array([1.0, 0.0, 0.0]), y).round(4)
     array([ 0.0819, -0.022 , -0.0599])
     """
+    if axis is _LAST and temperature is _ONE:
+        dx = _call.fast_gradient(_SOFTMAX_VJP, dy, y, out)
+        if dx is not None:
+            return dx
     return _run("softmax_vjp", dy, _given(y), axis, out=out, temperature=temperature,
                 names=("dy", "y"))  # fmt: skip
 
@@ -416,6 +429,10 @@ def log_softmax_vjp(
     >>> lm.log_softmax_vjp(np.array([-1.0, 0.0, 0.0]), y).round(4)
     array([-0.91  ,  0.2447,  0.6652])
     """
+    if axis is _LAST and temperature is _ONE:
+        dx = _call.fast_gradient(_LOG_SOFTMAX_VJP, dy, y, out)
+        if dx is not None:
+            return dx
     return _run("log_softmax_vjp", dy, _given(y), axis, out=out, temperature=temperature,
                 names=("dy", "y"))  # fmt: skip
 
@@ -466,4 +483,8 @@ def exp_sum(x: Any, axis: Any = -1) -> ExpSum:
     >>> [lm.softmax(piece, total=total).round(4).tolist() for piece in pieces]
     [[0.09, 0.2447], [0.6652]]
     """
+    if axis is _LAST:
+        sums = _call.fast_reduction(_EXP_SUM, x, True)
+        if sums is not None:
+            return ExpSum._of(sums)
     return ExpSum._of(_run("exp_sum", x, None, axis))
