@@ -32,6 +32,10 @@ typedef struct call {
     unsigned workers;
     char *scratch;
     size_t scratch_size;
+    char *lanes; /* columns: sums of a strip, and what is kept of it, for each worker */
+    char *keep;
+    size_t keep_size;
+    size_t strips, strip, first_strip; /* columns: how many, and how many columns in each */
     lmx_chunk *chunk;
     size_t chunk_count;
 } call;
@@ -52,6 +56,14 @@ static const char *at(const lmx_array *x, size_t r, size_t j)
         return NULL;
     const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
     return (const char *)x->data + offset * (ptrdiff_t)x->size;
+}
+
+/* The same, `first` elements further along the reduced axis. */
+static const char *at_row(const lmx_array *x, size_t r, size_t j, size_t first)
+{
+    if (x->data == NULL)
+        return NULL;
+    return at(x, r, j) + (ptrdiff_t)first * x->stride[1] * (ptrdiff_t)x->size;
 }
 
 static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
@@ -239,43 +251,53 @@ static void apply_task(void *job, size_t begin, size_t end, unsigned worker)
         apply_chunk(job, i, worker, 0);
 }
 
-/* A strip of up to LMX_COLUMNS columns of one outer index. */
+/* Of the strips that one outer index is cut into; the first is shorter where that makes the others
+ * start at a line of the input. */
+static size_t strip_begin(const call *c, size_t s)
+{
+    const size_t at = s == 0 ? 0 : c->first_strip + (s - 1) * c->strip;
+    return at < c->shape.inner ? at : c->shape.inner;
+}
+
 static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
 {
     call *c = job;
-    const size_t strips = (c->shape.inner + LMX_COLUMNS - 1) / LMX_COLUMNS;
+    const size_t real_size = c->table->real_size;
     for (size_t s = begin; s < end; s++) {
-        const size_t r = s / strips, j0 = s % strips * LMX_COLUMNS;
-        const size_t width = c->shape.inner - j0 < LMX_COLUMNS ? c->shape.inner - j0 : LMX_COLUMNS;
+        const size_t r = s / c->strips, j0 = strip_begin(c, s % c->strips);
+        const size_t width = strip_begin(c, s % c->strips + 1) - j0;
+        const size_t chunks = c->chunks;
         lmx_chunk *chunk = c->chunk + (size_t)worker * c->chunk_count;
-        lmx_chunk *strip = chunk + LMX_COLUMNS * c->chunks; /* one chunk of each column */
+        lmx_chunk *strip = chunk + LMX_COLUMNS * chunks; /* one chunk of each column */
         lmx_norm norms[LMX_COLUMNS];
         unsigned char by_rows[LMX_COLUMNS] = { 0 };
         row w;
+        char *const kept = c->keep_size == 0 ? NULL : c->keep + (size_t)worker * c->keep_size;
         lmx_columns k = { .width = width,
                           .a_stride = c->a.stride[1],
                           .b_stride = c->b.stride[1],
-                          .out_stride = c->out.stride[1] };
-        for (size_t i = 0; i < c->chunks; i++) {
-            const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+                          .out_stride = c->out.stride[1],
+                          .lanes = c->lanes + (size_t)worker * LMX_COLUMNS_LANES,
+                          .scratch_stride = (width + 15) / 16 * 16,
+                          .how = c->plan.how };
+        for (size_t i = 0; i < chunks; i++) {
+            const size_t first = i * LMX_CHUNK;
             k.cols = chunk_len(c, i);
-            k.a = at(&c->a, r, j0) + first * k.a_stride * (ptrdiff_t)c->a.size;
-            k.b = c->b.data == NULL ? NULL
-                                    : at(&c->b, r, j0) + first * k.b_stride * (ptrdiff_t)c->b.size;
+            k.a = at_row(&c->a, r, j0, first);
+            k.b = at_row(&c->b, r, j0, first);
+            k.scratch = kept == NULL ? NULL : kept + first * k.scratch_stride * real_size;
             c->kernel->measure_columns(&k, strip);
             for (size_t j = 0; j < width; j++) {
-                chunk[j * c->chunks + i] = strip[j];
+                chunk[j * chunks + i] = strip[j];
                 if (strip[j].kind < 0) {
-                    row_begin(&w, c, r, j0 + j, chunk + j * c->chunks);
+                    row_begin(&w, c, r, j0 + j, chunk + j * chunks);
                     measure_chunk(&w, i, worker);
+                    by_rows[j] = 1; /* what was kept is not relative to what this found */
                 }
-                const lmx_chunk *known = &chunk[j * c->chunks + i];
-                if (known->kind == LMX_KIND_SHIFTED)
-                    by_rows[j] = 1;
             }
         }
         for (size_t j = 0; j < width; j++) {
-            row_begin(&w, c, r, j0 + j, chunk + j * c->chunks);
+            row_begin(&w, c, r, j0 + j, chunk + j * chunks);
             fold(&w, r, j0 + j);
             norms[j] = w.norm;
             if (w.norm.kind != LMX_KIND_PLAIN)
@@ -285,27 +307,59 @@ static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
         }
         if (c->info->result != 0)
             continue;
-        for (size_t j = 0; j < width;) {
+        for (size_t j = 0; j < width; j++)
             if (by_rows[j]) {
-                row_begin(&w, c, r, j0 + j, chunk + j * c->chunks);
+                row_begin(&w, c, r, j0 + j, chunk + j * chunks);
                 w.norm = norms[j];
-                for (size_t i = 0; i < c->chunks; i++)
+                for (size_t i = 0; i < chunks; i++)
                     apply_chunk(&w, i, worker, 0);
-                j++;
-                continue;
             }
-            size_t run = 1;
-            while (j + run < width && !by_rows[j + run])
+        for (size_t j = 0, run; j < width; j += run) {
+            run = 1;
+            while (j + run < width && by_rows[j + run] == by_rows[j])
                 run++;
-            k.cols = c->shape.cols;
+            if (by_rows[j])
+                continue;
             k.width = run;
-            k.a = at(&c->a, r, j0 + j);
-            k.b = at(&c->b, r, j0 + j);
-            k.out = (char *)(uintptr_t)at(&c->out, r, j0 + j);
-            c->kernel->apply_columns(&k, norms + j);
-            j += run;
+            for (size_t i = 0; i < chunks; i++) {
+                const size_t first = i * LMX_CHUNK;
+                for (size_t q = 0; q < run; q++)
+                    strip[q] = chunk[(j + q) * chunks + i];
+                k.cols = chunk_len(c, i);
+                k.a = at_row(&c->a, r, j0 + j, first);
+                k.b = at_row(&c->b, r, j0 + j, first);
+                k.out = (char *)(uintptr_t)at_row(&c->out, r, j0 + j, first);
+                k.scratch = kept == NULL ? NULL : kept + (first * k.scratch_stride + j) * real_size;
+                c->kernel->apply_columns(&k, strip, norms + j);
+            }
         }
     }
+}
+
+/* Strips of whole lines, such that what is kept of one stays in a second-level cache; or, for long
+ * columns, is at least a line wide. */
+static void plan_strips(call *c)
+{
+    enum { KEEP = 512 << 10, KEEP_MAX = 16 << 20 };
+    const size_t line = 64 / c->table->elem_size, cols = c->shape.cols;
+    const size_t real_size = c->table->real_size;
+    size_t strip = LMX_COLUMNS;
+    c->keep_size = 0;
+    if (c->kernel->keeps_columns) {
+        strip = KEEP / (cols * real_size) / line * line;
+        strip = strip < line ? line : strip > LMX_COLUMNS ? LMX_COLUMNS : strip;
+        const size_t size = cols * ((strip + 15) / 16 * 16) * real_size;
+        if (cols <= KEEP_MAX / (LMX_COLUMNS * real_size) || size <= KEEP_MAX)
+            c->keep_size = size;
+    }
+    size_t first = strip;
+    if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > strip) {
+        const size_t past = (size_t)((uintptr_t)c->a.data % 64) / c->table->elem_size;
+        first = past == 0 ? strip : line - past;
+    }
+    c->strip = strip;
+    c->first_strip = first;
+    c->strips = c->shape.inner <= first ? 1 : (c->shape.inner - first + strip - 1) / strip + 1;
 }
 
 /* ------------------------------------------------------------- running --- */
@@ -339,14 +393,21 @@ static lmx_status run(lmx_ctx *ctx, call *c)
          ((c->plan.how & LMX_HOW_SCRATCH) || c->table->elem_size != c->table->real_size));
     if (needs_scratch) {
         const size_t bytes = ((size_t)(c->workers - 1) * 2 + 1 + (size_t)second) * c->scratch_size;
-        if (bytes <= sizeof small_scratch) {
+        size_t strips = 0;
+        if (c->columns) {
+            plan_strips(c);
+            strips = c->workers * (LMX_COLUMNS_LANES + c->keep_size);
+        }
+        if (bytes + strips <= sizeof small_scratch) {
             c->scratch = small_scratch;
         } else {
-            to_free = malloc(bytes + 64);
+            to_free = malloc(bytes + strips + 64);
             if (to_free == NULL)
                 return LMX_ERR_NOMEM;
             c->scratch = (char *)to_free + (64 - (uintptr_t)to_free % 64);
         }
+        c->lanes = c->scratch + bytes;
+        c->keep = c->lanes + c->workers * LMX_COLUMNS_LANES;
     }
     if (c->workers == 1 && c->chunk_count <= 2) {
         c->chunk = small_chunk;
@@ -364,8 +425,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     if (short_rows) {
         lmx_parallel_for(pool, s->rows, c->plan.grain, short_rows_task, c);
     } else if (c->columns) {
-        const size_t strips = (s->inner + LMX_COLUMNS - 1) / LMX_COLUMNS;
-        lmx_parallel_for(pool, s->rows * strips, 1, columns_task, c);
+        lmx_parallel_for(pool, s->rows * c->strips, 1, columns_task, c);
     } else if (c->plan.split_rows) {
         for (size_t i = 0; i < s->rows * s->inner; i++) {
             const size_t r = i / s->inner, j = i % s->inner;
@@ -574,8 +634,8 @@ lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_
 {
     const lmx_fpenv env = lmx_fpenv_enter();
     lmx_status status = LMX_OK;
-    if (options != NULL || !short_row(ctx, op, dtype, shape, a, a_strides, b, b_strides, out,
-                                      out_strides))
+    if (options != NULL ||
+        !short_row(ctx, op, dtype, shape, a, a_strides, b, b_strides, out, out_strides))
         status = check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides, options, out,
                                out_strides);
     lmx_fpenv_leave(env);

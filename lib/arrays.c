@@ -33,7 +33,7 @@ int lmx_array_fits(const lmx_array *a)
 int lmx_array_aligned(const lmx_array *a)
 {
     if (empty(a))
-        return 1; /* never accessed */
+        return 1;                                  /* never accessed */
     const size_t unit = a->size > 8 ? 8 : a->size; /* a power of two */
     return ((uintptr_t)a->data & (unit - 1)) == 0;
 }

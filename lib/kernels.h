@@ -43,9 +43,18 @@ typedef struct lmx_columns {
     const void *a, *b;
     ptrdiff_t a_stride, b_stride, out_stride;
     void *out;
+    void *lanes; /* LMX_COLUMNS_LANES bytes at a multiple of 64 */
+    /* What measure_columns() keeps for apply_columns(), if it keeps anything: cols rows of
+     * scratch_stride reals, a multiple of 16 and no less than width; NULL: the input is read again. */
+    void *scratch;
+    size_t scratch_stride;
+    unsigned how;
 } lmx_columns;
 
 #define LMX_COLUMNS 64
+
+/* Twice 32 lanes of pairs of doubles for each column. */
+#define LMX_COLUMNS_LANES (2 * 32 * 16 * LMX_COLUMNS)
 
 enum {
 #define LMX_ROW_ONE(number, name, inputs, result, options, formula) LMX_ROW_KERNEL_##name,
@@ -58,8 +67,8 @@ enum {
  * One operation.  measure() looks at up to LMX_CHUNK elements; fold() turns the chunks of a row
  * into what is needed to write it; apply() writes a chunk.  rows() is the three for short rows, and
  * beside() for rows that come from memory and go there (NULL if there is none).
- * measure_columns() and apply_columns() are the first and last for a block of columns, with one
- * lmx_chunk or lmx_norm each; measure_columns() leaves kind negative where it could not tell.
+ * measure_columns() and apply_columns() are the first and last for a chunk of a block of columns, with
+ * one lmx_chunk and lmx_norm each; measure_columns() leaves kind negative where it could not tell.
  */
 typedef struct lmx_row_kernel {
     void (*measure)(const void *a, const void *b, size_t n, void *terms, lmx_chunk *chunk);
@@ -69,8 +78,9 @@ typedef struct lmx_row_kernel {
     void (*rows)(const lmx_rows *r);
     void (*beside)(const lmx_rows *r);
     void (*measure_columns)(const lmx_columns *c, lmx_chunk *chunks);
-    void (*apply_columns)(const lmx_columns *c, const lmx_norm *norms);
-    int uses_terms; /* measure() can store what apply() with LMX_HOW_TERMS reads */
+    void (*apply_columns)(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms);
+    int keeps_columns; /* measure_columns() can fill scratch */
+    int uses_terms;    /* measure() can store what apply() with LMX_HOW_TERMS reads */
 } lmx_row_kernel;
 
 /* A strided run of elements with temperature and mask, to contiguous reals and back. */

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined(__linux__)
+#  include <sys/mman.h>
+#endif
 
 #include "cpu.h"
 #include "dispatch.h"
@@ -62,6 +65,12 @@ static void *memory(array *a, size_t bytes)
         a->block = malloc(bytes + 128);
         if (a->block == NULL)
             fail("no memory", "try a smaller shape");
+#if defined(MADV_HUGEPAGE)
+        /* as NumPy does */
+        const uintptr_t page = 4095, begin = ((uintptr_t)a->block + page) & ~page;
+        if (bytes >= (size_t)4 << 20)
+            madvise((void *)begin, bytes - page, MADV_HUGEPAGE);
+#endif
         a->start = a->block + (64 - (uintptr_t)a->block % 64 + 16);
         a->size = bytes;
         memset(a->start, 0, bytes);

@@ -28,7 +28,8 @@ enum {
     SUM_SLOW = 8,  /* less code in place of more speed */
     SUM_FINE = 16, /* also sum what the rounding of each term left out */
     SUM_WIDE = 32, /* no trees for the first LMX_WIDE elements */
-    SUM_SIDE = 64  /* write another row on the way */
+    SUM_SIDE = 64, /* write another row on the way */
+    SUM_KEEP = 128 /* columns: keep the logits, as SUM_STORE keeps the terms */
 };
 
 /* Where the leaves of one tree lie, and what is done to them. */
@@ -359,100 +360,6 @@ LMX_INLINE void measure_sum(const elem *x, size_t n, real *terms, unsigned flags
         side_close(side, SIDE_MAP(flags), side_body);
     }
     measure_exact(x, n, terms, flags & ~(unsigned)SUM_SIDE, c);
-}
-
-/* ------------------------------------------------------------- columns --- */
-
-/*
- * The same sums for a block of columns: V_LANES columns at a time, the 32 lanes of each in memory.
- * Columns whose guess fails, or that need their rest, are left with kind -1 for the row kernels.
- */
-LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_chunk *chunks)
-{
-    const size_t n = c->cols;
-    for (size_t j = 0; j < c->width; j += V_LANES) {
-        const size_t width = c->width - j < V_LANES ? c->width - j : V_LANES;
-        const elem *x = (const elem *)c->a + j;
-        const ptrdiff_t stride = c->a_stride;
-
-        real guess[V_LANES], lo[V_LANES], hi[V_LANES], bias[V_LANES], largest[V_LANES],
-            wide_largest[V_LANES];
-        int64_t n0[V_LANES];
-        vreal m = v_set1(-LMX_INF);
-        for (size_t i = 0; i < n && i < 64; i++)
-            m = v_max(m, e_load_n(x + (ptrdiff_t)i * stride, width, 0));
-        v_store(guess, m);
-        for (size_t q = 0; q < V_LANES; q++) {
-            const int in_range = guess[q] <= (real)V_EXP_MAX && guess[q] >= -(real)V_EXP_MAX;
-            n0[q] = in_range ? reference(guess[q]) : 0;
-            lo[q] = exp_lo(n0[q]);
-            hi[q] = exp_hi(n0[q]);
-            const ibits u = exp_bias(n0[q]);
-            memcpy(&bias[q], &u, sizeof u);
-            if (q < width)
-                chunks[j + q].kind = in_range ? LMX_KIND_PLAIN : -1;
-        }
-        const vreal vlo = v_load(lo), vhi = v_load(hi), vbias = v_load(bias);
-
-        lmx_dd total[V_LANES];
-        vwide acc[LMX_LANES];
-        for (size_t l = 0; l < LMX_LANES; l++)
-            acc[l] = vw_zero();
-        vreal max = v_set1(-LMX_INF), wide_max = max;
-        for (size_t i = 0; i < n; i += LMX_BLOCK) {
-            const size_t rows = n - i < LMX_BLOCK ? (n - i + LMX_LANES - 1) / LMX_LANES : LMX_TREE;
-            const int wide = (flags & SUM_WIDE) && i < LMX_WIDE;
-            if (i == LMX_WIDE)
-                wide_max = max;
-            for (size_t l = 0; l < LMX_LANES; l++) {
-                vreal t[LMX_TREE];
-                for (size_t k = 0; k < rows; k++) {
-                    const size_t at = i + k * LMX_LANES + l;
-                    vreal v = v_set1(-LMX_INF);
-                    if (at < n)
-                        v = width == V_LANES ? e_load(x + (ptrdiff_t)at * stride)
-                                             : e_load_n(x + (ptrdiff_t)at * stride, width, 0);
-                    if (flags & SUM_MAX)
-                        max = v_max(max, v);
-                    t[k] = v_term_at(v, vlo, vhi, vbias);
-                    if (wide)
-                        acc[l] = vw_add(acc[l], t[k]);
-                }
-                if (wide)
-                    continue;
-                /* the tree with absent leaves left out */
-                for (size_t w = 1; w < rows; w *= 2)
-                    for (size_t k = 0; k + w < rows; k += 2 * w)
-                        t[k] = v_add(t[k], t[k + w]);
-                acc[l] = vw_add(acc[l], t[0]);
-            }
-        }
-        column_totals(acc, total);
-        v_store(largest, max);
-        v_store(wide_largest, n <= LMX_WIDE ? max : wide_max);
-        real top[V_LANES];
-        v_store(top, v_term_at(max, vlo, vhi, vbias));
-        for (size_t q = 0; q < width; q++) {
-            lmx_chunk *chunk = &chunks[j + q];
-            const lmx_dd s = total[q];
-            chunk->n0 = n0[q];
-            chunk->shift = 0;
-            chunk->max = (double)largest[q];
-            chunk->has_rest = (flags & SUM_MAX) && chunk->kind >= 0 && sum_fits(s.hi) &&
-                              needs_rest(s, largest[q], n0[q]);
-            if (chunk->has_rest) {
-                const lmx_dd rest = lmx_dd_add(s, (lmx_dd){ -(double)top[q], 0 });
-                if (wide_largest[q] == largest[q] && rest.hi > (double)top[q] * REST_MIN)
-                    chunk->rest = chunk_sum(rest, n0[q], 0, 0);
-                else
-                    chunk->kind = -1;
-            }
-            if (!sum_fits(s.hi))
-                chunk->kind = -1;
-            if (chunk->kind >= 0)
-                chunk->sum = chunk_sum(s, n0[q], 0, 0);
-        }
-    }
 }
 
 /* What more than one operation uses, from row_softmax.c and row_log_softmax.c. */

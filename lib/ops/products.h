@@ -3,7 +3,7 @@
 #ifndef LMX_PRODUCTS_H
 #define LMX_PRODUCTS_H
 
-#include "ops/row.h"
+#include "ops/columns.h"
 
 /* w + y dy, or w + dy, then NaN where y is NaN or +inf: such a row is NaN throughout. */
 LMX_INLINE vwide add_product(vwide w, vreal dy, vreal y, int with_y)
@@ -40,22 +40,26 @@ LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int wi
 
 LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_chunk *chunks)
 {
-    for (size_t j = 0; j < c->width; j += V_LANES) {
-        const size_t width = c->width - j < V_LANES ? c->width - j : V_LANES;
-        lmx_dd total[V_LANES];
-        vwide acc[LMX_LANES];
-        for (size_t l = 0; l < LMX_LANES; l++)
-            acc[l] = vw_zero();
-        for (size_t i = 0; i < c->cols; i++) {
-            const elem *dy = (const elem *)c->a + (ptrdiff_t)i * c->a_stride + j;
-            const elem *y = (const elem *)c->b + (ptrdiff_t)i * c->b_stride + j;
-            const vreal g = width == V_LANES ? e_load(dy) : e_load_n(dy, width, 0);
-            vwide *lane = &acc[i % LMX_LANES];
-            const vreal v = width == V_LANES ? e_load(y) : e_load_n(y, width, 0);
+    vwide *sums = columns_zero(c, 0);
+    for (size_t i = 0; i < c->cols; i++) {
+        const elem *dy = (const elem *)c->a + (ptrdiff_t)i * c->a_stride;
+        const elem *y = (const elem *)c->b + (ptrdiff_t)i * c->b_stride;
+        if (i + COLUMN_AHEAD < c->cols) {
+            column_prefetch(dy, c->a_stride, c->width);
+            column_prefetch(y, c->b_stride, c->width);
+        }
+        for (size_t j = 0; j < c->width; j += V_LANES) {
+            const size_t left = c->width - j;
+            const vreal g = left >= V_LANES ? e_load(dy + j) : e_load_n(dy + j, left, 0);
+            const vreal v = left >= V_LANES ? e_load(y + j) : e_load_n(y + j, left, 0);
+            vwide *lane = &sums[j / V_LANES * LMX_LANES + i % LMX_LANES];
             *lane = add_product(*lane, g, v, with_y);
         }
-        column_totals(acc, total);
-        for (size_t q = 0; q < width; q++) {
+    }
+    for (size_t j = 0; j < c->width; j += V_LANES) {
+        lmx_dd total[V_LANES];
+        column_totals(sums + j / V_LANES * LMX_LANES, total);
+        for (size_t q = 0; q < V_LANES && j + q < c->width; q++) {
             memset(&chunks[j + q], 0, sizeof chunks[j + q]);
             chunks[j + q].sum.hi = total[q].hi;
             chunks[j + q].sum.lo = total[q].lo;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loops over rows and columns, written once: mapping elements to elements, sums
- * over the 32 lanes, short rows, blocks of columns.  An operation supplies bodies;
+ * The loops over rows, written once: mapping elements to elements, sums over the 32
+ * lanes, short rows, one row beside another.  An operation supplies bodies;
  * they are constants at every call, so they are inlined and the pointers vanish.
  */
 #ifndef LMX_ROW_H
@@ -293,61 +293,6 @@ LMX_INLINE void beside_loop(const lmx_rows *r, row_guess *guess, row_measure_bes
     v_fence();
 }
 
-/* ------------------------------------------------------------- columns --- */
-
-/* As row_body, with the constants of V_LANES columns in k[0], k[1], ... */
-typedef vreal column_body(vreal a, vreal b, const vreal *k);
-
-#define COLUMN_CONSTANTS 5
-
-/* Scalar constants of one column from its norm. */
-typedef void column_constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS]);
-
-LMX_INLINE void columns_map(const lmx_columns *c, const lmx_norm *norms, int inputs,
-                            column_constants *constants, column_body *body)
-{
-    real k[COLUMN_CONSTANTS][LMX_COLUMNS];
-    for (size_t j = 0; j < c->width; j++) {
-        real one[COLUMN_CONSTANTS] = { 0 };
-        constants(&norms[j], one);
-        for (size_t q = 0; q < COLUMN_CONSTANTS; q++)
-            k[q][j] = one[q];
-    }
-    for (size_t j = c->width; j < LMX_COLUMNS; j++)
-        for (size_t q = 0; q < COLUMN_CONSTANTS; q++)
-            k[q][j] = 0;
-    for (size_t i = 0; i < c->cols; i++) {
-        const elem *a = (const elem *)c->a + (ptrdiff_t)i * c->a_stride;
-        const elem *b = inputs > 1 ? (const elem *)c->b + (ptrdiff_t)i * c->b_stride : NULL;
-        elem *out = (elem *)c->out + (ptrdiff_t)i * c->out_stride;
-        for (size_t j = 0; j < c->width; j += V_LANES) {
-            const size_t left = c->width - j;
-            vreal vk[COLUMN_CONSTANTS];
-            for (size_t q = 0; q < COLUMN_CONSTANTS; q++)
-                vk[q] = v_load(&k[q][j]);
-            if (left >= V_LANES) {
-                const vreal va = e_load(a + j);
-                e_store(out + j, body(va, inputs > 1 ? e_load(b + j) : va, vk));
-            } else {
-                const vreal va = e_load_n(a + j, left, 0);
-                e_store_n(out + j, body(va, inputs > 1 ? e_load_n(b + j, left, 0) : va, vk), left);
-            }
-        }
-    }
-}
-
-/* The 32 lanes of V_LANES columns, added in the order of lane_total(). */
-LMX_INLINE void column_totals(vwide lane[LMX_LANES], lmx_dd total[V_LANES])
-{
-    for (size_t w = LMX_LANES / 2; w > 0; w /= 2)
-        for (size_t l = 0; l < w; l++)
-            lane[l] = vw_merge(lane[l], lane[l + w]);
-    double hi[V_LANES], lo[V_LANES];
-    vw_store(hi, lo, lane[0]);
-    for (size_t q = 0; q < V_LANES; q++)
-        total[q] = (lmx_dd){ hi[q], lo[q] };
-}
-
 /* ------------------------------------------------------------- kernels --- */
 
 /* For operations that need none. */
@@ -362,11 +307,10 @@ LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk
 {
     (void)a, (void)b, (void)n, (void)chunk, (void)norm, (void)out, (void)how;
 }
-LMX_INLINE void no_columns(const lmx_columns *c, const lmx_norm *norms) { (void)c, (void)norms; }
 
 /* Names an operation's entry in the table; everything is in the functions above. */
 #define LMX_ROW_KERNEL(name, guess_, measure_, fold_, apply_, inputs_, terms_, result_, mcols_, \
-                       acols_, beside_)                                                         \
+                       acols_, beside_, keeps_)                                                 \
   static void name##_measure(const void *a, const void *b, size_t n, void *terms, lmx_chunk *c) \
   {                                                                                             \
     guess_(a, n, c);                                                                            \
@@ -387,7 +331,8 @@ LMX_INLINE void no_columns(const lmx_columns *c, const lmx_norm *norms) { (void)
   {                                                                                             \
     rows_loop(r, guess_, measure_, fold_, apply_, inputs_, terms_, result_);                    \
   }                                                                                             \
-  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply, name##_rows,  \
-                                       beside_,        mcols_,      acols_,       terms_ };
+  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply,               \
+                                       name##_rows,    beside_,     mcols_,                     \
+                                       acols_,         keeps_,      terms_ };
 
 #endif

@@ -6,7 +6,7 @@
  * the sum to about twice their digits, for the logarithm.  log_softmax by a total that was gathered
  * elsewhere has no largest logit to set aside, and near 0 it is as wrong as the logarithm.
  */
-#include "ops/expsum.h"
+#include "ops/expsum_columns.h"
 
 static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)
 {
@@ -15,12 +15,10 @@ static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chu
     measure_sum(x, n, NULL, SUM_FINE, c, NULL, NULL);
 }
 
-/* Two sums of 32 lanes for a vector of columns are too much for the stack: left to measure(). */
 static void measure_columns(const lmx_columns *c, lmx_chunk *chunks)
 {
-    for (size_t j = 0; j < c->width; j++)
-        chunks[j].kind = -1;
+    measure_sum_columns(c, SUM_FINE, chunks);
 }
 
 LMX_ROW_KERNEL(exp_sum, guess_sum, measure, lmx_fold_fine, no_apply, 1, 0, RESULT_SUM,
-               measure_columns, no_columns, NULL)
+               measure_columns, no_columns, NULL, 0)

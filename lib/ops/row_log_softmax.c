@@ -7,7 +7,7 @@
  * A row with NaN or +inf, or of -inf alone: NaN.  -inf beside others: -inf.
  * Max error 2.3 ulp for every element; bound 3.
  */
-#include "ops/expsum.h"
+#include "ops/expsum_columns.h"
 
 void LMX_K(measure_log)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)
 {
@@ -18,7 +18,7 @@ void LMX_K(measure_log)(const void *x, const void *b, size_t n, void *terms, lmx
 
 void LMX_K(measure_log_columns)(const lmx_columns *c, lmx_chunk *chunks)
 {
-    measure_sum_columns(c, SUM_MAX | SUM_WIDE, chunks);
+    measure_sum_columns(c, SUM_MAX | SUM_WIDE | SUM_KEEP, chunks);
 }
 
 LMX_INLINE vreal minus_log(vreal x, const vreal *k) { return v_sub(v_sub(x, k[0]), k[1]); }
@@ -77,12 +77,10 @@ static void beside(const lmx_rows *r)
     beside_loop(r, guess_sum, measure_beside, lmx_fold_log, apply, beside_constants, body, 1, 0);
 }
 
-LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
+LMX_INLINE void constants(const lmx_chunk *chunk, const lmx_norm *norm, real k[COLUMN_CONSTANTS])
 {
-    if (norm->kind == LMX_KIND_PLAIN)
-        two_parts(norm, &k[0], &k[1]);
-    else
-        k[0] = LMX_QNAN;
+    (void)chunk;
+    two_parts(norm, &k[0], &k[1]);
 }
 
 LMX_INLINE vreal column(vreal x, vreal b, const vreal *k)
@@ -91,10 +89,10 @@ LMX_INLINE vreal column(vreal x, vreal b, const vreal *k)
     return minus_log(x, k);
 }
 
-static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
+static void apply_columns(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms)
 {
-    columns_map(c, norms, 1, constants, column);
+    columns_map(c, chunks, norms, 1, constants, column, column);
 }
 
 LMX_ROW_KERNEL(log_softmax, guess_sum, LMX_K(measure_log), lmx_fold_log, apply, 1, 0, RESULT_ROW,
-               LMX_K(measure_log_columns), apply_columns, beside)
+               LMX_K(measure_log_columns), apply_columns, beside, 1)

@@ -9,7 +9,7 @@
  * A row with NaN or +inf, or of -inf alone: NaN.  -inf beside others: +0.
  * Max error 3.3 ulp (float, 1e6 elements of N(0, 10)); bound 4.
  */
-#include "ops/expsum.h"
+#include "ops/expsum_columns.h"
 
 /* The sum of terms relative to n0, storing them unless terms is NULL. */
 lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0)
@@ -37,7 +37,7 @@ static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chu
 
 static void measure_columns(const lmx_columns *c, lmx_chunk *chunks)
 {
-    measure_sum_columns(c, 0, chunks);
+    measure_sum_columns(c, SUM_STORE, chunks);
 }
 
 /* Row constants: a * pre * s, where pre is a power of two, 1 unless s alone would underflow. */
@@ -175,14 +175,9 @@ static void beside(const lmx_rows *r)
                 from_terms_beside, 1, 1);
 }
 
-/* Columns that measure_columns could tell are plain: relative to the row's own exponent. */
-LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
+LMX_INLINE void constants(const lmx_chunk *chunk, const lmx_norm *norm, real k[COLUMN_CONSTANTS])
 {
-    if (norm->kind != LMX_KIND_PLAIN) {
-        k[4] = LMX_QNAN;
-        return;
-    }
-    const int64_t n0 = norm->sum.n;
+    const int64_t n0 = chunk->n0;
     const ibits bias = exp_bias(n0);
     k[0] = exp_lo(n0);
     k[1] = exp_hi(n0);
@@ -190,16 +185,21 @@ LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
     softmax_factor(n0, 0, 0, &norm->sum, &k[3], &k[4]);
 }
 
-LMX_INLINE vreal column(vreal x, vreal b, const vreal *k)
+LMX_INLINE vreal column_from_terms(vreal a, vreal b, const vreal *k)
 {
     (void)b;
-    return v_mul(v_term_at(x, k[0], k[1], k[2]), k[4]);
+    return v_mul(v_mul(a, k[3]), k[4]);
 }
 
-static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
+LMX_INLINE vreal column(vreal x, vreal b, const vreal *k)
 {
-    columns_map(c, norms, 1, constants, column);
+    return column_from_terms(v_term_at(x, k[0], k[1], k[2]), b, k);
+}
+
+static void apply_columns(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms)
+{
+    columns_map(c, chunks, norms, 1, constants, column, column_from_terms);
 }
 
 LMX_ROW_KERNEL(softmax, guess_sum, measure, lmx_fold_sum, apply, 1, 1, RESULT_ROW, measure_columns,
-               apply_columns, beside)
+               apply_columns, beside, 1)

@@ -33,18 +33,19 @@ static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk
     row_map(a, b, n, out, how, MAP_B, body, k);
 }
 
-LMX_INLINE void constants(const lmx_norm *norm, real k[COLUMN_CONSTANTS])
+LMX_INLINE void constants(const lmx_chunk *chunk, const lmx_norm *norm, real k[COLUMN_CONSTANTS])
 {
+    (void)chunk;
     k[0] = (real)norm->sum.hi;
     k[1] = (real)norm->rate;
 }
 
 LMX_INLINE vreal column(vreal a, vreal b, const vreal *k) { return gradient(a, b, k); }
 
-static void apply_columns(const lmx_columns *c, const lmx_norm *norms)
+static void apply_columns(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms)
 {
-    columns_map(c, norms, 2, constants, column);
+    columns_map(c, chunks, norms, 2, constants, column, column);
 }
 
 LMX_ROW_KERNEL(softmax_vjp, no_guess, measure, lmx_fold_products, apply, 2, 0, RESULT_ROW,
-               measure_columns, apply_columns, NULL)
+               measure_columns, apply_columns, NULL, 0)

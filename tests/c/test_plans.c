@@ -192,6 +192,104 @@ static void test_beside(const lmx_tier *tier)
     check_at.out_offset = 0;
 }
 
+/*
+ * Blocks of columns, with and without streams and what measuring keeps, against the public function on
+ * each column by itself.  Columns of which the kernel says that it cannot tell are left out, and
+ * must be none where the logits are ordinary.
+ */
+static void test_columns(const lmx_tier *tier)
+{
+    static const size_t widths[] = { 1, 15, 16, 17, 48, 64 };
+    static const size_t lengths[] = { 1, 2, 31, 33, 127, 128, 129, 300, 1024, 1025, 1300 };
+    check_at.tier = tier->isa;
+    void *const lanes = get_memory(LMX_COLUMNS_LANES);
+    for (int op = 0; op < LMX_ROW_COUNT; op++)
+        for (int d = 0; d < N_DTYPES; d++) {
+            const lmx_table *const table = tier->table[d];
+            const lmx_row_kernel *const kernel = table->row[op];
+            if (result_per_row((lmx_row_code)op))
+                continue;
+            check_at.test = lmx_row_op_info(op)->name;
+            check_at.dtype = dtype_name((lmx_dtype)d);
+            for (size_t g = 0; g < sizeof lengths / sizeof *lengths * 6; g++) {
+                const size_t n = check_at.n = lengths[g / 6], width = widths[g % 6];
+                const size_t size = table->elem_size, stride = 80;
+                if (check_fast && (g * 7 + (size_t)op) % 5 != 0)
+                    continue;
+                const row_kind kind = (row_kind)(g % 4 == 0 ? ROW_NORMAL : g % N_ROW_KINDS);
+                char *const x = get_memory(n * size), *const dy = get_memory(n * size);
+                char *const a = get_memory(n * stride * size), *const b =
+                                                                   get_memory(n * stride * size);
+                char *const want = get_memory(n * stride * size), *const y = get_memory(n * size);
+                char *const out = get_memory(n * stride * size);
+                void *const scratch = get_memory(n * 64 * table->real_size);
+                check_random r = check_random_new(check_at.seed = g);
+                memset(a, 0, n * stride * size);
+                memset(b, 0, n * stride * size);
+                memset(want, 0x5a, n * stride * size);
+                for (size_t j = 0; j < width; j++) {
+                    row_fill((lmx_dtype)d, x, n, kind, &r);
+                    row_fill((lmx_dtype)d, dy, n, ROW_TO_88, &r);
+                    CHECK(row_call(NULL, (lmx_row_code)op, (lmx_dtype)d, 1, n, x, dy, y) == LMX_OK);
+                    for (size_t i = 0; i < n; i++) {
+                        memcpy(a + (i * stride + j) * size, x + i * size, size);
+                        memcpy(b + (i * stride + j) * size, dy + i * size, size);
+                        memcpy(want + (i * stride + j) * size, y + i * size, size);
+                    }
+                }
+                for (unsigned how = 0; how < 4; how++) {
+                    lmx_chunk chunks[LMX_COLUMNS];
+                    lmx_norm norms[LMX_COLUMNS];
+                    lmx_columns c = { .cols = n, .width = width, .a = a, .b = b, .out = out };
+                    c.a_stride = c.b_stride = c.out_stride = (ptrdiff_t)stride;
+                    c.lanes = lanes;
+                    c.scratch = how & 2 ? scratch : NULL;
+                    c.scratch_stride = (width + 15) / 16 * 16;
+                    c.how = how & 1 ? LMX_HOW_STREAM : 0;
+                    memset(out, 0x5a, n * stride * size);
+                    memset(chunks, 0, sizeof chunks);
+                    memset(norms, 0, sizeof norms);
+                    kernel->measure_columns(&c, chunks);
+                    size_t told = 0;
+                    for (size_t j = 0; j < width; j++) {
+                        if (chunks[j].kind < 0)
+                            continue;
+                        kernel->fold(&chunks[j], 1, &norms[j]);
+                        norms[j].rate = 1;
+                        told++;
+                    }
+                    if (kind == ROW_NORMAL && n > 1)
+                        CHECK(told == width);
+                    kernel->apply_columns(&c, chunks, norms);
+                    for (size_t j = 0; j < stride; j++) {
+                        if (j < width && (chunks[j].kind < 0 || norms[j].kind != LMX_KIND_PLAIN))
+                            continue;
+                        for (size_t i = 0; i < n; i++) {
+                            const size_t at = (i * stride + j) * size;
+                            if (memcmp(out + at, want + at, size) != 0) {
+                                results_same((lmx_row_code)op, (lmx_dtype)d, out + at, want + at,
+                                             1);
+                                check_fail("row %zu, column %zu of %zu, how %u", i, j, width, how);
+                                break;
+                            }
+                        }
+                        check_count(1);
+                    }
+                }
+                free(x);
+                free(dy);
+                free(a);
+                free(b);
+                free(want);
+                free(y);
+                free(out);
+                free(scratch);
+            }
+        }
+    free(lanes);
+    check_at.tier = NULL;
+}
+
 /* What any plan must respect, over sizes from one element to more than memory. */
 static void test_choices(void)
 {
@@ -255,6 +353,7 @@ int main(void)
         if ((lmx_tier_at(i)->needs & ~lmx_cpu_features()) == 0) {
             test_tier(lmx_tier_at(i));
             test_beside(lmx_tier_at(i));
+            test_columns(lmx_tier_at(i));
         }
     return check_end();
 }
