@@ -13,8 +13,8 @@
 #  define LMX_LIKELY(c)   (c)
 #  define LMX_UNLIKELY(c) (c)
 #  define LMX_ALIGN(n)    __declspec(align(n))
-#  define LMX_PREFETCH(p) ((void)(p))
-#  define LMX_PREFETCH_L2(p) ((void)(p))
+#  define LMX_PREFETCH_WRITE(p) ((void)(p))
+#  define LMX_PREFETCH_READ(p) ((void)(p))
 #else
 #  define LMX_INLINE      static inline __attribute__((always_inline))
 #  define LMX_NOINLINE    static __attribute__((noinline, unused))
@@ -22,8 +22,8 @@
 #  define LMX_LIKELY(c)   __builtin_expect(!!(c), 1)
 #  define LMX_UNLIKELY(c) __builtin_expect(!!(c), 0)
 #  define LMX_ALIGN(n)    __attribute__((aligned(n)))
-#  define LMX_PREFETCH(p) __builtin_prefetch((p), 1, 3) /* to be written soon */
-#  define LMX_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
+#  define LMX_PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
+#  define LMX_PREFETCH_READ(p) __builtin_prefetch((p), 0, 3)
 #endif
 
 /* Larger functions: inlined where a vector is a register, called where it is an array. */

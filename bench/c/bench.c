@@ -206,7 +206,10 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
     j.b = info->inputs > 1 ? logits(&b, q->dtype, n) : NULL;
     j.out = memory(&out, n * j.table->elem_size + sizeof(lmx_expsum) * (q->axis0 ? cols : rows));
 
-    subject s[2] = { { .run = run_op, .job = &j }, { .run = run_copy, .job = &j } };
+    static subject s[2];
+    s[0].run = run_op;
+    s[1].run = run_copy;
+    s[0].job = s[1].job = &j;
     measure(s, 2, q->seconds);
     const double t = median(&s[0]), copy = median(&s[1]);
     const size_t reduced = q->axis0 ? cols : rows;
@@ -292,8 +295,10 @@ static void time_paper(const request *q, size_t longest)
                                        { t->three_pass_reload, x, y, n, stream },
                                        { t->copy, x, y, n, stream } };
             static subject s[4];
-            for (size_t k = 0; k < 4; k++)
-                s[k] = (subject){ .run = run_form, .job = &jobs[k] };
+            for (size_t k = 0; k < 4; k++) {
+                s[k].run = run_form;
+                s[k].job = &jobs[k];
+            }
             measure(s, 4, q->seconds);
             for (size_t k = 0; k < 4; k++) {
                 for (size_t r = 0; q->json && r < s[k].rounds; r++)

@@ -24,7 +24,7 @@ typedef void column_constants(const lmx_chunk *chunk, const lmx_norm *norm,
 LMX_INLINE void column_prefetch(const elem *x, ptrdiff_t stride, size_t width)
 {
     for (size_t j = 0; j < width; j += 64 / sizeof(elem))
-        LMX_PREFETCH_L2(x + COLUMN_AHEAD * stride + (ptrdiff_t)j);
+        LMX_PREFETCH_READ(x + COLUMN_AHEAD * stride + (ptrdiff_t)j);
 }
 
 LMX_INLINE void columns_map_rows(const lmx_columns *c, real k[COLUMN_CONSTANTS][LMX_COLUMNS],

@@ -112,6 +112,8 @@ LMX_INLINE size_t sum_blocks(sum_leaves *s, const elem *x, real *terms, size_t i
     for (; i + LMX_BLOCK <= n; i += LMX_BLOCK) {
         if (flags & SUM_SIDE)
             side_step(side, SIDE_MAP(flags), side_body);
+        for (size_t q = 0; q < LMX_BLOCK * sizeof(elem); q += 64)
+            LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q);
         for (size_t g = 0; g < GROUPS; g++) {
             s->x = x + i + g * V_LANES;
             if (flags & SUM_STORE)

@@ -93,9 +93,9 @@ LMX_INLINE void sum_column_lane(const lmx_columns *c, column_sums *s, size_t i, 
 }
 
 /* Lane l of a block for every column. */
-LMX_INLINE void sum_columns_lane(const lmx_columns *c, column_sums *s, size_t i, size_t l,
-                                 size_t leaves, unsigned flags, unsigned block, vwide *sums,
-                                 vwide *fine)
+LMX_INLINE_VECTOR void sum_columns_lane(const lmx_columns *c, column_sums *s, size_t i, size_t l,
+                                        size_t leaves, unsigned flags, unsigned block, vwide *sums,
+                                        vwide *fine)
 {
     /* In the order of the lanes, the row behind the 32 of one leaf is those of a block less one leaf
      * further on. */

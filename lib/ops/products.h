@@ -20,11 +20,16 @@ LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int wi
     for (size_t g = 0; g < GROUPS; g++)
         lanes.group[g] = vw_zero();
     size_t i = 0;
-    for (; i + LMX_LANES <= n; i += LMX_LANES)
+    for (; i + LMX_LANES <= n; i += LMX_LANES) {
+        for (size_t q = 0; q < LMX_LANES * sizeof(elem); q += 64) {
+            LMX_PREFETCH_READ((const char *)(dy + i) + AHEAD + q);
+            LMX_PREFETCH_READ((const char *)(y + i) + AHEAD + q);
+        }
         for (size_t g = 0; g < GROUPS; g++) {
             const size_t at = i + g * V_LANES;
             lanes.group[g] = add_product(lanes.group[g], e_load(dy + at), e_load(y + at), with_y);
         }
+    }
     if (i < n)
         for (size_t g = 0; g < GROUPS && i + g * V_LANES < n; g++) {
             const size_t at = i + g * V_LANES;
