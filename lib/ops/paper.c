@@ -67,9 +67,12 @@ static real row_max(const elem *x, size_t n)
     for (size_t u = 0; u < 4; u++)
         m[u] = v_set1(-LMX_INF);
     size_t i = 0;
-    for (; i + 4 * V_LANES <= n; i += 4 * V_LANES)
+    for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
+        for (size_t q = 0; q < 4 * V_LANES * sizeof(elem); q += 64)
+            LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q); /* as the other passes do */
         for (size_t u = 0; u < 4; u++)
             m[u] = v_max(m[u], e_load(x + i + u * V_LANES));
+    }
     for (; i < n; i += V_LANES)
         m[0] = v_max(m[0], e_load_n(x + i, n - i < V_LANES ? n - i : V_LANES, -LMX_INF));
     return v_hmax(v_max(v_max(m[0], m[1]), v_max(m[2], m[3])));

@@ -266,7 +266,7 @@ def fast_gradient(op: int, dy: Any, y: Any, out: Any) -> Any:
         return None
 
 
-def fast_reduction(op: int, x: Any, sums: bool) -> Any:
+def fast_reduction(op: int, x: Any, out: Any, sums: bool) -> Any:
     """One array in, one value or sum for each row out."""
     if type(x) is not _ndarray:
         return None
@@ -279,7 +279,11 @@ def fast_reduction(op: int, x: Any, sums: bool) -> Any:
         cols = shape[-1]
         if cols == 0:
             return None
-        out = _empty(shape[:-1], SUM if sums else F64 if code == 1 else F32)
+        dtype = SUM if sums else F64 if code == 1 else F32
+        if out is None:
+            out = _empty(shape[:-1], dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape[:-1]:
+            return None
         py = _from_buffer(_CHARS, out, True)
         return None if _contiguous1(state.ctx, op + code, x.size, cols, px, py) else out
     except (ValueError, IndexError, BufferError):

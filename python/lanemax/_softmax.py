@@ -330,10 +330,10 @@ def logsumexp(
     >>> float(lm.logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
-    if axis is _LAST and keepdims is False and where is None and out is None:
-        values = _call.fast_reduction(_LOGSUMEXP, x, False)
+    if axis is _LAST and keepdims is False and where is None:
+        values = _call.fast_reduction(_LOGSUMEXP, x, out, False)
         if values is not None:
-            return values[()]
+            return values[()] if out is None else out
     return _run("logsumexp", x, None, axis, where=where, keepdims=keepdims, out=out)
 
 
@@ -484,7 +484,7 @@ def exp_sum(x: Any, axis: Any = -1) -> ExpSum:
     [[0.09, 0.2447], [0.6652]]
     """
     if axis is _LAST:
-        sums = _call.fast_reduction(_EXP_SUM, x, True)
+        sums = _call.fast_reduction(_EXP_SUM, x, None, True)
         if sums is not None:
             return ExpSum._of(sums)
     return ExpSum._of(_run("exp_sum", x, None, axis))
