@@ -7,23 +7,23 @@
 #include <stdint.h>
 
 #if defined(_MSC_VER) && !defined(__clang__)
-#  define LMX_INLINE      static __forceinline
-#  define LMX_NOINLINE    static __declspec(noinline)
-#  define LMX_RESTRICT    __restrict
-#  define LMX_LIKELY(c)   (c)
-#  define LMX_UNLIKELY(c) (c)
-#  define LMX_ALIGN(n)    __declspec(align(n))
+#  define LMX_INLINE            static __forceinline
+#  define LMX_NOINLINE          static __declspec(noinline)
+#  define LMX_RESTRICT          __restrict
+#  define LMX_LIKELY(c)         (c)
+#  define LMX_UNLIKELY(c)       (c)
+#  define LMX_ALIGN(n)          __declspec(align(n))
 #  define LMX_PREFETCH_WRITE(p) ((void)(p))
-#  define LMX_PREFETCH_READ(p) ((void)(p))
+#  define LMX_PREFETCH_READ(p)  ((void)(p))
 #else
-#  define LMX_INLINE      static inline __attribute__((always_inline))
-#  define LMX_NOINLINE    static __attribute__((noinline, unused))
-#  define LMX_RESTRICT    __restrict__
-#  define LMX_LIKELY(c)   __builtin_expect(!!(c), 1)
-#  define LMX_UNLIKELY(c) __builtin_expect(!!(c), 0)
-#  define LMX_ALIGN(n)    __attribute__((aligned(n)))
+#  define LMX_INLINE            static inline __attribute__((always_inline))
+#  define LMX_NOINLINE          static __attribute__((noinline, unused))
+#  define LMX_RESTRICT          __restrict__
+#  define LMX_LIKELY(c)         __builtin_expect(!!(c), 1)
+#  define LMX_UNLIKELY(c)       __builtin_expect(!!(c), 0)
+#  define LMX_ALIGN(n)          __attribute__((aligned(n)))
 #  define LMX_PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
-#  define LMX_PREFETCH_READ(p) __builtin_prefetch((p), 0, 3)
+#  define LMX_PREFETCH_READ(p)  __builtin_prefetch((p), 0, 3)
 #endif
 
 /* Larger functions: inlined where a vector is a register, called where it is an array. */
