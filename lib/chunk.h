@@ -347,13 +347,13 @@ enum {
 /* What measuring one chunk found. */
 typedef struct lmx_chunk {
     lmx_sum sum;  /* of exp(x); of products for the VJPs (hi + lo alone) */
-    lmx_sum rest; /* log family: the same without one largest element, where has_rest;
-                     exp_sum: the same from terms that were not rounded to real */
+    lmx_sum rest; /* exp_sum: of exp(x), from terms that were not rounded to real */
     int kind;
     int has_rest;
     int64_t n0; /* integer reference exponent of the terms */
     double shift;
-    double max; /* log family: the largest logit */
+    double max;   /* log family: the largest logit */
+    double ratio; /* where has_rest: the sum without one such term, over that term */
 } lmx_chunk;
 
 /* What a whole row needs to be written. */
@@ -437,12 +437,12 @@ LMX_INLINE void lmx_fold_log(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
             best = i;
     const double m = chunks[best].max;
     if (chunks[best].has_rest) {
-        lmx_sum rest = chunks[best].rest;
+        lmx_sum others = { 0, 0, 0, 0 };
         for (size_t i = 0; i < n; i++)
             if (i != best)
-                rest = lmx_sum_add(rest, chunks[i].sum);
+                others = lmx_sum_add(others, chunks[i].sum);
         norm->max = m;
-        norm->log_rest = lmx_log1p(lmx_sum_relative(rest, m));
+        norm->log_rest = lmx_log1p(chunks[best].ratio + lmx_sum_relative(others, m));
     } else {
         norm->log_rest = lmx_sum_log(norm->sum);
     }

@@ -222,8 +222,8 @@ LMX_INLINE int sum_fits(double s)
  * The sum without one element that attains the maximum: only that element's lane is summed again,
  * with 0 in its place.  Up to 512 elements, in trees as for long rows.
  */
-LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, double shift,
-                              lane_sums lanes)
+LMX_NOINLINE lmx_dd sum_rest(const elem *x, size_t n, real max, int64_t n0, double shift,
+                             lane_sums lanes)
 {
     size_t at = 0;
     const vreal top = v_set1(max);
@@ -257,8 +257,7 @@ LMX_NOINLINE lmx_sum sum_rest(const elem *x, size_t n, real max, int64_t n0, dou
         }
     }
     lanes.group[lane / V_LANES] = vw_replace(lanes.group[lane / V_LANES], lane % V_LANES, hi, lo);
-    const lmx_dd s = lane_total(lanes);
-    return lmx_sum_of(s.hi, s.lo, n0 - V_BIAS, 0);
+    return lane_total(lanes);
 }
 
 LMX_INLINE lmx_sum chunk_sum(lmx_dd s, int64_t n0, double shift, unsigned flags)
@@ -280,7 +279,25 @@ LMX_INLINE int needs_rest(lmx_dd s, real x, int64_t n0)
     return s.hi < lmx_scale2(4.67, reference(x) - n0 + V_BIAS);
 }
 
-/* Fills sum, for the log family max and rest, and for exp_sum fine, from what was found relative to
+/* The term of x and what its rounding left out. */
+LMX_INLINE lmx_dd exact_term(real x, int64_t n0)
+{
+    const ibits u = exp_bias(n0);
+    const vreal v = v_set1(x), lo = v_set1(exp_lo(n0)), hi = v_set1(exp_hi(n0));
+    const vreal bias = v_from_bits(vi_set1(u));
+    real term[V_LANES], left[V_LANES];
+    v_store(term, v_term_at(v, lo, hi, bias));
+    v_store(left, v_term_rest_at(v, lo, hi, bias));
+    return (lmx_dd){ (double)term[0], (double)left[0] };
+}
+
+LMX_INLINE double rest_over_top(lmx_dd rest, lmx_dd top)
+{
+    const double q = rest.hi / top.hi;
+    return q + (fma(-q, top.hi, rest.hi) + (rest.lo - q * top.lo)) / top.hi;
+}
+
+/* Fills sum, for the log family max and ratio, and for exp_sum fine, from what was found relative to
  * n0 and shift; s is the total of found->lanes. */
 LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, unsigned flags,
                              const sum_found *found, lmx_dd s, lmx_chunk *c)
@@ -296,17 +313,11 @@ LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, 
         c->max = (double)max;
         c->has_rest = needs_rest(s, max - (real)shift, n0);
         if (c->has_rest) {
-            const v_ref ref = v_ref_at(n0);
-            real top[V_LANES];
-            v_store(top, v_term(v_set1(max - (real)shift), &ref));
-            const lmx_dd rest = lmx_dd_add(s, (lmx_dd){ -(double)top[0], 0 });
-            if (found->wide_max == max && rest.hi > (double)top[0] * REST_MIN) {
-                c->rest = chunk_sum(rest, n0, shift, flags);
-            } else {
-                c->rest = sum_rest(x, n, max, n0, shift, found->lanes);
-                if (flags & SUM_SHIFT)
-                    c->rest = lmx_sum_shift(c->rest.hi, c->rest.lo, c->rest.n, shift);
-            }
+            const lmx_dd top = exact_term(max - (real)shift, n0);
+            lmx_dd rest = lmx_dd_add(s, (lmx_dd){ -top.hi, 0 });
+            if (found->wide_max != max || rest.hi <= top.hi * REST_MIN)
+                rest = sum_rest(x, n, max, n0, shift, found->lanes);
+            c->ratio = rest_over_top(rest, top);
         }
     }
 }

@@ -154,12 +154,16 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
         memcpy(s.wide_max, s.max, sizeof s.max);
     for (size_t j = 0; j < c->width; j += V_LANES) {
         lmx_dd total[V_LANES], fine_total[V_LANES];
-        real top[V_LANES];
+        real top[V_LANES], top_left[V_LANES];
         column_totals(sums + j / V_LANES * LMX_LANES, total);
         if (flags & SUM_FINE)
             column_totals(fine + j / V_LANES * LMX_LANES, fine_total);
-        v_store(top, v_term_at(v_load(s.max + j), v_load(s.lo + j), v_load(s.hi + j),
-                               v_load(s.bias + j)));
+        if (flags & SUM_MAX) {
+            const vreal max = v_load(s.max + j), lo = v_load(s.lo + j), hi = v_load(s.hi + j);
+            const vreal bias = v_load(s.bias + j);
+            v_store(top, v_term_at(max, lo, hi, bias));
+            v_store(top_left, v_term_rest_at(max, lo, hi, bias));
+        }
         for (size_t q = 0; q < V_LANES && j + q < c->width; q++) {
             lmx_chunk *chunk = &chunks[j + q];
             const lmx_dd t = total[q];
@@ -178,9 +182,8 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
             if ((flags & SUM_MAX) && needs_rest(t, s.max[j + q], n0)) {
                 const lmx_dd rest = lmx_dd_add(t, (lmx_dd){ -(double)top[q], 0 });
                 chunk->has_rest = 1;
-                if (s.wide_max[j + q] == s.max[j + q] && rest.hi > (double)top[q] * REST_MIN)
-                    chunk->rest = chunk_sum(rest, n0, 0, 0);
-                else
+                chunk->ratio = rest_over_top(rest, (lmx_dd){ (double)top[q], (double)top_left[q] });
+                if (s.wide_max[j + q] != s.max[j + q] || rest.hi <= (double)top[q] * REST_MIN)
                     chunk->kind = -1;
             }
         }
