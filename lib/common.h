@@ -26,8 +26,16 @@
 #  define LMX_PREFETCH_READ(p)  __builtin_prefetch((p), 0, 3)
 #endif
 
-/* Larger functions: inlined where a vector is a register, called where it is an array. */
-#if defined(LMX_TIER_PORTABLE)
+/* Larger functions: inlined where a vector is a register, called where it is an array, and under
+ * sanitizers, which make so much code of each that compiling a kernel would take minutes. */
+#if defined(__has_feature)
+#  if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#    define LMX_SANITIZED 1
+#  endif
+#elif defined(__SANITIZE_ADDRESS__)
+#  define LMX_SANITIZED 1
+#endif
+#if defined(LMX_TIER_PORTABLE) || defined(LMX_SANITIZED)
 #  define LMX_INLINE_VECTOR LMX_NOINLINE
 #else
 #  define LMX_INLINE_VECTOR LMX_INLINE

@@ -159,6 +159,40 @@ LMX_INLINE void prefetch_row(const elem *out, size_t n)
         LMX_PREFETCH_WRITE(out + i);
 }
 
+/* Where row i lies, and the terms of the q-th of its batch. */
+typedef struct {
+    const elem *a, *b;
+    elem *out;
+    void *terms; /* in scratch or in the output; NULL if they are not stored */
+} row_place;
+
+enum { TERMS_NONE, TERMS_OUT, TERMS_SCRATCH };
+
+LMX_INLINE row_place place_of(const lmx_rows *r, size_t i, size_t q, int inputs, int result,
+                              int terms)
+{
+    row_place p = { (const elem *)r->a + (ptrdiff_t)i * r->a_stride, NULL, NULL, NULL };
+    if (inputs > 1)
+        p.b = (const elem *)r->b + (ptrdiff_t)i * r->b_stride;
+    if (result == RESULT_ROW)
+        p.out = (elem *)r->out + (ptrdiff_t)i * r->out_stride;
+    if (terms == TERMS_SCRATCH)
+        p.terms = (real *)r->scratch + q * r->cols;
+    else if (terms == TERMS_OUT)
+        p.terms = p.out;
+    return p;
+}
+
+/* A row's result that is no array. */
+LMX_INLINE void put_value(const lmx_rows *r, size_t i, const lmx_norm *norm, int result)
+{
+    const ptrdiff_t at = (ptrdiff_t)i * r->out_stride;
+    if (result == RESULT_VALUE)
+        ((real *)r->out)[at] = (real)lmx_norm_value(norm);
+    else
+        ((lmx_expsum *)r->out)[at] = lmx_total_pack((lmx_total){ norm->fine, norm->sum });
+}
+
 /*
  * Rows of a batch take each step together: the latency of finishing one row hides behind the next.
  * A batch stays in the first-level cache.
@@ -169,7 +203,9 @@ LMX_INLINE void rows_loop(const lmx_rows *r, row_guess *guess, row_measure *meas
                           row_apply *apply, int inputs, int uses_terms, int result)
 {
     const size_t cols = r->cols;
-    const int scratch = uses_terms && ((r->how & LMX_HOW_SCRATCH) || !LMX_ELEM_IS_REAL);
+    const int terms = !uses_terms                                       ? TERMS_NONE
+                      : (r->how & LMX_HOW_SCRATCH) || !LMX_ELEM_IS_REAL ? TERMS_SCRATCH
+                                                                        : TERMS_OUT;
     const unsigned how = uses_terms ? r->how | LMX_HOW_TERMS : r->how & ~(unsigned)LMX_HOW_TERMS;
     size_t batch = LMX_BATCH / cols;
     batch = batch < 1 ? 1 : batch > ROWS_BATCH ? ROWS_BATCH : batch;
@@ -177,38 +213,27 @@ LMX_INLINE void rows_loop(const lmx_rows *r, row_guess *guess, row_measure *meas
     lmx_norm norm[ROWS_BATCH];
     for (size_t i = 0; i < r->rows; i += batch) {
         const size_t count = r->rows - i < batch ? r->rows - i : batch;
-        const elem *a = (const elem *)r->a + (ptrdiff_t)i * r->a_stride;
-        const elem *b = inputs > 1 ? (const elem *)r->b + (ptrdiff_t)i * r->b_stride : NULL;
-        elem *out = result == RESULT_ROW ? (elem *)r->out + (ptrdiff_t)i * r->out_stride : NULL;
-#define ROW_A(q)     (a + (ptrdiff_t)(q)*r->a_stride)
-#define ROW_B(q)     (inputs > 1 ? b + (ptrdiff_t)(q)*r->b_stride : NULL)
-#define ROW_OUT(q)   (out + (ptrdiff_t)(q)*r->out_stride)
-#define ROW_TERMS(q) (scratch ? (void *)((real *)r->scratch + (q)*cols) : (void *)ROW_OUT(q))
         for (size_t q = 0; q < count; q++) {
-            guess(ROW_A(q), cols, &chunk[q]);
+            const row_place p = place_of(r, i + q, q, inputs, result, terms);
+            guess(p.a, cols, &chunk[q]);
             if (result == RESULT_ROW && !uses_terms && !(how & LMX_HOW_STREAM))
-                prefetch_row(ROW_OUT(q), cols);
+                prefetch_row(p.out, cols);
         }
-        for (size_t q = 0; q < count; q++)
-            measure(ROW_A(q), ROW_B(q), cols, uses_terms ? ROW_TERMS(q) : NULL, &chunk[q]);
+        for (size_t q = 0; q < count; q++) {
+            const row_place p = place_of(r, i + q, q, inputs, result, terms);
+            measure(p.a, p.b, cols, p.terms, &chunk[q]);
+        }
         for (size_t q = 0; q < count; q++) {
             norm[q].rate = 1;
             fold(&chunk[q], 1, &norm[q]);
         }
-        for (size_t q = 0; q < count; q++)
-            if (result == RESULT_VALUE)
-                ((real *)r->out)[(ptrdiff_t)(i + q) * r->out_stride] =
-                    (real)lmx_norm_value(&norm[q]);
-            else if (result == RESULT_SUM)
-                ((lmx_expsum *)r->out)[(ptrdiff_t)(i + q) * r->out_stride] =
-                    lmx_total_pack((lmx_total){ norm[q].fine, norm[q].sum });
+        for (size_t q = 0; q < count; q++) {
+            const row_place p = place_of(r, i + q, q, inputs, result, terms);
+            if (result == RESULT_ROW)
+                apply(uses_terms ? p.terms : p.a, p.b, cols, &chunk[q], &norm[q], p.out, how);
             else
-                apply(uses_terms ? ROW_TERMS(q) : (const void *)ROW_A(q), ROW_B(q), cols, &chunk[q],
-                      &norm[q], ROW_OUT(q), how);
-#undef ROW_A
-#undef ROW_B
-#undef ROW_OUT
-#undef ROW_TERMS
+                put_value(r, i + q, &norm[q], result);
+        }
     }
     if (how & LMX_HOW_STREAM)
         v_fence();

@@ -56,12 +56,47 @@ LMX_INLINE real exp_hi(int64_t n0)
     return (real)((double)(n0 + V_ROOM + 1) * LMX_LN2_1);
 }
 
-/* a + b - s for s within a rounding or two of a + b (TwoSum and what s is off). */
-LMX_INLINE vreal v_sum_rest(vreal a, vreal b, vreal s)
+/* One step of the reduction, ln2 or ln2/8, is EXP_L1 + EXP_L2 + EXP_L3 to 160 or 72 bits. */
+#if defined(LMX_REAL_F64)
+#define EXP_MAGIC 0x1.8p+52
+#define EXP_STEPS LMX_LOG2E /* 1 / step */
+#define EXP_L1    LMX_LN2_1
+#define EXP_L2    LMX_LN2_2
+#define EXP_L3    LMX_LN2_3
+#else
+#define EXP_MAGIC 0x1.8p+23f
+#define EXP_STEPS 0x1.715476p+3f
+#define EXP_L1    0x1.62e430p-4f
+#define EXP_L2    -0x1.05c610p-32f
+#define EXP_L3    -0x1.950d88p-57f
+#endif
+
+/* t = x - n steps, |t| <= step/2, for |x| <= 2^18: n by the magic constant, then two FMAs, of which the
+ * first is exact.  The low bits of k are n. */
+typedef struct {
+    vreal k, n, t1, t;
+} v_reduced;
+
+LMX_INLINE v_reduced v_reduce(vreal x)
 {
-    const vreal near = v_add(a, b), t = v_sub(near, a);
-    const vreal e = v_add(v_sub(a, v_sub(near, t)), v_sub(b, t));
-    return v_add(v_sub(near, s), e);
+    const vreal magic = v_set1(EXP_MAGIC);
+    v_reduced r;
+    r.k = v_fma(x, v_set1(EXP_STEPS), magic);
+    r.n = v_sub(r.k, magic);
+    r.t1 = v_fma(r.n, v_set1(-(EXP_L1)), x);
+    r.t = v_fma(r.n, v_set1(-(EXP_L2)), r.t1);
+    return r;
+}
+
+/* What t leaves out. */
+LMX_INLINE vreal v_reduced_rest(v_reduced r)
+{
+    const vreal m = v_set1(-(EXP_L2)), b = v_mul(r.n, m);
+    const vreal b_lo = v_fma(r.n, m, v_sub(v_set1(0), b));
+    /* t1 + b - t: TwoSum, and what t is off, for it was rounded from t1 + b + b_lo */
+    const vreal s = v_add(r.t1, b), v = v_sub(s, r.t1);
+    const vreal e = v_add(v_sub(r.t1, v_sub(s, v)), v_sub(b, v));
+    return v_fma(r.n, v_set1(-(EXP_L3)), v_add(v_add(v_sub(s, r.t), e), b_lo));
 }
 
 #if defined(LMX_REAL_F64)
@@ -69,22 +104,6 @@ LMX_INLINE vreal v_sum_rest(vreal a, vreal b, vreal s)
 LMX_INLINE v_ref v_ref_at(int64_t n0)
 {
     return (v_ref){ v_set1(exp_lo(n0)), v_set1(exp_hi(n0)), vi_set1(exp_bias(n0)) };
-}
-
-/* t = x - n ln2 for |x| <= 2^18, by rounding with 1.5 * 2^52 and two FMAs; the first is exact. */
-typedef struct {
-    vreal k, n, t1, t;
-} v_reduced;
-
-LMX_INLINE v_reduced v_reduce(vreal x)
-{
-    const vreal magic = v_set1(0x1.8p+52);
-    v_reduced r;
-    r.k = v_fma(x, v_set1(LMX_LOG2E), magic);
-    r.n = v_sub(r.k, magic);
-    r.t1 = v_fma(r.n, v_set1(-LMX_LN2_1), x);
-    r.t = v_fma(r.n, v_set1(-LMX_LN2_2), r.t1);
-    return r;
 }
 
 /* exp(t) = 1 + t + t^2 (1/2 + t c): c, of degree 9 (chunk.h). */
@@ -148,10 +167,7 @@ LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
     const vreal p = v_exp_p(x, &n);
     const vreal T = v_exp_power(n, v_bits(bias)), a = v_fma(T, p, T);
     const v_reduced r = v_reduce(x);
-    const vreal m = v_set1(-LMX_LN2_2), q = v_mul(r.n, m);
-    const vreal q_lo = v_fma(r.n, m, v_sub(v_set1(0), q));
-    const vreal t_lo =
-        v_fma(r.n, v_set1(-LMX_LN2_3), v_add(v_sum_rest(r.t1, q, r.t), q_lo));
+    const vreal t_lo = v_reduced_rest(r);
     const vreal h = v_mul(r.t, r.t), half = v_set1(0.5);
     const vreal h_lo = v_fma(r.t, r.t, v_sub(v_set1(0), h));
     vreal d = v_fma(half, h, v_sub(r.t, p));
@@ -197,31 +213,9 @@ LMX_INLINE v_ref v_ref_at(int64_t n0)
                     v_table8_add(v_table8_load(exp_table8), vi_set1(exp_bias(n0))), exp_tails() };
 }
 
-/* ln2/8 = EXP_L1 - EXP_L2 - EXP_L3 to 72 bits. */
-#define EXP_L1 0x1.62e430p-4f
-#define EXP_L2 0x1.05c610p-32f
-#define EXP_L3 0x1.950d88p-57f
-
-/* k = round(8 x / ln2) by the magic constant; t = x - k ln2/8 by two FMAs, |t| <= ln2/16; the first
- * is exact. */
-typedef struct {
-    vreal k, n, t1, t;
-} v_reduced;
-
-LMX_INLINE v_reduced v_reduce(vreal x)
-{
-    const vreal magic = v_set1(0x1.8p+23f);
-    v_reduced r;
-    r.k = v_fma(x, v_set1(0x1.715476p+3f), magic);
-    r.n = v_sub(r.k, magic);
-    r.t1 = v_fma(r.n, v_set1(-EXP_L1), x);
-    r.t = v_fma(r.n, v_set1(EXP_L2), r.t1);
-    return r;
-}
-
 /*
- * exp(t) = 1 + q, q = t w, w = 1 + t (c2 + c3 t) (spec 1.11), plus the tail of T.  The result is
- * T q + T with T = 2^(k/8) built in integers.  Max error 1.462 ulp, at x = -0x1.f3526ap+17.
+ * Steps of ln2/8.  exp(t) = 1 + q, q = t w, w = 1 + t (c2 + c3 t) (spec 1.11), plus the tail of T.  The
+ * result is T q + T with T = 2^(k/8) built in integers.  Max error 1.462 ulp, at x = -0x1.f3526ap+17.
  */
 LMX_INLINE vreal v_exp_w(vreal t)
 {
@@ -269,9 +263,7 @@ LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
     const vreal q = v_exp_q(x, exp_tails(), &k);
     const vreal T = v_exp_power(k, bias), a = v_fma(T, q, T);
     const v_reduced r = v_reduce(x);
-    const vreal m = v_set1(EXP_L2), s = v_mul(r.n, m);
-    const vreal s_lo = v_fma(r.n, m, v_sub(v_set1(0), s));
-    const vreal t_lo = v_fma(r.n, v_set1(EXP_L3), v_add(v_sum_rest(r.t1, s, r.t), s_lo));
+    const vreal t_lo = v_reduced_rest(r);
     const vreal tail = v_from_bits(v_table8(exp_tails(), k)), w = v_exp_w(r.t), one = v_set1(1);
     vreal u = v_fma(r.t, v_set1(0x1.111112p-7f), v_set1(0x1.555556p-5f)); /* 1/5!, 1/4! */
     u = v_fma(u, r.t, v_set1(0x1.555556p-3f));
