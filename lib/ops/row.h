@@ -42,8 +42,8 @@ LMX_INLINE void map_few(const void *a, const elem *b, size_t i, size_t n, elem *
  */
 #define AHEAD 3072
 
-LMX_INLINE void map_range(const void *a, const elem *b, size_t i, size_t n, elem *out,
-                          unsigned flags, row_body *body, const void *k, int stream)
+LMX_INLINE_VECTOR void map_range(const void *a, const elem *b, size_t i, size_t n, elem *out,
+                                 unsigned flags, row_body *body, const void *k, int stream)
 {
     for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
         if (stream && !(flags & MAP_TERMS))
@@ -71,8 +71,8 @@ LMX_INLINE void map_range(const void *a, const elem *b, size_t i, size_t n, elem
 }
 
 /* Streams fill whole lines of 64 bytes: up to the first boundary, ordinary stores. */
-LMX_INLINE size_t map_head(const void *a, const elem *b, size_t n, elem *out, unsigned flags,
-                           row_body *body, const void *k)
+LMX_INLINE_VECTOR size_t map_head(const void *a, const elem *b, size_t n, elem *out, unsigned flags,
+                                  row_body *body, const void *k)
 {
     size_t head = (size_t)(0 - (uintptr_t)out) % 64 / sizeof(elem);
     head = head < n ? head : n;
