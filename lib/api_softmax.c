@@ -348,9 +348,8 @@ static void plan_strips(call *c)
     if (c->kernel->keeps_columns) {
         strip = KEEP / (cols * real_size) / line * line;
         strip = strip < line ? line : strip > LMX_COLUMNS ? LMX_COLUMNS : strip;
-        const size_t size = cols * ((strip + 15) / 16 * 16) * real_size;
-        if (cols <= KEEP_MAX / (LMX_COLUMNS * real_size) || size <= KEEP_MAX)
-            c->keep_size = size;
+        const size_t row_bytes = (strip + 15) / 16 * 16 * real_size;
+        c->keep_size = cols <= KEEP_MAX / row_bytes ? cols * row_bytes : 0;
     }
     size_t first = strip;
     if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > strip) {

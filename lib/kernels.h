@@ -33,7 +33,7 @@ typedef struct lmx_rows {
     const void *a, *b;
     ptrdiff_t a_stride, b_stride, out_stride;
     void *out;
-    void *scratch; /* max(cols, LMX_BATCH) reals */
+    void *scratch; /* max(cols, LMX_BATCH) reals; cols for one row */
     unsigned how;
 } lmx_rows;
 

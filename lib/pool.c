@@ -4,8 +4,7 @@
  *
  * Workers start at the first call that has work for them.  Between calls they look out for the next
  * one for some 50 microseconds, then sleep: to be woken takes as long as softmax of 100,000 elements.
- * After
- * fork() the child has none of them: a generation counter, advanced in the child by an atfork
+ * After fork() the child has none of them: a generation counter, advanced in the child by an atfork
  * handler, makes the pool forget its threads and its locks and start afresh at next use.
  */
 #include "pool.h"

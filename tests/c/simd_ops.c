@@ -128,6 +128,15 @@ static void do_wide_merge(const double *a_hi, const double *a_lo, const double *
     vw_store(hi, lo, vw_merge(vw_load(a_hi, a_lo), vw_load(b_hi, b_lo)));
 }
 
+#if REAL_BITS == 32
+static double do_wide_total(const double *hi, const double *lo)
+{
+    return vw_total(vw_load(hi, lo));
+}
+#else
+#  define do_wide_total NULL
+#endif
+
 extern const simd_ops LMX_K(simd_ops);
 
 const simd_ops LMX_K(simd_ops) = {
@@ -169,4 +178,5 @@ const simd_ops LMX_K(simd_ops) = {
     .table8 = do_table8,
     .wide = do_wide,
     .wide_merge = do_wide_merge,
+    .wide_total = do_wide_total,
 };

@@ -74,6 +74,9 @@ typedef struct simd_ops {
     /* The sum of n_add vectors, then of n_fma products, from zero. */
     void (*wide)(const real *v, size_t n_add, const real *a, const real *b, size_t n_fma,
                  double *hi, double *lo);
+    /* The total of lanes that are loaded; NULL for double. */
+    double (*wide_total)(const double *hi, const double *lo);
+
     /* Two of them, loaded, and merged. */
     void (*wide_merge)(const double *a_hi, const double *a_lo, const double *b_hi,
                        const double *b_lo, double *hi, double *lo);

@@ -499,6 +499,22 @@ static void test_wide_merge(const simd_ops *t)
     }
 }
 
+static void test_wide_total(const simd_ops *t)
+{
+    double hi[MAX_LANES], lo[MAX_LANES] = { 0 }, sum[MAX_LANES];
+    check_random r = check_random_new(check_at.seed = 53);
+    check_at.test = "vw_total";
+    for (size_t k = 0; k < trials() / t->lanes / 4; k++) {
+        for (size_t i = 0; i < t->lanes; i++) /* sizes apart, so that another order shows */
+            sum[i] = hi[i] = ldexp(check_normal(&r), (int)check_below(&r, 60) - 30);
+        for (size_t n = t->lanes / 2; n > 0; n /= 2)
+            for (size_t i = 0; i < n; i++)
+                sum[i] += sum[i + n];
+        check_bits(0, check_f64_bits(t->wide_total(hi, lo)), check_f64_bits(sum[0]), 64);
+        check_count(1);
+    }
+}
+
 static void test_wide(const simd_ops *t)
 {
     static real v[MAX_TERMS * MAX_LANES], a[MAX_TERMS * MAX_LANES], b[MAX_TERMS * MAX_LANES];
@@ -840,6 +856,8 @@ static void test_tier(const simd_ops *t, const char *tier)
     test_table8(t);
     test_wide(t);
     test_wide_merge(t);
+    if (t->wide_total != NULL)
+        test_wide_total(t);
     test_memory(t);
     test_conversions(t);
 }
