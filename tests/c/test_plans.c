@@ -158,8 +158,9 @@ static void test_beside(const lmx_tier *tier)
                     (n < LMX_BATCH ? LMX_BATCH : n) * table->real_size; /* as kernels.h says */
                 char *const a = get_memory(rows * n * size), *const b = get_memory(n * size);
                 void *const want = get_memory(rows * n * size);
-                check_buffer out = check_buffer_new(rows * n * size + 128);
-                check_buffer scratch = check_buffer_new(scratch_size);
+                const size_t away = check_noguard ? 512 : 0; /* bytes from the guards */
+                check_buffer out = check_buffer_new(rows * n * size + 128 + 2 * away);
+                check_buffer scratch = check_buffer_new(scratch_size + away);
                 check_random r = check_random_new(check_at.seed = k + 77);
                 for (size_t i = 0; i < rows; i++) {
                     /* 5 and 19 have no common divisor: steps of 1, 5 and 11 kinds in turn */
@@ -171,8 +172,8 @@ static void test_beside(const lmx_tier *tier)
                 }
                 for (size_t offset = 0; offset < 128; offset += 64 - 3 * size) {
                     check_at.out_offset = offset / size;
-                    void *const y = check_put(&out, rows * n * size, CHECK_START, offset);
-                    void *const s = check_put(&scratch, scratch_size, CHECK_END, 0);
+                    void *const y = check_put(&out, rows * n * size, CHECK_START, offset + away);
+                    void *const s = check_put(&scratch, scratch_size, CHECK_END, away);
                     const ptrdiff_t stride = (ptrdiff_t)n;
                     const lmx_rows all = { rows, n,      a, NULL, stride,
                                            0,    stride, y, s,    LMX_HOW_STREAM | LMX_HOW_BESIDE };
