@@ -12,6 +12,7 @@
 
 #include "chunk.h"
 #include "lanemax/ops.h"
+#include "loss.h"
 
 /* How results are written, chosen by plan.c; no bit of a result depends on it. */
 enum {
@@ -99,7 +100,16 @@ typedef struct lmx_table {
     const lmx_row_kernel *row[LMX_ROW_KERNELS];
     void (*gather)(const void *x, size_t n, const lmx_gather *how, void *out);
     void (*scatter)(const void *z, size_t n, const lmx_gather *how, void *y);
-    void (*put_value)(void *out, double value); /* one real */
+    void (*put_value)(void *out, double value);                        /* one real */
+    void (*fill)(void *out, size_t n, ptrdiff_t stride, double value); /* elements */
+
+    const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
+    /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c). */
+    void (*soften)(const void *y, const void *weight, size_t n, double keep, double add, void *u);
+    void (*mix)(const void *o, const void *u, size_t n, double pivot, lmx_mix *mix);
+    void (*subtract)(const void *u, size_t n, double scale, void *g);
+    void (*softcap)(void *o, size_t n, double cap);
+    void (*softcap_slope)(const void *o, size_t n, double cap, void *g);
 
     /* For tests and the paper's comparison; not reachable from the public functions. */
     void (*exp_split)(const void *x, size_t n, void *m, int32_t *e); /* exp(x) = m 2^e */

@@ -115,7 +115,7 @@ struct lmx_pool {
     unsigned threads;       /* asked for, the caller included */
     unsigned running;       /* workers that exist */
     atomic_uint generation; /* in which they were started */
-    atomic_flag busy;
+    atomic_uint owner;      /* 0, or what says that a thread of some generation uses the pool */
     os_mutex lock;
     os_cond wake, done;
     /* changed under lock; looked at without it while waiting */
@@ -193,13 +193,20 @@ static void fresh(lmx_pool *p)
     atomic_store(&p->generation, atomic_load(&generation));
 }
 
-/* A child of fork(): the workers are gone, and a lock may have been held by one of them. */
-static void forget_parent(lmx_pool *p)
+/*
+ * 1 if the pool is now the caller's alone.  In a child of fork() the workers are gone, a lock may have
+ * been held by one of them, and an owner of before the fork is none: of several threads of a fresh
+ * child that come here together, one finds all that and starts afresh, and the others find it taken.
+ */
+static int take_pool(lmx_pool *p)
 {
-    if (atomic_load(&p->generation) != atomic_load(&generation)) {
+    const unsigned now = atomic_load(&generation), mine = now << 1 | 1;
+    unsigned owner = atomic_load(&p->owner);
+    if (owner == mine || !atomic_compare_exchange_strong(&p->owner, &owner, mine))
+        return 0;
+    if (atomic_load(&p->generation) != now)
         fresh(p);
-        atomic_flag_clear(&p->busy);
-    }
+    return 1;
 }
 
 lmx_pool *lmx_pool_create(unsigned threads)
@@ -212,7 +219,7 @@ lmx_pool *lmx_pool_create(unsigned threads)
         return NULL;
     }
     p->threads = threads;
-    atomic_flag_clear(&p->busy);
+    atomic_store(&p->owner, 0);
     fresh(p);
     return p;
 }
@@ -256,9 +263,7 @@ void lmx_parallel_for(lmx_pool *p, size_t tasks, size_t grain, lmx_task *task, v
 {
     if (tasks == 0)
         return;
-    if (p != NULL)
-        forget_parent(p);
-    if (p == NULL || p->threads < 2 || tasks <= grain || atomic_flag_test_and_set(&p->busy)) {
+    if (p == NULL || p->threads < 2 || tasks <= grain || !take_pool(p)) {
         task(job, 0, tasks, 0);
         return;
     }
@@ -280,5 +285,5 @@ void lmx_parallel_for(lmx_pool *p, size_t tasks, size_t grain, lmx_task *task, v
     while (p->inside > 0)
         cond_wait(&p->done, &p->lock);
     mutex_unlock(&p->lock);
-    atomic_flag_clear(&p->busy);
+    atomic_store(&p->owner, 0);
 }

@@ -55,6 +55,18 @@ const lmx_row_info *lmx_row_op_info(int op)
     return op >= 0 && op < (int)LMX_ROW_COUNT ? &infos[op] : NULL;
 }
 
+static const lmx_loss_description losses[] = {
+#define INFO(number, name, parameters, d0, d1, options, formula) \
+  [number] = { #name, parameters, { d0, d1 }, options, formula },
+    LMX_LOSS_LIST(INFO)
+#undef INFO
+};
+
+const lmx_loss_description *lmx_loss_info(int op)
+{
+    return op >= 0 && op < (int)LMX_LOSS_COUNT ? &losses[op] : NULL;
+}
+
 const char *lmx_isa_available(int i)
 {
     const uint32_t features = lmx_cpu_features();

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registry.  One line per operation on rows; the enum of the public header,
- * the kernel table, lmx_row_op_info(), the C and Python tests and the benchmarks
- * expand it.  The numbers are ABI: append, never renumber.
+ * The registry.  One line per operation on rows and one per loss; the enums of the
+ * public header, the kernel tables, lmx_row_op_info(), lmx_loss_info(), the C and
+ * Python tests and the benchmarks expand it.  The numbers are ABI: append, never renumber.
+ *
+ * Operations on rows (lib/ops/row_<name>.c):
  *
  *   OP(number, name, inputs, result, options, formula)
  *
@@ -21,5 +23,29 @@
     OP(3, softmax_vjp, 2, ROW, "T", "y[i] * (dy[i] - sum_k y[k] * dy[k])")            \
     OP(4, log_softmax_vjp, 2, ROW, "T", "dy[i] - exp(y[i]) * sum_k dy[k]")            \
     OP(5, exp_sum, 1, SUM, "TW", "sum_k exp(x[k]) as mantissa * 2^exponent")
+
+/*
+ * Losses (lib/ops/loss_<name>.c); o are the logits, t is the target, D the number of classes:
+ *
+ *   OP(number, name, parameters, default 0, default 1, options, formula)
+ *
+ *   parameters  the names of lmx_loss_options.parameter[], with their defaults behind
+ *   options     what else lmx_loss_options may carry: P probabilities as targets, S label
+ *               smoothing, Z a log(Z)^2 penalty, C softcap, T temperature
+ */
+#define LMX_LOSS_LIST(OP)                                                                       \
+    OP(0, cross_entropy, "", 0, 0, "PSZCT", "log(sum_k exp(o[k])) - o[t]")                      \
+    OP(1, z_loss, "a b", 1, 0, "", "softplus(a (b - (o[t] - mean(o)) / std(o))) / a")           \
+    OP(2, spherical_softmax_loss, "eps", 1e-4, 0, "",                                           \
+       "-log((o[t]^2 + eps) / sum_k (o[k]^2 + eps))")                                           \
+    OP(3, taylor_softmax_loss, "order", 2, 0, "",                                               \
+       "-log(f(o[t]) / sum_k f(o[k])), f(x) = sum_i x^i / i! up to i = order")                  \
+    OP(4, one_hot_mse_loss, "", 0, 0, "S", "sum_k (o[k] - [k = t])^2")                          \
+    OP(5, bouchard_loss, "", 0, 0, "", "Bouchard's upper bound of cross_entropy")               \
+    OP(6, stablemax_cross_entropy, "", 0, 0, "",                                                \
+       "-log(s(o[t]) / sum_k s(o[k])), s(x) = x >= 0 ? x + 1 : 1 / (1 - x)")                    \
+    OP(7, comp_sum_loss, "tau", 1, 0, "", "((1 / p)^(1 - tau) - 1) / (1 - tau), p = softmax(o)[t]") \
+    OP(8, generalized_cross_entropy, "q", 0.7, 0, "", "(1 - p^q) / q, p = softmax(o)[t]")       \
+    OP(9, mae_loss, "", 0, 0, "", "1 - softmax(o)[t]")
 
 #endif

@@ -69,3 +69,13 @@ void LMX_K(put_value)(void *out, double value)
 {
     *(real *)out = value == value ? (real)value : LMX_QNAN;
 }
+
+void LMX_K(fill)(void *out, size_t n, ptrdiff_t stride, double value)
+{
+    const real v = value == value ? (real)value : LMX_QNAN;
+    if (stride == 1)
+        row_fill(out, n, v);
+    else
+        for (size_t i = 0; i < n; i++)
+            e_put((elem *)out + (ptrdiff_t)i * stride, v);
+}

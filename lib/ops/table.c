@@ -3,10 +3,15 @@
 #include "kernels.h"
 #include "ops/layout.h"
 #include "ops/paper.h"
+#include "ops/soft_targets.h"
 
 #define DECLARE(number, name, inputs, result, options, formula) \
   extern const lmx_row_kernel LMX_K(name);
 LMX_ROW_LIST(DECLARE)
+#undef DECLARE
+#define DECLARE(number, name, parameters, d0, d1, options, formula) \
+  extern const lmx_loss_kernel LMX_K(name);
+LMX_LOSS_LIST(DECLARE)
 #undef DECLARE
 
 #define STRING_(s) #s
@@ -26,6 +31,17 @@ const lmx_table LMX_K(table) = {
     .gather = LMX_K(gather),
     .scatter = LMX_K(scatter),
     .put_value = LMX_K(put_value),
+    .fill = LMX_K(fill),
+    .loss = {
+#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &LMX_K(name),
+        LMX_LOSS_LIST(LOSS)
+#undef LOSS
+    },
+    .soften = LMX_K(soften),
+    .mix = LMX_K(mix),
+    .subtract = LMX_K(subtract),
+    .softcap = LMX_K(softcap),
+    .softcap_slope = LMX_K(softcap_slope),
     .exp_split = LMX_K(exp_split),
     .exp = LMX_K(exp),
     .two_pass = LMX_K(two_pass),

@@ -28,7 +28,7 @@
  *   v_fence()                           orders the streams before what follows
  *
  * Arithmetic; every one rounds once, to nearest even
- *   v_set1 v_add v_sub v_mul v_fma(a, b, c) = a * b + c
+ *   v_set1 v_add v_sub v_mul v_div v_fma(a, b, c) = a * b + c
  *   v_max(a, b) = a > b ? a : b         so b wins when either is NaN, and for equal zeros
  *   v_min(a, b) = a < b ? a : b         likewise
  *   v_hmax(v)                           the largest lane; no promise for NaN

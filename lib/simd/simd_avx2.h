@@ -33,6 +33,7 @@ LMX_INLINE void  v_stream(real *p, vreal v) { _mm256_stream_pd(p, v); }
 LMX_INLINE vreal v_add(vreal a, vreal b) { return _mm256_add_pd(a, b); }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { return _mm256_sub_pd(a, b); }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { return _mm256_mul_pd(a, b); }
+LMX_INLINE vreal v_div(vreal a, vreal b) { return _mm256_div_pd(a, b); }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c) { return _mm256_fmadd_pd(a, b, c); }
 LMX_INLINE vreal v_max(vreal a, vreal b) { return _mm256_max_pd(a, b); }
 LMX_INLINE vreal v_min(vreal a, vreal b) { return _mm256_min_pd(a, b); }
@@ -73,6 +74,7 @@ LMX_INLINE void  v_stream(real *p, vreal v) { _mm256_stream_ps(p, v); }
 LMX_INLINE vreal v_add(vreal a, vreal b) { return _mm256_add_ps(a, b); }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { return _mm256_sub_ps(a, b); }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { return _mm256_mul_ps(a, b); }
+LMX_INLINE vreal v_div(vreal a, vreal b) { return _mm256_div_ps(a, b); }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c) { return _mm256_fmadd_ps(a, b, c); }
 LMX_INLINE vreal v_max(vreal a, vreal b) { return _mm256_max_ps(a, b); }
 LMX_INLINE vreal v_min(vreal a, vreal b) { return _mm256_min_ps(a, b); }

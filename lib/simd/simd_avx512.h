@@ -28,6 +28,7 @@ LMX_INLINE void  v_stream(real *p, vreal v) { _mm512_stream_pd(p, v); }
 LMX_INLINE vreal v_add(vreal a, vreal b) { return _mm512_add_pd(a, b); }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { return _mm512_sub_pd(a, b); }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { return _mm512_mul_pd(a, b); }
+LMX_INLINE vreal v_div(vreal a, vreal b) { return _mm512_div_pd(a, b); }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c) { return _mm512_fmadd_pd(a, b, c); }
 LMX_INLINE vreal v_max(vreal a, vreal b) { return _mm512_max_pd(a, b); }
 LMX_INLINE vreal v_min(vreal a, vreal b) { return _mm512_min_pd(a, b); }
@@ -64,6 +65,7 @@ LMX_INLINE void  v_stream(real *p, vreal v) { _mm512_stream_ps(p, v); }
 LMX_INLINE vreal v_add(vreal a, vreal b) { return _mm512_add_ps(a, b); }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { return _mm512_sub_ps(a, b); }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { return _mm512_mul_ps(a, b); }
+LMX_INLINE vreal v_div(vreal a, vreal b) { return _mm512_div_ps(a, b); }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c) { return _mm512_fmadd_ps(a, b, c); }
 LMX_INLINE vreal v_max(vreal a, vreal b) { return _mm512_max_ps(a, b); }
 LMX_INLINE vreal v_min(vreal a, vreal b) { return _mm512_min_ps(a, b); }

@@ -19,6 +19,7 @@ LMX_INLINE void  v_store(real *p, vreal v) { vst1q_f64(p, v); }
 LMX_INLINE vreal v_add(vreal a, vreal b) { return vaddq_f64(a, b); }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { return vsubq_f64(a, b); }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { return vmulq_f64(a, b); }
+LMX_INLINE vreal v_div(vreal a, vreal b) { return vdivq_f64(a, b); }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c) { return vfmaq_f64(c, a, b); }
 /* FMAX propagates NaN from either side; the contract is a comparison. */
 LMX_INLINE vreal v_max(vreal a, vreal b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
@@ -52,6 +53,7 @@ LMX_INLINE void  v_store(real *p, vreal v) { vst1q_f32(p, v); }
 LMX_INLINE vreal v_add(vreal a, vreal b) { return vaddq_f32(a, b); }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { return vsubq_f32(a, b); }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { return vmulq_f32(a, b); }
+LMX_INLINE vreal v_div(vreal a, vreal b) { return vdivq_f32(a, b); }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c) { return vfmaq_f32(c, a, b); }
 LMX_INLINE vreal v_max(vreal a, vreal b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 LMX_INLINE vreal v_min(vreal a, vreal b) { return vbslq_f32(vcltq_f32(a, b), a, b); }

@@ -45,6 +45,7 @@ LMX_INLINE void  v_fence(void) {}
 LMX_INLINE vreal v_add(vreal a, vreal b) { V_EACH a.v[i] = a.v[i] + b.v[i]; return a; }
 LMX_INLINE vreal v_sub(vreal a, vreal b) { V_EACH a.v[i] = a.v[i] - b.v[i]; return a; }
 LMX_INLINE vreal v_mul(vreal a, vreal b) { V_EACH a.v[i] = a.v[i] * b.v[i]; return a; }
+LMX_INLINE vreal v_div(vreal a, vreal b) { V_EACH a.v[i] = a.v[i] / b.v[i]; return a; }
 LMX_INLINE vreal v_fma(vreal a, vreal b, vreal c)
 {
     V_EACH a.v[i] = LMX_FMA(a.v[i], b.v[i], c.v[i]);

@@ -281,7 +281,7 @@ LMX_INLINE vreal v_exp(vreal x)
 {
     /* Two references 2 B apart keep the term normal on either side of 0. */
     const vmask up = v_gt(x, v_set1(0));
-    const real span = sizeof(real) == 4 ? 100 : 760; /* beyond, the result is inf or 0 anyway */
+    const real span = sizeof(real) == 4 ? 110 : 760; /* beyond, the result is inf or 0 anyway */
     const ibits bias = (ibits)((uint64_t)V_BIAS << V_MANT_BITS);
     const vreal above = v_from_bits(vi_set1((ibits)(0 - (uint64_t)bias)));
     const vreal below = v_from_bits(vi_set1(bias));
@@ -289,6 +289,22 @@ LMX_INLINE vreal v_exp(vreal x)
     const real raise = sizeof(real) == 4 ? (real)0x1p+64 : (real)0x1p+512;
     const vreal a = v_term_at(x, v_set1(-span), v_set1(span), v_select(up, above, below));
     return v_mul(a, v_select(up, v_set1(raise), v_set1(down)));
+}
+
+LMX_INLINE vreal v_abs(vreal x) { return v_max(x, v_sub(v_set1(0), x)); }
+
+/* exp(x) - 1 for x <= 0, within 2 ulp; -1 for -inf.  2^(k/8) q is added to 2^(k/8) - 1, which is exact, and
+ * 0 or of at least twice its size. */
+LMX_INLINE vreal v_expm1(vreal x)
+{
+    vint k;
+    x = v_max(v_set1(-50), x);
+#if defined(LMX_REAL_F64)
+    const vreal q = v_exp_p(x, &k), T = v_exp_power(k, vi_set1(0));
+#else
+    const vreal q = v_exp_q(x, exp_tails(), &k), T = v_exp_power(k, v_set1(0));
+#endif
+    return v_fma(T, q, v_sub(T, v_set1(1)));
 }
 
 #endif

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Softmax and its relatives on CPUs: at the speed of memory, exact, the same bits everywhere."""
 
+from typing import TYPE_CHECKING, Any
+
 from ._call import version as _version
 from ._expsum import ExpSum
 from ._installation import (
@@ -13,6 +15,7 @@ from ._installation import (
     set_num_threads,
     show_config,
 )
+from ._losses import FUNCTIONS as _LOSSES
 from ._softmax import (
     exp_sum,
     log_softmax,
@@ -22,7 +25,14 @@ from ._softmax import (
     softmax_vjp,
 )
 
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The losses, whose names come from the registry."""
+
+
 __version__ = _version()
+globals().update(_LOSSES)
 
 __all__ = [
     "ExpSum",
@@ -41,4 +51,5 @@ __all__ = [
     "show_config",
     "softmax",
     "softmax_vjp",
+    *_LOSSES,
 ]

@@ -61,6 +61,27 @@ def row_ops() -> list[dict[str, Any]]:
 
 CODES = {op["name"]: code for code, op in enumerate(row_ops())}
 
+
+def losses() -> list[dict[str, Any]]:
+    """The registry of losses, as the C library has it."""
+    ops: list[dict[str, Any]] = []
+    while (info := lib.lmx_loss_info(len(ops))) != _NULL:
+        names = ffi.string(info.parameters).decode().split()
+        ops.append(
+            {
+                "name": ffi.string(info.name).decode(),
+                "parameters": names,
+                "defaults": list(info.defaults)[: len(names)],
+                "options": ffi.string(info.options).decode(),
+                "formula": ffi.string(info.formula).decode(),
+            }
+        )
+    return ops
+
+
+#: the library's limit on the order of taylor_softmax_loss
+TAYLOR_ORDER_MAX = 32
+
 # ------------------------------------------------------------------ contexts ---
 
 
@@ -343,6 +364,71 @@ def row_op(
             ffi.new("lmx_strides *", out_strides),
         )
     )
+
+
+#: dtype -> lmx_int
+_INTS = {
+    np.dtype(name): code
+    for code, name in enumerate(
+        ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+    )
+}
+
+
+def loss(
+    op: int,
+    shape: tuple[int, int, int],
+    logits: tuple[Any, Strides],
+    target: Any,
+    soft: tuple[Any, Strides] | None,
+    weight: Any,
+    temperature: Any,
+    values: dict[str, Any],
+    out: Any,
+    grad: Any,
+    grad_strides: Strides | None,
+) -> int:
+    """`lmx_loss` on arrays whose layout is worked out; returns its status."""
+    options = ffi.new("lmx_loss_options *")
+    check(lib.lmx_loss_defaults(op, options))
+    for name in ("label_smoothing", "logz_penalty", "softcap", "ignore_index"):
+        if name in values:
+            setattr(options, name, values[name])
+    for i, value in enumerate(values["parameter"]):
+        options.parameter[i] = value
+    options.reduction = ("mean", "sum", "none").index(values["reduction"])
+    if weight is not None:
+        options.weight = ffi.cast("double *", _pointer(weight))
+    if temperature is not None:
+        options.temperature = ffi.cast("double *", _pointer(temperature))
+        options.temperature_stride = 1
+    x, x_strides = logits
+    if soft is not None:
+        options.probabilities = _pointer(soft[0])
+        options.probabilities_dtype = DTYPES[soft[0].dtype]
+        options.probabilities_strides = soft[1]
+    return int(
+        lib.lmx_loss(
+            state.ctx,
+            op,
+            DTYPES[x.dtype],
+            ffi.new("lmx_shape *", shape),
+            _pointer(x),
+            ffi.new("lmx_strides *", x_strides),
+            _NULL if target is None else _pointer(target),
+            lib.LMX_I64 if target is None else _INTS[target.dtype],
+            1,
+            options,
+            _pointer(out),
+            1,
+            _NULL if grad is None else _pointer(grad),
+            _NULL if grad_strides is None else ffi.new("lmx_strides *", grad_strides),
+        )
+    )
+
+
+def is_label_error(status: int) -> bool:
+    return bool(status == lib.LMX_ERR_LABEL)
 
 
 def needs_own_output(status: int) -> bool:

@@ -57,6 +57,7 @@ static void do_e_put(elem *p, real v) { e_put(p, v); }
 static void do_add(const real *a, const real *b, real *out) { out_real(out, v_add(in(a), in(b))); }
 static void do_sub(const real *a, const real *b, real *out) { out_real(out, v_sub(in(a), in(b))); }
 static void do_mul(const real *a, const real *b, real *out) { out_real(out, v_mul(in(a), in(b))); }
+static void do_div(const real *a, const real *b, real *out) { out_real(out, v_div(in(a), in(b))); }
 static void do_max(const real *a, const real *b, real *out) { out_real(out, v_max(in(a), in(b))); }
 static void do_min(const real *a, const real *b, real *out) { out_real(out, v_min(in(a), in(b))); }
 static void do_fma(const real *a, const real *b, const real *c, real *out)
@@ -160,6 +161,7 @@ const simd_ops LMX_K(simd_ops) = {
     .add = do_add,
     .sub = do_sub,
     .mul = do_mul,
+    .div = do_div,
     .max = do_max,
     .min = do_min,
     .fma = do_fma,

@@ -50,6 +50,7 @@ typedef struct simd_ops {
     void (*add)(const real *a, const real *b, real *out);
     void (*sub)(const real *a, const real *b, real *out);
     void (*mul)(const real *a, const real *b, real *out);
+    void (*div)(const real *a, const real *b, real *out);
     void (*max)(const real *a, const real *b, real *out);
     void (*min)(const real *a, const real *b, real *out);
     void (*fma)(const real *a, const real *b, const real *c, real *out);

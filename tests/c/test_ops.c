@@ -10,12 +10,12 @@
  * --update writes the hashes of this type into GOLDEN in place of comparing; that goes
  * with a new LMX_NUMERICS_VERSION.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
+#include "golden.h"
 #include "rows.h"
 
 #define MAX_TIERS 4
@@ -369,81 +369,16 @@ static uint64_t hash_of(lmx_ctx *ctx, lmx_row_code op)
     return hash;
 }
 
-typedef struct golden_line {
-    char name[40], type[8];
-    uint64_t hash;
-} golden_line;
-
-#define MAX_GOLDEN 400
-
-static golden_line golden[MAX_GOLDEN];
-static size_t n_golden;
-
-static void golden_read(const char *path)
-{
-    FILE *const f = fopen(path, "r");
-    char line[200];
-    if (f == NULL)
-        return;
-    while (n_golden < MAX_GOLDEN && fgets(line, sizeof line, f) != NULL) {
-        golden_line *const g = &golden[n_golden];
-        if (line[0] != '#' && sscanf(line, "%39s %7s %" SCNx64, g->name, g->type, &g->hash) == 3)
-            n_golden++;
-    }
-    fclose(f);
-}
-
-static golden_line *golden_find(const char *name, const char *type)
-{
-    for (size_t i = 0; i < n_golden; i++)
-        if (strcmp(golden[i].name, name) == 0 && strcmp(golden[i].type, type) == 0)
-            return &golden[i];
-    return NULL;
-}
-
-static void golden_write(const char *path)
-{
-    FILE *const f = fopen(path, "w");
-    if (f == NULL) {
-        perror(path);
-        exit(3);
-    }
-    fprintf(
-        f,
-        "# FNV-1a of the results of test_ops.c, the same for every tier, compiler, CPU and number "
-        "of "
-        "threads.\n# Written by test_ops --update; changes with LMX_NUMERICS_VERSION, now %d.\n",
-        LMX_NUMERICS_VERSION);
-    for (size_t i = 0; i < n_golden; i++)
-        fprintf(f, "%s %s %016" PRIx64 "\n", golden[i].name, golden[i].type, golden[i].hash);
-    fclose(f);
-}
-
 static void test_golden(const char *path, bool update)
 {
     golden_read(path);
     for (int i = 0; i < LMX_ROW_COUNT; i++) {
-        const char *const name = lmx_row_op_info(i)->name;
-        golden_line *g = golden_find(name, dtype_name(dtype));
-        check_at.test = name;
+        check_at.test = lmx_row_op_info(i)->name;
         check_at.n = 0;
         for (size_t t = n_tiers; t-- > 0;) {
             check_at.tier = lmx_isa_name(ctx_of[t]);
-            const uint64_t hash = hash_of(ctx_of[t], op_at(i));
-            if (update && t == n_tiers - 1) {
-                if (g == NULL && n_golden < MAX_GOLDEN) {
-                    g = &golden[n_golden++];
-                    snprintf(g->name, sizeof g->name, "%s", name);
-                    snprintf(g->type, sizeof g->type, "%s", dtype_name(dtype));
-                }
-                if (g != NULL)
-                    g->hash = hash;
-            }
-            if (g == NULL)
-                check_fail("%s has no line for it (hash %016" PRIx64 ")", path, hash);
-            else if (g->hash != hash)
-                check_fail("golden hash: got %016" PRIx64 " want %016" PRIx64, hash, g->hash);
-            check_count(1);
+            golden_check(check_at.test, dtype_name(dtype), hash_of(ctx_of[t], op_at(i)),
+                         update && t == n_tiers - 1);
         }
     }
     if (update)

@@ -156,6 +156,11 @@ static real ref_mul(real a, real b, real c)
     (void)c;
     return a * b;
 }
+static real ref_div(real a, real b, real c)
+{
+    (void)c;
+    return a / b;
+}
 
 /* Selections on bits: the compiler must not replace a chosen NaN by another. */
 static real ref_max(real a, real b, real c)
@@ -217,8 +222,9 @@ static void test_arithmetic(const simd_ops *t)
 {
     const operation operations[] = {
         { "v_add", t->add, NULL, ref_add, false }, { "v_sub", t->sub, NULL, ref_sub, false },
-        { "v_mul", t->mul, NULL, ref_mul, false }, { "v_max", t->max, NULL, ref_max, true },
-        { "v_min", t->min, NULL, ref_min, true },  { "v_fma", NULL, t->fma, ref_fma, false },
+        { "v_mul", t->mul, NULL, ref_mul, false }, { "v_div", t->div, NULL, ref_div, false },
+        { "v_max", t->max, NULL, ref_max, true },  { "v_min", t->min, NULL, ref_min, true },
+        { "v_fma", NULL, t->fma, ref_fma, false },
     };
     real a[MAX_LANES], b[MAX_LANES], c[MAX_LANES];
     for (size_t k = 0; k < sizeof operations / sizeof *operations; k++) {

@@ -1,0 +1,730 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entry of the losses: check, weigh the rows, hand out.  A row is measured chunk by chunk, finished,
+ * and with a gradient written chunk by chunk; what a loss is made of is in lib/ops/loss_<name>.c.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arrays.h"
+#include "cpu.h"
+#include "ctx.h"
+#include "kernels.h"
+#include "plan.h"
+
+/*
+ * Losses are added in order within blocks of rows, and blocks in order: the sum does not depend on the
+ * number of threads.  A block is at most 64 rows or LMX_CHUNK logits, so that few rows divide well.
+ */
+static size_t rows_together(size_t cols)
+{
+    const size_t rows = LMX_CHUNK / cols;
+    return rows < 1 ? 1 : rows > 64 ? 64 : rows;
+}
+
+typedef struct call {
+    const lmx_loss_kernel *kernel, *real_kernel;
+    const lmx_table *table, *real_table, *soft_table;
+    lmx_loss_code op;
+    lmx_loss_options opt;
+    lmx_loss_spec spec;
+    lmx_shape shape;
+    size_t rows;
+    lmx_array o, grad, soft; /* strides: row, col, inner */
+    const void *target;
+    lmx_int target_type;
+    ptrdiff_t target_stride;
+    char *loss;
+    ptrdiff_t loss_stride;
+    lmx_plan plan;
+    int direct;         /* elements can be read and written in place */
+    double denominator; /* of the losses and gradients */
+    size_t together;    /* rows in a block */
+    double keep, add;   /* soft targets are (keep y + add) weight */
+    size_t chunks;
+
+    unsigned workers;
+    char *scratch; /* three arrays of chunk_reals for each worker */
+    size_t scratch_size;
+    void *weight;     /* of the classes, as reals; NULL: 1 */
+    lmx_chunk *chunk; /* chunks of a row for each worker, or of the one row that all share */
+    lmx_mix *mix;
+    double *pivot;
+    lmx_dd *block; /* losses of so many rows */
+} call;
+
+/* A row at work. */
+typedef struct row {
+    call *c;
+    const char *o, *soft;
+    char *grad;
+    size_t target;
+    lmx_gather g;
+    lmx_chunk *chunk;
+    lmx_mix *mix;
+    double *pivot;
+    lmx_loss_row row;
+} row;
+
+/* ------------------------------------------------------------- targets --- */
+
+/* The class of row i, or -1 for what is none: int64_t cannot hold every uint64_t. */
+static int64_t class_of(const call *c, size_t i)
+{
+    const char *const p = c->target;
+    const ptrdiff_t at = (ptrdiff_t)i * c->target_stride;
+    switch (c->target_type) {
+    case LMX_I8:
+        return ((const int8_t *)p)[at];
+    case LMX_I16:
+        return ((const int16_t *)(const void *)p)[at];
+    case LMX_I32:
+        return ((const int32_t *)(const void *)p)[at];
+    case LMX_I64:
+        return ((const int64_t *)(const void *)p)[at];
+    case LMX_U8:
+        return ((const uint8_t *)p)[at];
+    case LMX_U16:
+        return ((const uint16_t *)(const void *)p)[at];
+    case LMX_U32:
+        return ((const uint32_t *)(const void *)p)[at];
+    case LMX_U64:
+        break;
+    }
+    const uint64_t v = ((const uint64_t *)(const void *)p)[at];
+    return v > INT64_MAX ? INT64_MIN : (int64_t)v;
+}
+
+static size_t int_size(lmx_int type) { return (size_t)1 << ((unsigned)type & 3); }
+
+/* The denominator of a mean: the weights of the rows that count; LABEL if a target is none. */
+static lmx_status weigh(call *c)
+{
+    c->denominator = c->opt.reduction == LMX_MEAN ? (double)c->rows : 1;
+    if (c->opt.probabilities != NULL)
+        return LMX_OK;
+    lmx_dd s = { 0, 0 };
+    for (size_t i = 0; i < c->rows; i++) {
+        const int64_t t = class_of(c, i);
+        if (t == c->opt.ignore_index)
+            continue;
+        if (t < 0 || (uint64_t)t >= c->shape.cols)
+            return LMX_ERR_LABEL;
+        s = lmx_dd_add(s, (lmx_dd){ c->opt.weight != NULL ? c->opt.weight[t] : 1, 0 });
+    }
+    if (c->opt.reduction == LMX_MEAN)
+        c->denominator = s.hi;
+    return LMX_OK;
+}
+
+/* ----------------------------------------------------------------- a row --- */
+
+static const char *at(const lmx_array *x, size_t r, size_t j)
+{
+    const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
+    return (const char *)x->data + offset * (ptrdiff_t)x->size;
+}
+
+static size_t chunk_len(const call *c, size_t i)
+{
+    const size_t left = c->shape.cols - i * LMX_CHUNK;
+    return left < LMX_CHUNK ? left : LMX_CHUNK;
+}
+
+static char *scratch_of(const call *c, unsigned worker, size_t which)
+{
+    return c->scratch + ((size_t)worker * 3 + which) * c->scratch_size;
+}
+
+/* The target's place in chunk i, LMX_NO_TARGET if it is in another. */
+static size_t target_in(const row *w, size_t i)
+{
+    if (w->target == LMX_NO_TARGET || w->target / LMX_CHUNK != i)
+        return LMX_NO_TARGET;
+    return w->target % LMX_CHUNK;
+}
+
+static double real_at(const call *c, const void *p, size_t i)
+{
+    if (c->real_table->real_size == 8)
+        return ((const double *)p)[i];
+    return ((const float *)p)[i];
+}
+
+/* n logits from `first` on as the loss sees them, capped if asked for and divided by the temperature. */
+static void load(const row *w, size_t first, size_t n, int cap, void *z)
+{
+    const call *c = w->c;
+    const ptrdiff_t offset = (ptrdiff_t)first * c->o.stride[1] * (ptrdiff_t)c->o.size;
+    lmx_gather g = w->g;
+    g.stride = c->o.stride[1];
+    if (c->opt.softcap > 0) {
+        lmx_gather plain = g;
+        plain.rate = 1;
+        c->table->gather(w->o + offset, n, &plain, z);
+        if (!cap)
+            return;
+        c->real_table->softcap(z, n, c->opt.softcap);
+        g.stride = 1;
+        if (g.rate != 1)
+            c->real_table->gather(z, n, &g, z);
+        return;
+    }
+    c->table->gather(w->o + offset, n, &g, z);
+}
+
+/* Soft targets of chunk i in this worker's scratch. */
+static void load_soft(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), first = i * LMX_CHUNK;
+    char *const u = scratch_of(c, worker, 1);
+    const void *y = NULL;
+    if (w->soft != NULL) {
+        const lmx_gather g = { c->soft.stride[1], 1, 0, NULL, 0, 0 };
+        char *const given = scratch_of(c, worker, 2);
+        c->soft_table->gather(w->soft + (ptrdiff_t)first * g.stride * (ptrdiff_t)c->soft.size, n,
+                              &g, given);
+        y = given;
+        if (c->soft_table->real_size < c->real_table->real_size)
+            for (size_t k = n; k-- > 0;) { /* from the end: in place */
+                const double v = ((const float *)(const void *)given)[k];
+                memcpy(given + k * sizeof v, &v, sizeof v);
+            }
+        else if (c->soft_table->real_size > c->real_table->real_size)
+            for (size_t k = 0; k < n; k++) {
+                const float v = (float)((const double *)(const void *)given)[k];
+                memcpy(given + k * sizeof v, &v, sizeof v);
+            }
+    }
+    const char *const weight =
+        c->weight == NULL ? NULL : (const char *)c->weight + first * c->real_table->real_size;
+    c->real_table->soften(y, weight, n, c->keep, c->add, u);
+}
+
+static int is_soft(const call *c) { return c->opt.probabilities != NULL || c->add != 0; }
+
+static void measure_chunk(row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), first = i * LMX_CHUNK;
+    const size_t skip = c->kernel->skips_target ? target_in(w, i) : LMX_NO_TARGET;
+    if (c->direct) {
+        c->kernel->measure(w->o + first * c->o.size, n, skip, &c->spec, &w->row, &w->chunk[i]);
+        return;
+    }
+    char *const z = scratch_of(c, worker, 0);
+    load(w, first, n, 1, z);
+    c->real_kernel->measure(z, n, skip, &c->spec, &w->row, &w->chunk[i]);
+    if (!is_soft(c))
+        return;
+    load_soft(w, i, worker);
+    const int usual = w->chunk[i].kind == LMX_KIND_PLAIN || w->chunk[i].kind == LMX_KIND_SHIFTED;
+    w->pivot[i] = usual ? w->chunk[i].max : 0;
+    c->real_table->mix(z, scratch_of(c, worker, 1), n, w->pivot[i], &w->mix[i]);
+    if (target_in(w, i) != LMX_NO_TARGET)
+        w->row.on_mix = real_at(c, scratch_of(c, worker, 1), target_in(w, i));
+}
+
+static void gradient_chunk(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), first = i * LMX_CHUNK, t = target_in(w, i);
+    char *const z = scratch_of(c, worker, 0);
+    char *out = w->grad + (ptrdiff_t)first * c->grad.stride[1] * (ptrdiff_t)c->grad.size;
+    if (c->direct) {
+        const char *from = w->o + first * c->o.size;
+        const size_t size = c->o.size;
+        /* The line of the target is written twice, so it does not go past the caches. */
+        size_t begin = n, end = n;
+        if ((c->plan.how & LMX_HOW_STREAM) && t != LMX_NO_TARGET) {
+            const size_t line = (size_t)((uintptr_t)(out + t * size) % 64) / size;
+            begin = t < line ? 0 : t - line;
+            end = t - line + 64 / size < n ? t + 64 / size - line : n;
+        }
+        const struct {
+            size_t begin, end;
+            unsigned how;
+        } part[3] = { { 0, begin, c->plan.how & LMX_HOW_STREAM },
+                      { begin, end, 0 },
+                      { end, n, c->plan.how & LMX_HOW_STREAM } };
+        for (size_t k = 0; k < 3; k++)
+            if (part[k].end > part[k].begin)
+                c->kernel->gradient(from + part[k].begin * size, part[k].end - part[k].begin,
+                                    &w->chunk[i], &c->spec, &w->row, out + part[k].begin * size,
+                                    part[k].how);
+    } else {
+        load(w, first, n, 1, z);
+        c->real_kernel->gradient(z, n, &w->chunk[i], &c->spec, &w->row, z, 0);
+        if (is_soft(c)) {
+            load_soft(w, i, worker);
+            c->real_table->subtract(scratch_of(c, worker, 1), n, w->row.scale, z);
+        }
+    }
+    if (t != LMX_NO_TARGET && !w->row.bad) {
+        if (c->direct)
+            c->table->fill(out + t * c->o.size, 1, 1, w->row.at_target);
+        else
+            c->real_table->fill(z + t * c->real_table->real_size, 1, 1, w->row.at_target);
+    }
+    if (c->direct)
+        return;
+    if (c->opt.softcap > 0) {
+        load(w, first, n, 0, scratch_of(c, worker, 1));
+        c->real_table->softcap_slope(scratch_of(c, worker, 1), n, c->opt.softcap, z);
+    }
+    const lmx_gather g = { c->grad.stride[1], 1, 0, NULL, 0, 0 };
+    c->table->scatter(z, n, &g, out);
+}
+
+/* Every element of the gradient of row w the same. */
+static void fill_gradient(const row *w, double value)
+{
+    w->c->table->fill(w->grad, w->c->shape.cols, w->c->grad.stride[1], value);
+}
+
+/* 0 if the row is ignored: then all is said. */
+static int row_begin(row *w, call *c, size_t i, unsigned worker)
+{
+    const size_t r = i / c->shape.inner, j = i % c->shape.inner;
+    memset(w, 0, sizeof *w);
+    w->c = c;
+    w->o = at(&c->o, r, j);
+    w->grad = c->grad.data == NULL ? NULL : (char *)(uintptr_t)at(&c->grad, r, j);
+    w->target = LMX_NO_TARGET;
+    w->chunk = c->chunk + (size_t)worker * c->chunks;
+    w->mix = c->mix == NULL ? NULL : c->mix + (size_t)worker * c->chunks;
+    w->pivot = c->pivot == NULL ? NULL : c->pivot + (size_t)worker * c->chunks;
+    w->g.rate = 1;
+    double weight = 1, t = 1;
+    if (c->opt.temperature != NULL)
+        t = c->opt.temperature[(ptrdiff_t)i * c->opt.temperature_stride];
+    if (t != 1) {
+        if (c->real_table->real_size == 4) {
+            w->g.rate = (float)(1 / t);
+            w->g.rate_lo = 1 / t - w->g.rate;
+        } else {
+            w->g.rate = 1 / t;
+            w->g.rate_lo = -fma(w->g.rate, t, -1) / t;
+        }
+    }
+    w->row.x = lmx_qnan();
+    if (c->opt.probabilities != NULL) {
+        w->soft = at(&c->soft, r, j);
+    } else {
+        const int64_t k = class_of(c, i);
+        if (k == c->opt.ignore_index)
+            return 0;
+        w->target = (size_t)k;
+        if (c->opt.weight != NULL)
+            weight = c->opt.weight[k];
+        char *const z = scratch_of(c, worker, 0);
+        load(w, w->target, 1, 1, z);
+        w->row.x = real_at(c, z, 0);
+    }
+    w->row.scale = 1 / (c->denominator * t);
+    if (c->spec.mixed)
+        w->row.on = w->soft != NULL ? 0 : weight * c->keep;
+    else
+        w->row.scale *= weight;
+    w->row.on_mix = 0;
+    return 1;
+}
+
+/* What the chunks say together. */
+static int row_finish(row *w)
+{
+    const call *c = w->c;
+    if (c->spec.mixed && w->mix != NULL) {
+        double pivot = w->pivot[0];
+        for (size_t i = 1; i < c->chunks; i++)
+            pivot = w->pivot[i] > pivot ? w->pivot[i] : pivot;
+        lmx_mix all = { { 0, 0 }, { 0, 0 } };
+        for (size_t i = 0; i < c->chunks; i++) {
+            const lmx_mix *m = &w->mix[i];
+            const double up = pivot - w->pivot[i];
+            all.mass = lmx_dd_add(all.mass, m->mass);
+            all.below = lmx_dd_add(all.below, m->below);
+            all.below = lmx_dd_add(all.below, (lmx_dd){ m->mass.hi * up, m->mass.lo * up });
+        }
+        w->row.mix = all;
+        w->row.pivot = pivot;
+    }
+    return c->kernel->finish(w->chunk, c->chunks, &c->spec, &w->row) == LMX_LOSS_AGAIN;
+}
+
+/* The row's loss, weighted; writes it where each row has one. */
+static double row_loss(const row *w, size_t i)
+{
+    const call *c = w->c;
+    double loss = w->row.bad ? lmx_qnan() : w->row.loss;
+    if (!c->spec.mixed && c->opt.weight != NULL)
+        loss *= c->opt.weight[w->target];
+    if (c->opt.reduction == LMX_NONE)
+        c->table->put_value(
+            c->loss + (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size, loss);
+    return loss;
+}
+
+static double whole_row(call *c, size_t i, unsigned worker)
+{
+    row w;
+    if (!row_begin(&w, c, i, worker)) {
+        if (c->opt.reduction == LMX_NONE)
+            c->table->put_value(
+                c->loss + (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size, 0);
+        if (w.grad != NULL)
+            fill_gradient(&w, 0);
+        return 0;
+    }
+    do
+        for (size_t k = 0; k < c->chunks; k++)
+            measure_chunk(&w, k, worker);
+    while (row_finish(&w));
+    const double loss = row_loss(&w, i); /* before the logits may be overwritten */
+    if (w.grad != NULL) {
+        if (w.row.bad)
+            fill_gradient(&w, lmx_qnan());
+        else
+            for (size_t k = 0; k < c->chunks; k++)
+                gradient_chunk(&w, k, worker);
+    }
+    return loss;
+}
+
+/* Of losses, which may be infinite. */
+static lmx_dd add_losses(lmx_dd a, lmx_dd b)
+{
+    const double s = a.hi + b.hi;
+    return lmx_finite(s) ? lmx_dd_add(a, b) : (lmx_dd){ s, 0 };
+}
+
+static void rows_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    call *c = job;
+    for (size_t b = begin; b < end; b++) {
+        lmx_dd sum = { 0, 0 };
+        const size_t first = b * c->together;
+        for (size_t i = first; i < first + c->together && i < c->rows; i++)
+            sum = add_losses(sum, (lmx_dd){ whole_row(c, i, worker), 0 });
+        c->block[b] = sum;
+    }
+}
+
+static void measure_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    for (size_t i = begin; i < end; i++)
+        measure_chunk(job, i, worker);
+}
+
+static void gradient_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    for (size_t i = begin; i < end; i++)
+        gradient_chunk(job, i, worker);
+}
+
+/* Rows one after the other, the chunks of each shared by the threads. */
+static void split_rows(call *c, lmx_pool *pool)
+{
+    const size_t grain = (c->chunks + 2 * c->workers - 1) / (2 * c->workers);
+    for (size_t i = 0; i < c->rows; i++) {
+        row w;
+        if (!row_begin(&w, c, i, 0)) {
+            whole_row(c, i, 0);
+        } else {
+            do
+                lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
+            while (row_finish(&w));
+            lmx_dd *const block = &c->block[i / c->together];
+            *block = add_losses(*block, (lmx_dd){ row_loss(&w, i), 0 });
+            if (w.grad != NULL) {
+                if (w.row.bad)
+                    fill_gradient(&w, lmx_qnan());
+                else
+                    lmx_parallel_for(pool, c->chunks, grain, gradient_task, &w);
+            }
+        }
+    }
+}
+
+/* ------------------------------------------------------------- running --- */
+
+/* The parts of one allocation. */
+static size_t take(size_t *used, size_t size)
+{
+    const size_t begin = *used;
+    *used = begin + (size + 63) / 64 * 64;
+    return begin;
+}
+
+static lmx_status run(lmx_ctx *ctx, call *c)
+{
+    lmx_pool *pool = ctx != NULL && c->plan.parallel ? ctx->pool : NULL;
+    c->together = rows_together(c->shape.cols);
+    const size_t blocks = (c->rows - 1) / c->together + 1;
+    const size_t real_size = c->real_table->real_size;
+    const int soft = is_soft(c);
+    c->workers = pool != NULL ? lmx_pool_threads(pool) : 1;
+    c->chunks = (c->shape.cols - 1) / LMX_CHUNK + 1;
+    const size_t reals = c->direct ? 16 : c->shape.cols < LMX_CHUNK ? c->shape.cols : LMX_CHUNK;
+    /* soft targets arrive as reals of their own type */
+    c->scratch_size = (reals * (soft ? 8 : real_size) + 63) / 64 * 64;
+    const size_t per = (c->plan.split_rows ? 1 : c->workers) * c->chunks;
+
+    size_t used = 0;
+    const size_t scratch = take(&used, c->workers * 3 * c->scratch_size);
+    const size_t chunk = take(&used, per * sizeof *c->chunk);
+    const size_t mix = take(&used, soft ? per * sizeof *c->mix : 0);
+    const size_t pivot = take(&used, soft ? per * sizeof *c->pivot : 0);
+    const size_t block = take(&used, blocks * sizeof *c->block);
+    const size_t weight =
+        take(&used, soft && c->opt.weight != NULL ? c->shape.cols * real_size : 0);
+    LMX_ALIGN(64) char small[4096];
+    void *to_free = NULL;
+    char *base = small;
+    if (used > sizeof small) {
+        to_free = malloc(used + 64);
+        if (to_free == NULL)
+            return LMX_ERR_NOMEM;
+        base = (char *)to_free + (64 - (uintptr_t)to_free % 64);
+    }
+    c->scratch = base + scratch;
+    c->chunk = (void *)(base + chunk);
+    c->mix = soft ? (void *)(base + mix) : NULL;
+    c->pivot = soft ? (void *)(base + pivot) : NULL;
+    c->block = (void *)(base + block);
+    c->weight = NULL;
+    memset(c->block, 0, blocks * sizeof *c->block);
+    memset(c->chunk, 0, per * sizeof *c->chunk);
+    if (soft && c->opt.weight != NULL) {
+        c->weight = base + weight;
+        for (size_t k = 0; k < c->shape.cols; k++)
+            c->real_table->put_value((char *)c->weight + k * real_size, c->opt.weight[k]);
+    }
+
+    if (c->plan.split_rows)
+        split_rows(c, pool);
+    else
+        lmx_parallel_for(pool, blocks, (c->plan.grain - 1) / c->together + 1, rows_task, c);
+    if (c->opt.reduction != LMX_NONE) {
+        lmx_dd sum = { 0, 0 };
+        for (size_t b = 0; b < blocks; b++)
+            sum = add_losses(sum, c->block[b]);
+        c->table->put_value(c->loss, sum.hi / c->denominator);
+    }
+    free(to_free);
+    return LMX_OK;
+}
+
+/* ------------------------------------------------------------ checking --- */
+
+lmx_status lmx_loss_defaults(lmx_loss_code op, lmx_loss_options *options)
+{
+    if ((unsigned)op >= LMX_LOSS_COUNT)
+        return LMX_ERR_OP;
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    memset(options, 0, sizeof *options);
+    options->size = sizeof *options;
+    memcpy(options->parameter, lmx_loss_info((int)op)->defaults, sizeof options->parameter);
+    options->ignore_index = -100;
+    return LMX_OK;
+}
+
+static int has(const call *c, char letter)
+{
+    return strchr(lmx_loss_info((int)c->op)->options, letter) != NULL;
+}
+
+static int at_least(double v, double least) { return v >= least && lmx_finite(v); }
+
+/* The loss's own parameters are in their ranges. */
+static int parameters_fit(lmx_loss_code op, const double *p)
+{
+    switch (op) {
+    case LMX_LOSS_z_loss:
+        return at_least(p[0], 0) && p[0] > 0 && lmx_finite(p[1]);
+    case LMX_LOSS_spherical_softmax_loss:
+    case LMX_LOSS_comp_sum_loss:
+        return at_least(p[0], 0);
+    case LMX_LOSS_taylor_softmax_loss:
+        return p[0] >= 2 && p[0] <= LMX_TAYLOR_ORDER_MAX && (double)((int)p[0] / 2 * 2) == p[0];
+    case LMX_LOSS_generalized_cross_entropy:
+        return p[0] >= 0 && p[0] <= 1;
+    default:
+        return 1;
+    }
+}
+
+static lmx_status check_options(call *c)
+{
+    const lmx_loss_options *o = &c->opt;
+    if ((o->probabilities != NULL && !has(c, 'P')) || (o->label_smoothing != 0 && !has(c, 'S')) ||
+        (o->logz_penalty != 0 && !has(c, 'Z')) || (o->softcap != 0 && !has(c, 'C')) ||
+        (o->temperature != NULL && !has(c, 'T')))
+        return LMX_ERR_OP;
+    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) || !at_least(o->logz_penalty, 0) ||
+        !at_least(o->softcap, 0) || (unsigned)o->reduction > LMX_NONE ||
+        !parameters_fit(c->op, o->parameter))
+        return LMX_ERR_ARG;
+    if (o->temperature != NULL)
+        for (size_t i = 0; i < c->rows; i++) {
+            const double t = o->temperature[(ptrdiff_t)i * o->temperature_stride];
+            if (!(t > 0) || !lmx_finite(t))
+                return LMX_ERR_ARG;
+            if (o->temperature_stride == 0)
+                break;
+        }
+    return LMX_OK;
+}
+
+static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t)
+{
+    return (lmx_array){ data, size, { s->rows, s->cols, s->inner }, { t->row, t->col, t->inner } };
+}
+
+/* Whether the rows can go to kernels as they are. */
+static int is_direct(const call *c)
+{
+    const int one = c->shape.cols == 1;
+    return (c->o.stride[1] == 1 || one) &&
+           (c->grad.data == NULL || c->grad.stride[1] == 1 || one) && !is_soft(c) &&
+           c->opt.softcap == 0 && c->opt.temperature == NULL;
+}
+
+static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
+                                const lmx_shape *shape, const void *logits,
+                                const lmx_strides *logits_strides, const void *target,
+                                lmx_int target_type, ptrdiff_t target_stride,
+                                const lmx_loss_options *options, void *loss, ptrdiff_t loss_stride,
+                                void *grad, const lmx_strides *grad_strides)
+{
+    call c;
+    memset(&c, 0, sizeof c);
+    if ((unsigned)op >= LMX_LOSS_COUNT)
+        return LMX_ERR_OP;
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    if (shape == NULL || logits_strides == NULL || loss == NULL ||
+        (grad != NULL && grad_strides == NULL))
+        return LMX_ERR_NULL;
+    c.op = op;
+    c.shape = *shape;
+    if (options != NULL) {
+        if (options->size != sizeof *options)
+            return LMX_ERR_ARG;
+        c.opt = *options;
+    } else {
+        lmx_loss_defaults(op, &c.opt);
+    }
+    if (shape->inner != 0 && shape->rows > (size_t)PTRDIFF_MAX / shape->inner)
+        return LMX_ERR_OVERFLOW;
+    c.rows = shape->rows * shape->inner;
+    const lmx_status wrong = check_options(&c);
+    if (wrong != LMX_OK)
+        return wrong;
+    const int soft = c.opt.probabilities != NULL;
+    if (soft && (unsigned)c.opt.probabilities_dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    if (c.rows > 0 && shape->cols > 0 && (logits == NULL || (target == NULL && !soft)))
+        return LMX_ERR_NULL;
+    if (!soft && (unsigned)target_type > LMX_U64)
+        return LMX_ERR_DTYPE;
+    if (c.rows > 0 && shape->cols == 0)
+        return LMX_ERR_SHAPE;
+
+    const lmx_tier *tier = ctx != NULL ? ctx->tier : lmx_tier_default();
+    c.table = tier->table[dtype];
+    c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
+    c.kernel = c.table->loss[op];
+    c.real_kernel = c.real_table->loss[op];
+    c.target = target;
+    c.target_type = target_type;
+    c.target_stride = target_stride;
+    c.loss = loss;
+    c.loss_stride = loss_stride;
+
+    static const lmx_strides none = { 0, 0, 0 };
+    const size_t per_row = c.opt.reduction == LMX_NONE ? c.rows : 1;
+    const lmx_array targets = { soft ? NULL : target,
+                                soft ? 1 : int_size(target_type),
+                                { c.rows, 1, 1 },
+                                { target_stride, 0, 0 } };
+    const lmx_array losses = { loss, c.table->real_size, { per_row, 1, 1 }, { loss_stride, 0, 0 } };
+    c.o = array_of(logits, c.table->elem_size, shape, logits_strides);
+    c.grad = array_of(grad, c.table->elem_size, shape, grad != NULL ? grad_strides : &none);
+    if (soft) {
+        c.soft_table = tier->table[c.opt.probabilities_dtype];
+        c.soft = array_of(c.opt.probabilities, c.soft_table->elem_size, shape,
+                          &c.opt.probabilities_strides);
+    } else {
+        c.soft = array_of(NULL, 1, shape, &none);
+    }
+    const lmx_array *const all[] = { &c.o, &targets, &c.soft, &losses, &c.grad };
+    for (size_t i = 0; i < 5; i++)
+        if (all[i]->data != NULL && !lmx_array_fits(all[i]))
+            return LMX_ERR_OVERFLOW;
+    for (size_t i = 0; i < 5; i++)
+        if (all[i]->data != NULL && !lmx_array_aligned(all[i]))
+            return LMX_ERR_ALIGN;
+    if (!lmx_array_distinct(&losses) || (grad != NULL && !lmx_array_distinct(&c.grad)))
+        return LMX_ERR_STRIDE;
+    const int in_place = grad != NULL && lmx_array_same(&c.grad, &c.o);
+    for (size_t i = 0; i < 3; i++) {
+        if (all[i]->data == NULL)
+            continue;
+        if (lmx_array_overlap(&losses, all[i]) ||
+            (grad != NULL && !(i == 0 && in_place) && lmx_array_overlap(&c.grad, all[i])))
+            return LMX_ERR_OVERLAP;
+    }
+    if (grad != NULL && lmx_array_overlap(&losses, &c.grad))
+        return LMX_ERR_OVERLAP;
+
+    const lmx_status labels = weigh(&c);
+    if (labels != LMX_OK)
+        return labels;
+    if (c.rows == 0) {
+        if (c.opt.reduction != LMX_NONE)
+            c.table->put_value(loss, c.opt.reduction == LMX_MEAN ? lmx_qnan() : 0);
+        return LMX_OK;
+    }
+
+    c.spec.p[0] = c.opt.parameter[0];
+    c.spec.p[1] = c.opt.parameter[1];
+    c.spec.cols = (double)shape->cols;
+    c.spec.smoothing = c.opt.label_smoothing;
+    c.spec.penalty = c.opt.logz_penalty;
+    c.keep = 1;
+    if (op == LMX_LOSS_cross_entropy) {
+        c.keep = 1 - c.opt.label_smoothing;
+        c.add = c.opt.label_smoothing / c.spec.cols;
+        c.spec.mixed = soft || c.add != 0 || c.spec.penalty != 0;
+    }
+    c.direct = is_direct(&c);
+    const lmx_plan_request request = {
+        .rows = c.rows,
+        .cols = shape->cols,
+        .elem_size = c.table->elem_size,
+        .inputs = 1,
+        .writes = grad != NULL,
+        .in_place = in_place,
+        .is_real = c.table->elem_size == c.table->real_size,
+        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
+        .cache = lmx_cache_size(),
+    };
+    c.plan = lmx_plan_rows(&request);
+    return run(ctx, &c);
+}
+
+lmx_status lmx_loss(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype, const lmx_shape *shape,
+                    const void *logits, const lmx_strides *logits_strides, const void *target,
+                    lmx_int target_type, ptrdiff_t target_stride, const lmx_loss_options *options,
+                    void *loss, ptrdiff_t loss_stride, void *grad, const lmx_strides *grad_strides)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    const lmx_status status =
+        check_and_run(ctx, op, dtype, shape, logits, logits_strides, target, target_type,
+                      target_stride, options, loss, loss_stride, grad, grad_strides);
+    lmx_fpenv_leave(env);
+    return status;
+}

@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Classification losses and their gradients: two functions for each loss of the registry."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import _call, _check
+
+_REDUCTIONS = {"mean": 0, "sum": 1, "none": 2}
+_INT64 = np.iinfo(np.int64)
+
+#: what the letters of a loss's options stand for: argument, default
+_LETTERS = {
+    "S": ("label_smoothing", 0.0),
+    "Z": ("logz_penalty", 0.0),
+    "C": ("softcap", None),
+    "T": ("temperature", 1.0),
+}
+
+
+def _number(name: str, value: Any) -> float:
+    """A finite Python or NumPy number as a float."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a number, got a bool")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: must be finite, got {number}")
+    return number
+
+
+#: parameter or option -> (what it accepts, in words, and the test)
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "a": ("must be positive", lambda v: v > 0),
+    "eps": ("must be 0 or more", lambda v: v >= 0),
+    "order": (
+        f"must be even, from 2 to {_call.TAYLOR_ORDER_MAX}",
+        lambda v: 2 <= v <= _call.TAYLOR_ORDER_MAX and v % 2 == 0,
+    ),
+    "tau": ("must be 0 or more", lambda v: v >= 0),
+    "q": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
+    "label_smoothing": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
+    "logz_penalty": ("must be 0 or more", lambda v: v >= 0),
+    "softcap": ("must be positive, or None", lambda v: v > 0),
+}
+
+
+def _in_range(name: str, value: Any) -> float:
+    number = _number(name, value)
+    if name in _RANGES:
+        words, fits = _RANGES[name]
+        if not fits(number):
+            raise ValueError(f"{name}: {words}, got {value!r}")
+    return number
+
+
+def _integers(target: Any, shape: tuple[int, ...]) -> Any:
+    """Class indices of the rows, as a contiguous array of a native integer type."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target: expected integers, got dtype {target.dtype}")
+    if target.shape != shape:
+        raise ValueError(
+            f"target: expected shape {shape}, that of the logits without the last axis, "
+            f"got {target.shape}"
+        )
+    return np.ascontiguousarray(target, target.dtype.newbyteorder("=")).reshape(-1)
+
+
+def _weights(weight: Any, classes: int) -> Any:
+    if weight is None:
+        return None
+    _check._refuse_masked("weight", weight, "plain numbers")
+    array = np.asarray(weight)
+    if array.dtype.kind not in "fiu" and _check.dtype_code(array.dtype) is None:
+        raise TypeError(f"weight: expected real numbers, got dtype {array.dtype}")
+    if array.shape != (classes,):
+        raise ValueError(f"weight: expected shape ({classes},), one per class, got {array.shape}")
+    return np.ascontiguousarray(array, np.float64)
+
+
+def _bad_label(target: Any, classes: int, ignore_index: int) -> IndexError:
+    bad = (target != ignore_index) & ((target < 0) | (target >= classes))
+    row = int(np.argmax(bad))
+    return IndexError(
+        f"target: row {row} holds {int(target[row])}; expected 0 to {classes - 1} "
+        f"or ignore_index ({ignore_index})"
+    )
+
+
+class _Loss:
+    """What the two functions of a loss share."""
+
+    def __init__(self, code: int, op: dict[str, Any]) -> None:
+        self.code = code
+        self.name: str = op["name"]
+        self.formula: str = op["formula"]
+        self.letters: str = op["options"]
+        self.parameters = dict(zip(op["parameters"], op["defaults"], strict=False))
+        self.options = dict(_LETTERS[c] for c in self.letters if c in _LETTERS)
+
+    def run(
+        self,
+        logits: Any,
+        target: Any,
+        gradient: bool,
+        given: dict[str, Any],
+        weight: Any,
+        ignore_index: Any,
+        reduction: Any,
+        out: Any,
+        grad_out: Any,
+    ) -> Any:
+        for name in given:
+            if name not in self.parameters and name not in self.options:
+                known = ", ".join([*self.parameters, *self.options]) or "none"
+                raise TypeError(
+                    f"{self.name}: unexpected argument {name!r}; its parameters: {known}"
+                )
+        logits = _check.array("logits", logits)
+        if logits.ndim == 0:
+            raise ValueError("logits: expected an axis of classes, got a 0-d array")
+        shape, dtype = logits.shape, logits.dtype
+        classes, lead = shape[-1], shape[:-1]
+        real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+        values: dict[str, Any] = {"reduction": reduction}
+        if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
+            raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+        if isinstance(ignore_index, (bool, np.bool_)):
+            raise TypeError("ignore_index: expected an integer, got a bool")
+        try:
+            ignored = operator.index(ignore_index)
+        except TypeError:
+            raise TypeError(
+                f"ignore_index: expected an integer, got {type(ignore_index).__name__}"
+            ) from None
+        if not _INT64.min <= ignored <= _INT64.max:
+            raise ValueError(f"ignore_index: {ignored} does not fit in 64 bits")
+        values["ignore_index"] = ignored
+        values["parameter"] = [
+            _in_range(name, given.get(name, default)) for name, default in self.parameters.items()
+        ]
+        for name in ("label_smoothing", "logz_penalty", "softcap"):
+            if given.get(name) is not None:
+                values[name] = _in_range(name, given[name])
+            elif name in given and name != "softcap":
+                raise TypeError(f"{name}: expected a number, got None")
+
+        _check._refuse_masked("target", target, "plain targets")
+        labels: Any = np.asarray(target)
+        if labels.size == 0 and not isinstance(target, np.ndarray):
+            labels = labels.astype(np.int64)
+        soft: Any = None
+        if "P" in self.letters and (
+            labels.dtype.kind == "f" or _check.dtype_code(labels.dtype) is not None
+        ):
+            soft = _check.array("target", labels)
+            if soft.shape != shape:
+                raise ValueError(
+                    f"target: probabilities need the shape of the logits, {shape}, got {soft.shape}"
+                )
+            labels = None
+        else:
+            labels = _integers(labels, lead)
+        weights = _weights(weight, classes)
+        rates = _check.temperatures(given.get("temperature", 1.0), shape, (logits.ndim - 1,))
+        if rates is not None:
+            rates = np.ascontiguousarray(np.broadcast_to(rates[..., 0], lead)).reshape(-1)
+
+        loss_shape = lead if reduction == "none" else ()
+        if out is not None:
+            out = _check.output(out, loss_shape, real)
+        if grad_out is not None:
+            grad_out = _check.output(grad_out, shape, dtype, "grad_out")
+            if out is not None and np.may_share_memory(out, grad_out):
+                raise ValueError("grad_out: shares memory with out")
+
+        loss = np.empty(loss_shape, real)
+        grad: Any = None
+        if gradient:
+            grad = np.empty(shape, dtype) if grad_out is None else grad_out
+        if math.prod(lead) and classes == 0:
+            raise ValueError("logits: there are no classes: the last axis is empty")
+        status = self._call(logits, labels, soft, weights, rates, values, loss, grad)
+        if _call.needs_own_output(status):
+            # as if nothing were shared: into memory of its own first
+            fresh = np.empty(shape, dtype)
+            status = self._call(logits, labels, soft, weights, rates, values, loss, fresh)
+            if not status:
+                grad[...] = fresh
+        if _call.is_label_error(status):
+            raise _bad_label(labels, classes, ignored)
+        _call.check(status)
+        if out is not None:
+            out[...] = loss
+            loss = out
+        else:
+            loss = loss[()]
+        return (loss, grad) if gradient else loss
+
+    def _call(
+        self,
+        logits: Any,
+        labels: Any,
+        soft: Any,
+        weights: Any,
+        rates: Any,
+        values: dict[str, Any],
+        loss: Any,
+        grad: Any,
+    ) -> int:
+        arrays = [a for a in (logits, soft) if a is not None]
+        layout = _check.Layout(logits.shape, (logits.ndim - 1,), arrays, grad)
+        result = grad
+        if grad is not None and layout.copied:
+            result = np.empty(layout.shape[:2], grad.dtype)
+        if grad is None:
+            strides = None
+        elif layout.copied:
+            strides = (layout.shape[1], 1, 0)
+        else:
+            strides = layout.input(grad)[1]
+        status = _call.loss(
+            self.code,
+            layout.shape,
+            layout.input(logits),
+            labels,
+            None if soft is None else layout.input(soft),
+            weights,
+            rates,
+            values,
+            loss,
+            result,
+            strides,
+        )
+        if not status and result is not grad:
+            grad[...] = result.reshape(grad.shape)
+        return status
+
+
+_DOC = """{summary}
+
+.. math-like formula, of the logits o and the target t of a row::
+
+    {formula}
+
+Parameters
+----------
+logits : array_like, shape (..., D)
+    Rows of D classes; float16, bfloat16, float32 and float64 are computed as they are, bool and
+    integers become ``np.result_type(dtype, np.float32)``.
+target : array_like of int, shape (...)
+    Class indices in [0, D).{probabilities}
+{parameters}weight : array_like, shape (D,), optional
+    Weights of the classes.
+ignore_index : int
+    Rows with this target have loss 0 and gradient 0, whatever they hold.
+reduction : {{"mean", "sum", "none"}}
+    "mean" divides by the sum of the weights of the rows that are not ignored; without such a row
+    it is NaN.  "none" gives one loss for each row{each}.
+out : numpy.ndarray, optional
+    Takes the loss.{grad_out}
+
+Returns
+-------
+loss : scalar, or numpy.ndarray of shape (...)
+    float32; float64 for float64 logits.{grad}
+
+Raises
+------
+IndexError
+    A target is out of range; names the row and the value.
+TypeError, ValueError
+    An argument has the wrong type, shape or range.  Nothing has been written.
+
+Notes
+-----
+{notes}
+
+Examples
+--------
+>>> import numpy as np
+>>> import lanemax as lm
+>>> logits = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
+>>> {example}
+"""
+
+_PARAMETERS = {
+    "a": "Sharpness, positive.",
+    "b": "Location: the target's standardised logit should exceed it.",
+    "eps": "Added to every square, 0 or more.",
+    "order": "Of the polynomial: even, from 2 to 32.",
+    "tau": "0 or more: 0 sum of exponentials, 1 cross-entropy, 2 `mae_loss`.",
+    "q": "From 0 (cross-entropy) to 1 (`mae_loss`).",
+    "label_smoothing": "Share, from 0 to 1, of the target's mass that goes to all classes alike.",
+    "logz_penalty": "0 or more: adds logz_penalty * log(sum exp(o))**2 to each row, unweighted.",
+    "softcap": "The logits become softcap * tanh(logits / softcap); None: they do not.",
+    "temperature": "A number or an array of shape (..., 1), > 0; divides the logits next.",
+}
+
+#: summary and notes
+_ABOUT = {
+    "cross_entropy": (
+        "Cross-entropy of softmax.",
+        """
+At most 3 ULP, also for confident rows; the target's gradient, minus 1 - p, is within 4 ULP.
+A row with NaN or +inf, or only -inf, is NaN; a masked (-inf) target has loss +inf.
+""",
+    ),
+    "z_loss": (
+        "Z-loss: a loss of the standardised logits; not the log(Z)**2 penalty (`logz_penalty`).",
+        """
+Invariant to shift and positive scale of a row; for ranking, not a likelihood.  A row of variance 0
+(at most 2**-40 of its mean square) has z = 0 and gradient 0; NaN and inf give NaN.
+At most 4 ULP.  de Brebisson and Vincent 2016, arXiv:1604.08859.
+""",
+    ),
+    "spherical_softmax_loss": (
+        "Negative log of the spherical softmax.",
+        """
+The sign of a logit does not matter.  eps = 0 and a target logit of 0: loss +inf, gradient 0 there.
+NaN and inf give NaN.  At most 4 ULP.
+Vincent, de Brebisson and Bouthillier 2015, arXiv:1412.7091.
+""",
+    ),
+    "taylor_softmax_loss": (
+        "Negative log of the Taylor softmax.",
+        """
+NaN and inf give NaN.  At most 4 ULP.
+Vincent, de Brebisson and Bouthillier 2015, arXiv:1412.7091; orders above 2: Banerjee and others
+2020, arXiv:2011.11538.
+""",
+    ),
+    "one_hot_mse_loss": (
+        "Squared distance of the logits from the one-hot target, summed over the classes.",
+        """
+At most 4 ULP.  An infinite logit gives +inf.
+Vincent, de Brebisson and Bouthillier 2015, arXiv:1412.7091.
+""",
+    ),
+    "bouchard_loss": (
+        "Bouchard's quadratic upper bound of cross-entropy, at its best parameter.",
+        """
+Never below `cross_entropy`.  NaN and inf give NaN.  At most 4 ULP.  Bouchard 2007.
+""",
+    ),
+    "stablemax_cross_entropy": (
+        "Negative log of StableMax.",
+        """
+Not invariant to a shift of the logits.  -inf is a masked logit; NaN and +inf give NaN.
+At most 4 ULP.  Prieto and others 2025, arXiv:2501.04697.
+""",
+    ),
+    "comp_sum_loss": (
+        "Comp-sum loss, from the sum of exponentials over cross-entropy to the absolute error.",
+        """
+At most 4 ULP.  Special values as for `cross_entropy`.
+Mao, Mohri and Zhong 2023, arXiv:2304.07288.
+""",
+    ),
+    "generalized_cross_entropy": (
+        "Generalised cross-entropy.",
+        """
+At most 4 ULP.  Special values as for `cross_entropy`.
+Zhang and Sabuncu 2018, arXiv:1805.07836.
+""",
+    ),
+    "mae_loss": (
+        "One minus the target's softmax: half the absolute distance from the one-hot target.",
+        """
+At most 4 ULP.  Special values as for `cross_entropy`.  Comp-sum loss with tau = 2.
+""",
+    ),
+}
+
+
+def _document(loss: _Loss, gradient: bool) -> str:
+    summary, notes = _ABOUT.get(loss.name, (f"The loss {loss.name}.", "At most 4 ULP."))
+    name = loss.name
+    if gradient:
+        example = (
+            f"loss, grad = lm.{name}_and_grad(logits, [0, 1])\n"
+            ">>> bool(loss > 0), grad.shape\n(True, (2, 3))"
+        )
+        summary = f"{summary[:-1]}, with its gradient."
+    else:
+        example = f'bool((lm.{name}(logits, [0, 1], reduction="none") > 0).all())\nTrue'
+    return _DOC.format(
+        summary=summary,
+        formula=loss.formula,
+        probabilities=(
+            "\n    Or probabilities of any float dtype, shape (..., D)."
+            if "P" in loss.letters
+            else ""
+        ),
+        parameters="".join(
+            f"{p} : float\n    {_PARAMETERS.get(p, 'See the formula.')}\n"
+            for p in (*loss.parameters, *loss.options)
+        ),
+        each="; the gradient is that of their sum" if gradient else "",
+        grad_out=(
+            "\ngrad_out : numpy.ndarray, optional\n    Takes the gradient; may be logits itself."
+            if gradient
+            else ""
+        ),
+        grad=(
+            "\ngrad : numpy.ndarray\n    With respect to logits: shape and dtype of them."
+            if gradient
+            else ""
+        ),
+        notes=notes.strip(),
+        example=example,
+    )
+
+
+def _signature(loss: _Loss, gradient: bool) -> inspect.Signature:
+    kinds = inspect.Parameter
+    given = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("logits", "target")]
+    defaults = {
+        **{k: int(v) if k == "order" else v for k, v in loss.parameters.items()},
+        **loss.options,
+        "weight": None,
+        "ignore_index": -100,
+        "reduction": "mean",
+        "out": None,
+    }
+    if gradient:
+        defaults["grad_out"] = None
+    given += [kinds(n, kinds.KEYWORD_ONLY, default=v) for n, v in defaults.items()]
+    return inspect.Signature(given)
+
+
+def _functions(loss: _Loss) -> dict[str, Any]:
+    def value(
+        logits: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        ignore_index: Any = -100,
+        reduction: Any = "mean",
+        out: Any = None,
+        **parameters: Any,
+    ) -> Any:
+        return loss.run(
+            logits, target, False, parameters, weight, ignore_index, reduction, out, None
+        )
+
+    def value_and_grad(
+        logits: Any,
+        target: Any,
+        *,
+        weight: Any = None,
+        ignore_index: Any = -100,
+        reduction: Any = "mean",
+        out: Any = None,
+        grad_out: Any = None,
+        **parameters: Any,
+    ) -> Any:
+        return loss.run(
+            logits, target, True, parameters, weight, ignore_index, reduction, out, grad_out
+        )
+
+    found: dict[str, Any] = {}
+    for function, gradient in ((value, False), (value_and_grad, True)):
+        function.__name__ = function.__qualname__ = loss.name + "_and_grad" * gradient
+        function.__module__ = "lanemax"
+        function.__doc__ = _document(loss, gradient)
+        function.__signature__ = _signature(loss, gradient)  # type: ignore[attr-defined]
+        found[function.__name__] = function
+    return found
+
+
+#: name -> function, for every loss of the registry and its gradient
+FUNCTIONS: dict[str, Any] = {
+    name: function
+    for code, op in enumerate(_call.losses())
+    for name, function in _functions(_Loss(code, op)).items()
+}
