@@ -42,6 +42,7 @@ typedef struct call {
     size_t together;    /* rows in a block */
     double keep, add;   /* soft targets are (keep y + add) weight */
     size_t chunks;
+    size_t row_chunks; /* room for those of the rows that a worker has at a time */
 
     unsigned workers;
     char *scratch; /* three arrays of chunk_reals for each worker */
@@ -287,15 +288,21 @@ static void fill_gradient(const row *w, double value)
 static int row_begin(row *w, call *c, size_t i, unsigned worker)
 {
     const size_t r = i / c->shape.inner, j = i % c->shape.inner;
-    memset(w, 0, sizeof *w);
     w->c = c;
+    w->soft = NULL;
+    w->row.e = 0;
+    w->row.pivot = 0;
+    w->row.bad = 0;
+    w->row.on = w->row.on_mix = 0;
+    w->row.mix = (lmx_mix){ { 0, 0 }, { 0, 0 } };
     w->o = at(&c->o, r, j);
     w->grad = c->grad.data == NULL ? NULL : (char *)(uintptr_t)at(&c->grad, r, j);
     w->target = LMX_NO_TARGET;
-    w->chunk = c->chunk + (size_t)worker * c->chunks;
+    w->chunk = c->chunk + (size_t)worker * c->row_chunks;
     w->mix = c->mix == NULL ? NULL : c->mix + (size_t)worker * c->chunks;
     w->pivot = c->pivot == NULL ? NULL : c->pivot + (size_t)worker * c->chunks;
-    w->g.rate = 1;
+    w->g = (lmx_gather){ 1, 1, 0, NULL, 0, 0 };
+    w->row.gradient = w->grad != NULL;
     double weight = 1, t = 1;
     if (c->opt.temperature != NULL)
         t = c->opt.temperature[(ptrdiff_t)i * c->opt.temperature_stride];
@@ -318,16 +325,19 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
         w->target = (size_t)k;
         if (c->opt.weight != NULL)
             weight = c->opt.weight[k];
-        char *const z = scratch_of(c, worker, 0);
-        load(w, w->target, 1, 1, z);
-        w->row.x = real_at(c, z, 0);
+        if (c->direct) {
+            w->row.x = c->table->get(w->o + w->target * c->o.size);
+        } else {
+            char *const z = scratch_of(c, worker, 0);
+            load(w, w->target, 1, 1, z);
+            w->row.x = real_at(c, z, 0);
+        }
     }
     w->row.scale = 1 / (c->denominator * t);
     if (c->spec.mixed)
         w->row.on = w->soft != NULL ? 0 : weight * c->keep;
     else
         w->row.scale *= weight;
-    w->row.on_mix = 0;
     return 1;
 }
 
@@ -366,30 +376,29 @@ static double row_loss(const row *w, size_t i)
     return loss;
 }
 
-static double whole_row(call *c, size_t i, unsigned worker)
+static void ignored_row(const row *w, size_t i)
 {
-    row w;
-    if (!row_begin(&w, c, i, worker)) {
-        if (c->opt.reduction == LMX_NONE)
-            c->table->put_value(
-                c->loss + (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size, 0);
-        if (w.grad != NULL)
-            fill_gradient(&w, 0);
-        return 0;
-    }
-    do
-        for (size_t k = 0; k < c->chunks; k++)
-            measure_chunk(&w, k, worker);
-    while (row_finish(&w));
-    const double loss = row_loss(&w, i); /* before the logits may be overwritten */
-    if (w.grad != NULL) {
-        if (w.row.bad)
-            fill_gradient(&w, lmx_qnan());
-        else
-            for (size_t k = 0; k < c->chunks; k++)
-                gradient_chunk(&w, k, worker);
-    }
-    return loss;
+    const call *c = w->c;
+    if (c->opt.reduction == LMX_NONE)
+        c->table->put_value(
+            c->loss + (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size, 0);
+    if (w->grad != NULL)
+        fill_gradient(w, 0);
+}
+
+static void measure_row(row *w, unsigned worker)
+{
+    for (size_t k = 0; k < w->c->chunks; k++)
+        measure_chunk(w, k, worker);
+}
+
+static void gradient_row(const row *w, unsigned worker)
+{
+    if (w->row.bad)
+        fill_gradient(w, lmx_qnan());
+    else
+        for (size_t k = 0; k < w->c->chunks; k++)
+            gradient_chunk(w, k, worker);
 }
 
 /* Of losses, which may be infinite. */
@@ -399,14 +408,51 @@ static lmx_dd add_losses(lmx_dd a, lmx_dd b)
     return lmx_finite(s) ? lmx_dd_add(a, b) : (lmx_dd){ s, 0 };
 }
 
+/* Short rows take each step together: what one waits for in finishing, another has done. */
+#define BATCH 8
+
+static size_t batch_rows(const call *c)
+{
+    const size_t rows = c->direct ? LMX_BATCH / c->shape.cols : 1;
+    return rows < 1 ? 1 : rows > BATCH ? BATCH : rows;
+}
+
+/* count rows from `first` on; their losses are added to sum. */
+static void some_rows(call *c, size_t first, size_t count, unsigned worker, lmx_dd *sum)
+{
+    row w[BATCH];
+    int counts[BATCH];
+    for (size_t q = 0; q < count; q++) {
+        counts[q] = row_begin(&w[q], c, first + q, worker);
+        w[q].chunk += q;
+        if (counts[q])
+            measure_row(&w[q], worker);
+    }
+    for (size_t q = 0; q < count; q++) {
+        if (!counts[q])
+            continue;
+        while (row_finish(&w[q]))
+            measure_row(&w[q], worker);
+        /* before the logits may be overwritten */
+        *sum = add_losses(*sum, (lmx_dd){ row_loss(&w[q], first + q), 0 });
+    }
+    for (size_t q = 0; q < count; q++)
+        if (!counts[q])
+            ignored_row(&w[q], first + q);
+        else if (w[q].grad != NULL)
+            gradient_row(&w[q], worker);
+}
+
 static void rows_task(void *job, size_t begin, size_t end, unsigned worker)
 {
     call *c = job;
+    const size_t batch = batch_rows(c);
     for (size_t b = begin; b < end; b++) {
         lmx_dd sum = { 0, 0 };
         const size_t first = b * c->together;
-        for (size_t i = first; i < first + c->together && i < c->rows; i++)
-            sum = add_losses(sum, (lmx_dd){ whole_row(c, i, worker), 0 });
+        const size_t last = c->rows - first < c->together ? c->rows : first + c->together;
+        for (size_t i = first; i < last; i += batch)
+            some_rows(c, i, last - i < batch ? last - i : batch, worker, &sum);
         c->block[b] = sum;
     }
 }
@@ -430,7 +476,7 @@ static void split_rows(call *c, lmx_pool *pool)
     for (size_t i = 0; i < c->rows; i++) {
         row w;
         if (!row_begin(&w, c, i, 0)) {
-            whole_row(c, i, 0);
+            ignored_row(&w, i);
         } else {
             do
                 lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
@@ -470,10 +516,11 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     /* soft targets arrive as reals of their own type */
     c->scratch_size = (reals * (soft ? 8 : real_size) + 63) / 64 * 64;
     const size_t per = (c->plan.split_rows ? 1 : c->workers) * c->chunks;
+    c->row_chunks = c->chunks > BATCH ? c->chunks : BATCH;
 
     size_t used = 0;
     const size_t scratch = take(&used, c->workers * 3 * c->scratch_size);
-    const size_t chunk = take(&used, per * sizeof *c->chunk);
+    const size_t chunk = take(&used, c->workers * c->row_chunks * sizeof *c->chunk);
     const size_t mix = take(&used, soft ? per * sizeof *c->mix : 0);
     const size_t pivot = take(&used, soft ? per * sizeof *c->pivot : 0);
     const size_t block = take(&used, blocks * sizeof *c->block);
@@ -495,7 +542,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     c->block = (void *)(base + block);
     c->weight = NULL;
     memset(c->block, 0, blocks * sizeof *c->block);
-    memset(c->chunk, 0, per * sizeof *c->chunk);
+    memset(c->chunk, 0, c->workers * c->row_chunks * sizeof *c->chunk);
     if (soft && c->opt.weight != NULL) {
         c->weight = base + weight;
         for (size_t k = 0; k < c->shape.cols; k++)

@@ -102,6 +102,7 @@ typedef struct lmx_table {
     void (*scatter)(const void *z, size_t n, const lmx_gather *how, void *y);
     void (*put_value)(void *out, double value);                        /* one real */
     void (*fill)(void *out, size_t n, ptrdiff_t stride, double value); /* elements */
+    double (*get)(const void *x);                                      /* one element */
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
     /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c). */

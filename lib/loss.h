@@ -33,6 +33,7 @@ typedef struct lmx_mix {
 typedef struct lmx_loss_row {
     /* known before measuring */
     double x;     /* the target's logit */
+    int gradient; /* whether one is wanted; what is for it alone need not be found otherwise */
     double scale; /* what the gradient is multiplied by */
     int64_t e;    /* measure sees o * 2^-e - pivot */
     double pivot;

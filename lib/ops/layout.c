@@ -70,6 +70,8 @@ void LMX_K(put_value)(void *out, double value)
     *(real *)out = value == value ? (real)value : LMX_QNAN;
 }
 
+double LMX_K(get)(const void *x) { return (double)e_get(x); }
+
 void LMX_K(fill)(void *out, size_t n, ptrdiff_t stride, double value)
 {
     const real v = value == value ? (real)value : LMX_QNAN;

@@ -15,7 +15,6 @@ int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, lmx_loss_row *row,
         return LMX_LOSS_DONE;
     const lmx_dd L = log_sum_over(&row->norm, row->x);
     const lmx_dd u = dd_mul(dd_of(-theta), L.hi < INFINITY ? L : dd_of(0)); /* log p^theta */
-    const double left = -expm1_of(dd_neg(L));                               /* 1 - p */
     if (!(L.hi < INFINITY)) {
         row->loss = theta > 0 ? 1 / theta : INFINITY;
         scale_softmax(row, theta > 0 ? 0 : row->scale, 0);
@@ -23,13 +22,15 @@ int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, lmx_loss_row *row,
         return LMX_LOSS_DONE;
     }
     row->loss = theta == 0 ? dd_value(L) : -expm1_of(u) / theta;
+    if (!row->gradient)
+        return LMX_LOSS_DONE;
     if (u.hi > 0x1p+40 || u.hi < -0x1p+40) {
         scale_softmax(row, u.hi < 0 ? 0 : row->scale, 0x1p+20);
     } else {
         const lmx_exp2part e = lmx_exp_split(u.hi, u.lo);
         scale_softmax(row, row->scale * (e.m + e.m_lo), e.n);
     }
-    row->at_target = -row->scale * (exp_of(u) * left);
+    row->at_target = row->scale * (exp_of(u) * expm1_of(dd_neg(L))); /* 1 - p */
     return LMX_LOSS_DONE;
 }
 

@@ -50,6 +50,8 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     const real hi = (real)s.hi, lo = (real)((s.hi - (double)hi) + (s.lo + row->norm.log_rest.lo));
     const real x = (real)row->x, y = (real)(x - hi) - lo;
     row->loss = 0 - (double)y;
+    if (!row->gradient)
+        return LMX_LOSS_DONE;
     row->at_target = row->scale * expm1_of(dd_neg(log_sum_over(&row->norm, row->x)));
     scale_softmax(row, row->scale, 0);
     return LMX_LOSS_DONE;

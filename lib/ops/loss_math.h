@@ -7,6 +7,7 @@
 #define LMX_LOSS_MATH_H
 
 #include "loss.h"
+#include "simd/simd.h"
 
 LMX_INLINE lmx_dd dd_of(double v) { return (lmx_dd){ v, 0 }; }
 LMX_INLINE double dd_value(lmx_dd v) { return v.hi + v.lo; }
@@ -35,10 +36,22 @@ LMX_INLINE lmx_dd dd_sqrt(lmx_dd a)
     return lmx_fast_two_sum(s, (fma(-s, s, a.hi) + a.lo) / (2 * s));
 }
 
-LMX_INLINE lmx_dd dd_scale2(lmx_dd a, int64_t n)
+/* As precise as a loss of this type needs where nothing cancels: double for float, else the above. */
+#define FLOAT_LOSS (sizeof(real) == 4)
+LMX_INLINE lmx_dd w_add(lmx_dd a, lmx_dd b)
 {
-    return (lmx_dd){ lmx_scale2(a.hi, n), lmx_scale2(a.lo, n) };
+    return FLOAT_LOSS ? dd_of(a.hi + b.hi) : lmx_dd_add(a, b);
 }
+LMX_INLINE lmx_dd w_sub(lmx_dd a, lmx_dd b) { return w_add(a, dd_neg(b)); }
+LMX_INLINE lmx_dd w_mul(lmx_dd a, lmx_dd b)
+{
+    return FLOAT_LOSS ? dd_of(a.hi * b.hi) : dd_mul(a, b);
+}
+LMX_INLINE lmx_dd w_div(lmx_dd a, lmx_dd b)
+{
+    return FLOAT_LOSS ? dd_of(a.hi / b.hi) : dd_div(a, b);
+}
+LMX_INLINE lmx_dd w_sqrt(lmx_dd a) { return FLOAT_LOSS ? dd_of(sqrt(a.hi)) : dd_sqrt(a); }
 
 /* exp(x), 0 and inf where it leaves the range of double. */
 LMX_INLINE double exp_of(lmx_dd x)

@@ -27,9 +27,9 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     }
     const double x = row->x * lmx_scale2(1, -row->e);
     const double unit = lmx_scale2_gradual(eps, -2 * row->e); /* eps, as the squares are scaled */
-    const lmx_dd own = lmx_dd_add(dd_mul(dd_of(x), dd_of(x)), dd_of(unit));
-    const lmx_dd others = dd_mul(dd_of(spec->cols - 1), dd_of(unit));
-    const lmx_dd rest = lmx_dd_add(m.q, others), all = lmx_dd_add(rest, own);
+    const lmx_dd own = w_add(w_mul(dd_of(x), dd_of(x)), dd_of(unit));
+    const lmx_dd others = w_mul(dd_of(spec->cols - 1), dd_of(unit));
+    const lmx_dd rest = w_add(m.q, others), all = w_add(rest, own);
     if (!lmx_finite(all.hi)) {
         row->bad = 1;
         return LMX_LOSS_DONE;
@@ -38,7 +38,7 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     row->pre = lmx_scale2(1, -row->e);
     loss_factor(row, all.hi > 0 ? 2 * row->scale / all.hi : 0, -row->e);
     if (own.hi > 0) {
-        row->loss = dd_value(log1p_of(dd_div(rest, own)));
+        row->loss = dd_value(log1p_of(w_div(rest, own)));
         const double ratio = rest.hi / all.hi * (2 * row->scale / own.hi);
         row->at_target = lmx_scale2_gradual(-x * ratio, -row->e);
     } else {

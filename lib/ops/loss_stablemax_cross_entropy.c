@@ -44,13 +44,13 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     if (x >= 0)
         own = lmx_two_sum(x * down, down);
     else
-        own = x == -INFINITY ? dd_of(0) : dd_div(dd_of(down), lmx_two_sum(1, -x));
-    const lmx_dd all = lmx_dd_add(m.s, own);
+        own = x == -INFINITY ? dd_of(0) : w_div(dd_of(down), lmx_two_sum(1, -x));
+    const lmx_dd all = w_add(m.s, own);
     if (!lmx_finite(all.hi) || all.hi == 0) {
         row->bad = 1;
         return LMX_LOSS_DONE;
     }
-    row->loss = own.hi > 0 ? dd_value(log1p_of(dd_div(m.s, own))) : (double)INFINITY;
+    row->loss = own.hi > 0 ? dd_value(log1p_of(w_div(m.s, own))) : (double)INFINITY;
     row->a = row->scale / all.hi * down;
     /* s'/s is 1 / (1 + |x|) on both sides; masked: 0 */
     row->at_target =

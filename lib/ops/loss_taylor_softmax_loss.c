@@ -19,6 +19,11 @@
 /* 2^(e (k - n)) / k! for k = 0 ... n */
 static void coefficients(lmx_dd *c, int n, int64_t e)
 {
+    if (e == 0 && n <= 2) {
+        static const lmx_dd first[] = { { 1, 0 }, { 1, 0 }, { 0.5, 0 } };
+        memcpy(c, first, sizeof *c * (size_t)(n + 1));
+        return;
+    }
     lmx_dd inverse = dd_of(1);
     for (int k = 0; k <= n; k++) {
         if (k > 0)
@@ -102,9 +107,9 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     if (order == 2) { /* D - 1 ones, the logits, half their squares, in units of 2^(2 e) */
         const lmx_dd half = { 0.5 * m.q.hi, 0.5 * m.q.lo };
         const lmx_dd first = { lmx_scale2(m.s.hi, -row->e), lmx_scale2(m.s.lo, -row->e) };
-        rest = lmx_dd_add(dd_of((spec->cols - 1) * c[0].hi), lmx_dd_add(first, half));
+        rest = w_add(dd_of((spec->cols - 1) * c[0].hi), w_add(first, half));
     }
-    const lmx_dd all = lmx_dd_add(rest, own);
+    const lmx_dd all = w_add(rest, own);
     if (!lmx_finite(all.hi)) {
         const int64_t most = sizeof(real) == 4 ? 128 : 1024;
         if (row->x - row->x != 0 || row->e >= most) {
@@ -114,7 +119,9 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         row->e = row->e == 0 ? 16 : 2 * row->e;
         return LMX_LOSS_AGAIN;
     }
-    row->loss = dd_value(log1p_of(dd_div(rest, own)));
+    row->loss = dd_value(log1p_of(w_div(rest, own)));
+    if (!row->gradient)
+        return LMX_LOSS_DONE;
     row->center = row->center_lo = row->b = 0;
     row->pre = down;
     loss_factor(row, row->scale / all.hi, -row->e);

@@ -30,9 +30,9 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         return LMX_LOSS_DONE;
     }
     const double down = lmx_scale2(1, -row->e);
-    const lmx_dd mean = dd_div(m.s, D); /* relative to the pivot */
-    lmx_dd var = dd_div(dd_sub(m.q, dd_mul(mean, m.s)), D);
-    const lmx_dd center = lmx_dd_add(dd_of(row->pivot), mean);
+    const lmx_dd mean = w_div(m.s, D); /* relative to the pivot */
+    lmx_dd var = w_div(w_sub(m.q, w_mul(mean, m.s)), D);
+    const lmx_dd center = w_add(dd_of(row->pivot), mean);
     /* the mean square about 0 */
     const double square = fma(center.hi, center.hi, var.hi);
     if (sizeof(real) == 4 && row->pivot == 0 && var.hi < 0x1p-20 * square) {
@@ -49,11 +49,13 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         row->a = row->b = row->center = row->center_lo = 0;
         return LMX_LOSS_DONE;
     }
-    const lmx_dd std = dd_sqrt(var);
-    const lmx_dd d = dd_sub(lmx_two_sum(row->x * down, -row->pivot), mean);
-    const lmx_dd z = dd_div(d, std);
-    const lmx_dd u = dd_mul(dd_of(a), lmx_dd_add(dd_of(b), dd_neg(z)));
+    const lmx_dd std = w_sqrt(var);
+    const lmx_dd d = w_sub(lmx_two_sum(row->x * down, -row->pivot), mean);
+    const lmx_dd z = w_div(d, std);
+    const lmx_dd u = w_mul(dd_of(a), w_add(dd_of(b), dd_neg(z)));
     row->loss = dd_value(softplus_of(u)) / a;
+    if (!row->gradient)
+        return LMX_LOSS_DONE;
     const double r = sigmoid_of(u);
     /* In units of 2^e, which the logits are measured in: f = r / (D std) is 2^e too large. */
     const double f = r * row->scale / (spec->cols * std.hi);

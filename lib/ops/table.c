@@ -32,6 +32,7 @@ const lmx_table LMX_K(table) = {
     .scatter = LMX_K(scatter),
     .put_value = LMX_K(put_value),
     .fill = LMX_K(fill),
+    .get = LMX_K(get),
     .loss = {
 #define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &LMX_K(name),
         LMX_LOSS_LIST(LOSS)
