@@ -62,8 +62,8 @@ static vreal slope(vreal x, vreal b, const void *k)
 {
     (void)b;
     const vreal c = *(const vreal *)k, one = v_set1(1);
-    const vreal r = v_div(one, v_sub(one, x));
-    return v_select(v_gt(v_set1(0), x), v_mul(v_mul(c, r), r), c);
+    const vreal d = v_sub(one, x); /* its square may overflow where the quotient does not vanish */
+    return v_select(v_gt(v_set1(0), x), v_div(v_div(c, d), d), c);
 }
 
 static void gradient(const void *o, size_t n, const lmx_chunk *chunk, const lmx_loss_spec *spec,

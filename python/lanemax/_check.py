@@ -7,9 +7,11 @@ what is accepted.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +41,20 @@ def _refuse_masked(name: str, x: Any, instead: str) -> None:
         raise TypeError(f"{name}: a MaskedArray's mask would be lost; pass {instead}")
 
 
+def _with_numpy_dtype(name: str, x: Any) -> Any:
+    """PyTorch's bfloat16 tensors, which NumPy cannot take, as ml_dtypes' view of their memory."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor) or x.dtype is not torch.bfloat16:
+        return x
+    try:
+        bfloat16 = importlib.import_module("ml_dtypes").bfloat16
+    except ImportError:
+        raise TypeError(
+            f"{name}: a bfloat16 tensor needs ml_dtypes, which is not installed"
+        ) from None
+    return x.view(torch.int16).numpy().view(bfloat16)
+
+
 def array(name: str, x: Any) -> Any:
     """An ndarray of a dtype that the library computes, without a copy where possible."""
     if not isinstance(x, np.ndarray):
@@ -49,7 +65,7 @@ def array(name: str, x: Any) -> Any:
         ):
             x = np.from_dlpack(x)
         else:
-            x = np.asarray(x)
+            x = np.asarray(_with_numpy_dtype(name, x))
     _refuse_masked(name, x, f"the data and where=~{name}.mask")
     x = np.asarray(x)
     dtype = x.dtype

@@ -160,7 +160,8 @@ static void test_small(lmx_row_code op)
 {
     grid g = grid_new(MAX_SMALL);
     /* Without guards only the bits matter, which the golden hashes know already. */
-    const size_t step = check_noguard ? 16 : check_fast ? 4 : 1;
+    /* The 16-bit types differ from float in load and store: half of the offsets, others for each n. */
+    const size_t step = check_noguard ? 16 : check_fast ? 4 : size == 2 && !check_full ? 2 : 1;
     for (size_t n = 0; n <= MAX_SMALL; n++) {
         for (size_t i = n % step; i < 16; i += step) {
             check_at.seed = 1000 * n + i;

@@ -38,6 +38,17 @@ def positive_real(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """Return a finite number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
 def rows_and_columns(text: str) -> tuple[int, int]:
     """Return rows and columns from 4096x1024, 1x1e6 or 1e6."""
     try:

@@ -310,6 +310,9 @@ def check_limits(
     for sample, a, got in zip(cases, arguments, results, strict=True):
         with np.errstate(all="ignore"):
             expected = function.expected(widened(a, dtype, np.float64), arithmetic)
+            if expected is None:
+                findings[0].elements += got.size
+                continue
             for limit, finding in zip(function.limits, findings, strict=True):
                 judge(limit, finding, sample, got, limit.errors(got, expected, form))
     return findings
@@ -367,7 +370,7 @@ def verify(
         cases = samples(dtype, quick)
         for function in chosen:
             bar.advance(0, f"{function.name} {dtype.name}")
-            findings += check_function(function, dtype, cases)
+            findings += check_function(function, dtype, cases[:: function.every])
             bar.advance(1)
         special = check_specials(dtype, wanted)
         if special.elements:

@@ -18,11 +18,10 @@ import lanemax as lm
 
 from . import corpus as corpus_module
 from . import machine, plot
-from .arguments import positive, positive_real, whole
+from .arguments import not_negative, positive, positive_real, whole
 from .corpus import END, NUMBER, UNKNOWN, Corpus, Ids
 from .model import (
     Engine,
-    Floats,
     Lanemax,
     NextWord,
     Score,
@@ -33,6 +32,8 @@ from .model import (
     score,
     unigram_score,
 )  # fmt: skip
+from .objective import NAMES as LOSSES
+from .objective import Floats, Objective, objectives
 from .text import (
     EXTRA_HINT,
     Table,
@@ -55,6 +56,7 @@ EXAMPLES = """\
 examples:
   python -m lanemax demo
   python -m lanemax demo --quick
+  python -m lanemax demo --loss z_loss
   python -m lanemax demo --text novel.txt letters.txt --samples 10 --temperature 0.6
   python -m lanemax demo --epochs 3 --plot curve.png"""
 
@@ -111,6 +113,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help=f"{QUICK_STEPS} steps: seconds, and a worse model"
     )
     parser.add_argument(
+        "--loss",
+        choices=LOSSES,
+        default="cross_entropy",
+        help="what training minimises (default: cross_entropy)",
+    )
+    parser.add_argument(
+        "--tau",
+        type=not_negative,
+        metavar="TAU",
+        default=1.7,
+        help="of --loss comp_sum: 0 sum of exponentials, 1 cross-entropy, 2 absolute error "
+        "(default: 1.7)",
+    )
+    parser.add_argument(
         "--seed", type=whole, metavar="S", default=0, help="seed of everything random (default: 0)"
     )
     parser.add_argument(
@@ -131,10 +147,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Curve:
-    """Perplexity on the words just trained on, against words read."""
+    """Mean loss on the words just trained on, or perplexity, against words read."""
 
     words: list[int]
-    perplexity: list[float]
+    value: list[float]
 
 
 def plan(args: argparse.Namespace, words: int, vocabulary: int) -> tuple[Settings, int]:
@@ -155,7 +171,9 @@ def plan(args: argparse.Namespace, words: int, vocabulary: int) -> tuple[Setting
     return settings, min(QUICK_STEPS if args.quick else STEPS, MOST_PASSES * words // batch)
 
 
-def train(model: NextWord, text: Corpus, steps: int, rng: np.random.Generator) -> Curve:
+def train(
+    model: NextWord, text: Corpus, objective: Objective, steps: int, rng: np.random.Generator
+) -> Curve:
     """Train `model` and return how its loss went."""
     before, targets = corpus_module.contexts(text.train, model.settings.context)
     curve = Curve([], [])
@@ -165,13 +183,16 @@ def train(model: NextWord, text: Corpus, steps: int, rng: np.random.Generator) -
         for i, index in enumerate(batches(targets.size, model.settings.batch, steps, rng)):
             # Up for a moment, then down to zero: the usual schedule, without a knob.
             rate = model.settings.rate * min(1.0, (i + 1) / WARM_UP) * (1.0 - i / steps)
+            rate *= objective.rate
             loss = model.step(before[index], targets[index], rate)
             smooth = loss if i == 0 else 0.95 * smooth + 0.05 * loss
             recent.append(loss)
-            bar.advance(1, f"loss {smooth:.3f}, perplexity {np.exp(smooth):.0f}")
+            shown = f", perplexity {np.exp(smooth):.0f}" if objective.is_likelihood else ""
+            bar.advance(1, f"loss {smooth:.3f}{shown}")
             if (i + 1) % max(1, steps // 60) == 0:
                 curve.words.append((i + 1) * model.settings.batch)
-                curve.perplexity.append(float(np.exp(statistics.fmean(recent))))
+                mean = statistics.fmean(recent)
+                curve.value.append(float(np.exp(mean)) if objective.is_likelihood else mean)
                 recent.clear()
     return curve
 
@@ -239,12 +260,12 @@ class StepTime:
     ratio: float
 
 
-def time_engines(model: NextWord, text: Corpus) -> list[StepTime]:
+def time_engines(model: NextWord, text: Corpus, objective: Objective) -> list[StepTime]:
     """Time the same step with every engine, in shuffled rounds; ratios are taken within a round."""
     s = model.settings
     before, targets = corpus_module.contexts(text.train[: 2 * s.batch], s.context)
     before, targets = before[-s.batch :], targets[-s.batch :]
-    contenders = engines()
+    contenders = engines(objective)
     logits: Floats = model.logits(before).copy()
     scratch, grad = np.empty_like(logits), np.empty_like(logits)
     steps: dict[str, list[float]] = {e.name: [] for e in contenders}
@@ -325,26 +346,41 @@ def tell_text(text: Corpus, model: NextWord) -> None:
     )
 
 
-def tell_results(text: Corpus, baseline: Score, result: Score, steps: int, model: NextWord) -> None:
+def tell_results(
+    text: Corpus,
+    baseline: Score,
+    result: Score,
+    steps: int,
+    model: NextWord,
+    objective: Objective,
+) -> None:
     """Print the result table and what it means."""
+    likely = objective.is_likelihood
     table = Table(
         f"Results on {text.held_out.size:,} words that the model has never seen",
-        ["", ">perplexity", ">right at once", ">among its first 5"],
+        ["", *[">perplexity"] * likely, ">right at once", ">among its first 5", ">first 10"],
     )
     for name, s in (("word frequencies alone", baseline), ("the trained model", result)):
-        table.add(name, f"{s.perplexity:.1f}", f"{s.top1:.1%}", f"{s.top5:.1%}")
+        perplexity = [f"{s.perplexity:.1f}"] * likely
+        table.add(name, *perplexity, f"{s.top1:.1%}", f"{s.top5:.1%}", f"{s.top10:.1%}")
     print()
     table.print()
     read = steps * model.settings.batch
+    settings = "".join(f", {k} = {v:g}" for k, v in objective.parameters.items())
     paragraph(
         f"What happened: the model read {read:,} words ({read / text.train.size:.1f} times the "
         f"text) in {steps:,} steps. At each it guessed the next word after {model.settings.batch} "
         "places in the text, and its parameters were moved a little towards the word that was "
-        "really there. lanemax.log_softmax turned the scores of the whole vocabulary into "
-        "log-probabilities and so into the loss, lanemax.log_softmax_vjp into the gradient; "
-        "lanemax.softmax and softmax_vjp chose which of the words before matter."
+        f"really there. lanemax.{objective.function}_and_grad{settings} turned the scores of the "
+        "whole vocabulary into the loss and its gradient in one call; lanemax.softmax and "
+        "softmax_vjp chose which of the words before matter."
     )
-    if result.perplexity < baseline.perplexity:
+    if not likely:
+        paragraph(
+            f"{objective.function} ranks words and gives them no probabilities, so there is no "
+            "perplexity: compare the accuracies with those of --loss cross_entropy."
+        )
+    elif result.perplexity < baseline.perplexity:
         paragraph(
             f"A perplexity of {result.perplexity:.0f} means that the model is as unsure as if it "
             f"had to choose among {result.perplexity:.0f} equally likely words; knowing only how "
@@ -398,6 +434,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         require_matplotlib("--plot")
         plot.check_writable(args.plot)
+    objective = objectives(args.tau)[args.loss]
     start = time.perf_counter()
     took: dict[str, float] = {}
 
@@ -420,25 +457,24 @@ def run(args: argparse.Namespace) -> int:
                 "note: threadpoolctl is not installed; results may depend on the threads of "
                 f"NumPy's matrix products. {EXTRA_HINT} adds it."
             )
-        model = NextWord(settings, counts, workers, Lanemax(), rng)
+        model = NextWord(settings, counts, workers, Lanemax(objective), rng)
         tell_text(text, model)
         sys.stdout.flush()
-        curve = train(model, text, steps, rng)
+        curve = train(model, text, objective, steps, rng)
         lap("training")
         held = corpus_module.contexts(text.held_out, settings.context)
         with progress("measuring", held[1].size) as bar:
-            result = score(model, *held, bar)
+            result = score(model, *held, objective.is_likelihood, bar)
         baseline = unigram_score(counts, held[1])
-        tell_results(text, baseline, result, steps, model)
+        tell_results(text, baseline, result, steps, model, objective)
         tell_samples(sample(model, text, args.samples, args.temperature, rng), args.temperature)
         sys.stdout.flush()
         lap("measuring")
-        times = time_engines(model, text)
+        times = time_engines(model, text, objective)
     lap("timing")
     tell_timings(times, model, took)
     if args.plot:
-        plot.learning_curve(
-            args.plot, curve.words, curve.perplexity, baseline.perplexity, result.perplexity, origin
-        )
+        ends = (baseline.perplexity, result.perplexity) if objective.is_likelihood else None
+        plot.learning_curve(args.plot, curve.words, curve.value, objective.function, ends, origin)
         note(f"wrote {args.plot}")
     return 0

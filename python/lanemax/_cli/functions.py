@@ -8,14 +8,15 @@ table and the report follow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 import lanemax as lm
 
-from . import oracle
+from .. import _losses
+from . import loss_oracle, oracle
 from .oracle import Array, Exact, Format
 
 #: Arrays by the name of the argument they are passed as.
@@ -67,19 +68,22 @@ class Function:
     call : callable
         Calls the library: ``call(arguments, axis, out)``.
     expected : callable
-        Computes the exact results from float64 arguments.
+        Computes the exact results from float64 arguments; None where there is no formula.
     limits : tuple of Limit
         The bounds; each is a row of the table.
     in_place : str
         The argument whose array may serve as `out`; empty for reductions and sums.
+    every : int
+        It is checked on each so-manieth sample.
     """
 
     name: str
     prepare: Prepare
     call: Callable[[Arguments, int, Array | None], Array]
-    expected: Callable[[Arguments, oracle.Arithmetic], Expected]
+    expected: Callable[[Arguments, oracle.Arithmetic], Expected | None]
     limits: tuple[Limit, ...]
     in_place: str = "x"
+    every: int = 1
 
 
 # ----------------------------------------------------------------------------------- limits
@@ -285,7 +289,7 @@ def _sum_log(a: Arguments, axis: int, out: Array | None) -> Array:
     return np.asarray(lm.exp_sum(a["x"], axis=axis).log())
 
 
-FUNCTIONS: tuple[Function, ...] = (
+ROWS: tuple[Function, ...] = (
     Function(
         "softmax",
         _logits,
@@ -401,4 +405,86 @@ FUNCTIONS: tuple[Function, ...] = (
         VJP_LIMITS,
         in_place="dy",
     ),
+)
+
+
+# ------------------------------------------------------------------------------------ losses
+
+
+def _labelled(x: Array, rng: np.random.Generator) -> Arguments:
+    """Finite logits that no square takes out of range, and a target for each row, as a column."""
+    finite = np.where(np.isfinite(x.astype(np.float64)), x, 0).astype(np.float64)
+    return {
+        "x": np.clip(finite, -1e4, 1e4).astype(x.dtype),
+        "target": rng.integers(0, x.shape[1], (x.shape[0], 1)),
+    }
+
+
+def _loss_call(name: str, gradient: bool) -> Any:
+    function = getattr(lm, name + "_and_grad" if gradient else name)
+
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        turned = axis == 0
+        logits, target = a["x"].T if turned else a["x"], a["target"].reshape(-1)
+        if not gradient:
+            return np.asarray(function(logits, target, reduction="none", out=out))
+        grad = function(logits, target, reduction="none", grad_out=out)[1]
+        return np.asarray(grad.T if turned else grad)
+
+    return call
+
+
+def _expect_loss(name: str, gradient: bool) -> Any:
+    formula = loss_oracle.FORMULAS.get(name)
+
+    def expected(a: Arguments, arithmetic: oracle.Arithmetic) -> Expected | None:
+        if formula is None:
+            return None
+        found = formula(a["x"], a["target"].reshape(-1), arithmetic)
+        if gradient:
+            return Expected(found.gradient, scale=found.terms)
+        return Expected(found.value)
+
+    return expected
+
+
+def _losses_of_registry() -> tuple[Function, ...]:
+    """Two entries for every loss: those without a formula here are compared in bits alone."""
+    found = []
+    for name in (n for n in _losses.FUNCTIONS if not n.endswith("_and_grad")):
+        known = name in loss_oracle.FORMULAS
+        most = 3.0 if name == "cross_entropy" else 4.0
+        value = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
+        gradient = (
+            Limit("4 ULP", 4.0, "ULP", _normal)
+            if name == "cross_entropy"
+            else Limit("6 u * terms", 6.0, "u", _scaled)
+        )
+        bits = Limit("the same bits", 0.0, "ULP", _normal)
+        found += [
+            Function(
+                name,
+                _labelled,
+                _loss_call(name, False),
+                _expect_loss(name, False),
+                (value if known else bits,),
+                in_place="",
+                every=12,
+            ),
+            Function(
+                f"{name} gradient",
+                _labelled,
+                _loss_call(name, True),
+                _expect_loss(name, True),
+                (gradient if known else bits,),
+                every=12,
+            ),
+        ]
+    return tuple(found)
+
+
+#: What an option changes is seen on half of the samples.
+FUNCTIONS: tuple[Function, ...] = (
+    *(replace(f, every=2) if "=" in f.name else f for f in ROWS),
+    *_losses_of_registry(),
 )

@@ -4,10 +4,10 @@
     e_j = E[word j]                          the context, nearest word first, j = 0 ... length - 1
     a   = softmax_j(e_j . q + p_j)           which of the context words matter
     h   = tanh([e_0, e_1, e_2, sum_j a_j e_j] W + b)
-    log_softmax([h, 1] O^T)                  log-probabilities of the whole vocabulary
+    [h, 1] O^T                               scores of the whole vocabulary, for the loss
 
-The two softmaxes and their gradients come from an `Engine`, so that the same step can be timed
-with lanemax and with what one would write without it. Everything else is NumPy.
+The softmax of the attention, the loss and their gradients come from an `Engine`, so that the same
+step can be timed with lanemax and with what one would write without it. Everything else is NumPy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +27,14 @@ from numpy.typing import NDArray
 import lanemax as lm
 
 from .corpus import Ids
+from .objective import Floats, Objective
 from .text import Progress, optional
-
-Floats: TypeAlias = NDArray[np.float32]
-
 
 # ------------------------------------------------------------------------------------ engines
 
 
 class Engine(Protocol):
-    """The softmax family as the model uses it."""
+    """The softmax of the attention, and the loss."""
 
     name: str
 
@@ -47,7 +45,7 @@ class Engine(Protocol):
         """Return the gradient through `attention` from its result y."""
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean of -log p(target); write the gradient of the *sum* into `grad`.
+        """Return the mean loss; write the gradient of the *sum* into `grad`.
 
         `logits` may be overwritten.
         """
@@ -58,8 +56,8 @@ class Lanemax:
 
     name = "lanemax"
 
-    def __init__(self) -> None:
-        self._dy = np.zeros((0, 0), np.float32)
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
 
     def attention(self, scores: Floats) -> Floats:
         """Return the softmax of each row."""
@@ -72,21 +70,17 @@ class Lanemax:
         return dx
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean loss; log-softmax in place, then its gradient."""
-        rows = np.arange(targets.size)
-        if self._dy.shape != logits.shape:
-            self._dy = np.zeros(logits.shape, np.float32)
-        log_p = lm.log_softmax(logits, out=logits)
-        self._dy[rows, targets] = -1.0
-        lm.log_softmax_vjp(self._dy, log_p, out=grad)
-        self._dy[rows, targets] = 0.0  # zero again for the next call
-        return float(-log_p[rows, targets].mean(dtype=np.float64))
+        """Return the mean loss, with the gradient in the same call."""
+        return self._objective.loss_and_grad(logits, targets, grad)
 
 
 class PlainNumPy:
     """The same in NumPy, without temporaries where NumPy can do without."""
 
     name = "NumPy"
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
 
     def attention(self, scores: Floats) -> Floats:
         """Return the softmax of each row."""
@@ -100,15 +94,8 @@ class PlainNumPy:
         return dx
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean loss; the gradient is the probabilities less one at the target."""
-        rows = np.arange(targets.size)
-        logits -= logits.max(axis=-1, keepdims=True)
-        np.exp(logits, out=grad)
-        total = grad.sum(axis=-1, keepdims=True)
-        loss = float((np.log(total[:, 0]) - logits[rows, targets]).mean(dtype=np.float64))
-        grad /= total
-        grad[rows, targets] -= 1.0
-        return loss
+        """Return the mean loss by the formula."""
+        return self._objective.plain(logits, targets, grad)
 
 
 class SciPy(PlainNumPy):
@@ -116,7 +103,8 @@ class SciPy(PlainNumPy):
 
     name = "SciPy"
 
-    def __init__(self, special: Any) -> None:
+    def __init__(self, objective: Objective, special: Any) -> None:
+        super().__init__(objective)
         self._special = special
 
     def attention(self, scores: Floats) -> Floats:
@@ -133,13 +121,13 @@ class SciPy(PlainNumPy):
         return float(-log_p[rows, targets].mean(dtype=np.float64))
 
 
-def engines() -> list[Engine]:
+def engines(objective: Objective) -> list[Engine]:
     """Return lanemax and what is there to compare it with."""
     special = optional("scipy.special")
-    found: list[Engine] = [Lanemax()]
-    if special is not None:
-        found.append(SciPy(special))
-    return [*found, PlainNumPy()]
+    found: list[Engine] = [Lanemax(objective)]
+    if special is not None and objective.name == "cross_entropy":
+        found.append(SciPy(objective, special))
+    return [*found, PlainNumPy(objective)]
 
 
 # ------------------------------------------------------------------------------------ workers
@@ -383,29 +371,31 @@ def rows_summed(index: Ids, rows: Floats) -> tuple[Ids, Floats]:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a model predicts a text."""
+    """How well a model predicts a text: perplexity is NaN for what gives no probabilities."""
 
     perplexity: float
     top1: float
     top5: float
+    top10: float
 
 
-def score(model: NextWord, before: Ids, targets: Ids, bar: Progress) -> Score:
+def score(model: NextWord, before: Ids, targets: Ids, is_likelihood: bool, bar: Progress) -> Score:
     """Return perplexity and accuracies of `model` on a text, telling `bar` the words done."""
     batch = model.settings.batch
     loss = 0.0
-    first = fifth = 0
+    hits = np.zeros(3)
     for start in range(0, len(targets), batch):
         t = targets[start : start + batch]
         rows = np.arange(t.size)
         z = model.logits(before[start : start + batch])
         better = np.count_nonzero(z > z[rows, t][:, None], axis=1)
-        first += int(np.count_nonzero(better < 1))
-        fifth += int(np.count_nonzero(better < 5))
-        loss -= float(lm.log_softmax(z, out=z)[rows, t].sum(dtype=np.float64))
+        hits += [np.count_nonzero(better < k) for k in (1, 5, 10)]
+        if is_likelihood:
+            loss += float(lm.cross_entropy(z, t, reduction="sum"))
         bar.advance(t.size)
     n = len(targets)
-    return Score(float(np.exp(loss / n)), first / n, fifth / n)
+    perplexity = float(np.exp(loss / n)) if is_likelihood else float("nan")
+    return Score(perplexity, *(float(h) / n for h in hits))
 
 
 def unigram_score(counts: Ids, targets: Ids) -> Score:
@@ -413,8 +403,8 @@ def unigram_score(counts: Ids, targets: Ids) -> Score:
     logits = np.log(counts + 0.5)
     loss = -float(lm.log_softmax(logits)[targets].mean())
     order = np.argsort(-counts, kind="stable")
-    hits = [float(np.isin(targets, order[:k]).mean()) for k in (1, 5)]
-    return Score(float(np.exp(loss)), hits[0], hits[1])
+    hits = [float(np.isin(targets, order[:k]).mean()) for k in (1, 5, 10)]
+    return Score(float(np.exp(loss)), *hits)
 
 
 def batches(

@@ -54,37 +54,41 @@ def quiet(axes: Any) -> None:
 def learning_curve(
     path: str,
     words: Sequence[int],
-    perplexity: Sequence[float],
-    baseline: float,
-    held_out: float,
+    value: Sequence[float],
+    loss: str,
+    perplexity: tuple[float, float] | None,
     origin: str,
 ) -> None:
-    """Draw perplexity against words read, with the baseline and the held-out result."""
+    """Draw the loss against words read; or perplexity, with that of the baseline and of the trained
+    model on held-out text, if there is such a thing.
+    """
     pyplot = pyplot_without_display()
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    axes.plot(words, perplexity, color=OURS, linewidth=1.8, label="on the words being read")
-    axes.axhline(
-        baseline,
-        color=OTHERS[0],
-        linestyle="--",
-        linewidth=1.4,
-        label=f"word frequencies alone, held out ({baseline:.0f})",
-    )
-    axes.plot(
-        words[-1:],
-        [held_out],
-        "o",
-        color=OURS,
-        markersize=8,
-        label=f"the trained model, held out ({held_out:.0f})",
-    )
-    axes.set_yscale("log")
+    axes.plot(words, value, color=OURS, linewidth=1.8, label="on the words being read")
+    if perplexity is not None:
+        baseline, held_out = perplexity
+        axes.axhline(
+            baseline,
+            color=OTHERS[0],
+            linestyle="--",
+            linewidth=1.4,
+            label=f"word frequencies alone, held out ({baseline:.0f})",
+        )
+        axes.plot(
+            words[-1:],
+            [held_out],
+            "o",
+            color=OURS,
+            markersize=8,
+            label=f"the trained model, held out ({held_out:.0f})",
+        )
+        axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
     axes.yaxis.set_minor_formatter(lambda v, _: f"{v:g}")
     axes.xaxis.set_major_formatter(lambda v, _: f"{v / 1000:g}k")
     axes.set_xlim(left=0)
     axes.set_xlabel("words read")
-    axes.set_ylabel("perplexity")
+    axes.set_ylabel("perplexity" if perplexity is not None else f"mean {loss}")
     axes.set_title(f"Next-word model on {origin}", fontsize=10)
     axes.legend(frameon=False)
     quiet(axes)

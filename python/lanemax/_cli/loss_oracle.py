@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the losses should be, in the arithmetic of `oracle`: float64, or double-double for float64.
+
+Each function takes logits x (rows, cols) and targets t (rows,), and returns the loss of each row,
+its gradient, and the sum of the absolute terms of each entry of the gradient. -inf is not among the
+logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import oracle
+from .oracle import Arithmetic, Array, Exact, Pair
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Exact values: one per row, and one per element."""
+
+    value: Exact
+    gradient: Exact
+    terms: Array
+
+
+#: (x, t, arithmetic) -> the exact loss
+Formula = Callable[[Array, Array, Arithmetic], Loss]
+
+
+def _pair(a: Array) -> Pair:
+    return Pair(a, np.zeros_like(a))
+
+
+def _minus(a: Pair) -> Pair:
+    return Pair(-a.hi, -a.lo)
+
+
+def _plus(m: Arithmetic, a: Pair, b: float) -> Pair:
+    return m.add(a, _pair(np.full_like(a.hi, b)))
+
+
+def _times(m: Arithmetic, a: Pair, b: float) -> Pair:
+    return m.multiply(a, _pair(np.full_like(a.hi, b)))
+
+
+def _at(a: Pair, t: Array) -> Pair:
+    """Return the entries of the targets, as a column."""
+    lo = np.broadcast_to(a.lo, a.hi.shape)
+    return Pair(np.take_along_axis(a.hi, t[:, None], -1), np.take_along_axis(lo, t[:, None], -1))
+
+
+def _without(a: Pair, t: Array) -> Pair:
+    hi, lo = a.hi.copy(), np.broadcast_to(a.lo, a.hi.shape).copy()
+    np.put_along_axis(hi, t[:, None], 0.0, -1)
+    np.put_along_axis(lo, t[:, None], 0.0, -1)
+    return Pair(hi, lo)
+
+
+def _put(a: Pair, t: Array, v: Pair) -> Pair:
+    hi, lo = a.hi.copy(), np.broadcast_to(a.lo, a.hi.shape).copy()
+    np.put_along_axis(hi, t[:, None], v.hi, -1)
+    np.put_along_axis(lo, t[:, None], np.broadcast_to(v.lo, v.hi.shape), -1)
+    return Pair(hi, lo)
+
+
+def _exact(a: Pair) -> Exact:
+    return oracle.exact(a.hi, np.broadcast_to(a.lo, a.hi.shape))
+
+
+def _row(a: Pair) -> Exact:
+    return oracle.exact(a.hi[:, 0], np.broadcast_to(a.lo, a.hi.shape)[:, 0])
+
+
+def _share(m: Arithmetic, f: Pair, slope: Pair, terms: Array, t: Array) -> Loss:
+    """-log(f[t] / sum f) where the gradient of f is `slope`, a sum of `terms` in absolute value."""
+    own, rest = _at(f, t), m.total(_without(f, t))
+    total = m.add(own, rest)
+    value = m.log1p(m.divide(rest, own))
+    gradient = m.divide(slope, Pair(np.broadcast_to(total.hi, f.hi.shape), total.lo + 0 * f.hi))
+    at_target = _minus(m.divide(m.multiply(_at(slope, t), rest), m.multiply(total, own)))
+    scale = terms / total.hi
+    there = np.take_along_axis(scale, t[:, None], -1)
+    there += np.take_along_axis(terms, t[:, None], -1) / own.hi
+    np.put_along_axis(scale, t[:, None], there, -1)
+    return Loss(_row(value), _exact(_put(gradient, t, at_target)), scale)
+
+
+def spherical_softmax_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """eps is 1e-4."""
+    f = _plus(m, m.product(x, x), 1e-4)
+    return _share(m, f, _pair(2.0 * x), np.abs(2.0 * x), t)
+
+
+def taylor_softmax_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """The order is 2: ((x + 1)^2 + 1) / 2."""
+    u = m.difference(x, -np.ones_like(x))
+    f = _times(m, _plus(m, m.multiply(u, u), 1.0), 0.5)
+    return _share(m, f, u, 1.0 + np.abs(x), t)
+
+
+def stablemax_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """x + 1, or 1 / (1 - x) below 0."""
+    one = np.ones_like(x)
+    small = m.divide(_pair(one), m.difference(one, np.minimum(x, 0.0)))
+    large = m.difference(x, -one)
+    square = m.multiply(small, small)
+    below = x < 0
+    f = Pair(np.where(below, small.hi, large.hi), np.where(below, small.lo, large.lo))
+    slope = Pair(np.where(below, square.hi, 1.0), np.where(below, square.lo, 0.0))
+    return _share(m, f, slope, np.abs(slope.hi), t)
+
+
+def one_hot_mse_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """The differences themselves, squared."""
+    y = np.zeros_like(x)
+    np.put_along_axis(y, t[:, None], 1.0, -1)
+    d = m.difference(x, y)
+    return Loss(_row(m.total(m.multiply(d, d))), _exact(_times(m, d, 2.0)), 2.0 * (np.abs(x) + y))
+
+
+def cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """-log_softmax at the target, and softmax with -(1 - p) there."""
+    rows = oracle.rows_of(x, m)
+    log_p, p = oracle.log_softmax(rows), oracle.softmax(rows)
+    index = np.arange(len(t)), t
+    value = oracle.exact(-log_p.hi[index], -log_p.lo[index], log_p.shift[index])
+    rest, total = _rest(rows, t, m)
+    left = _minus(m.divide(rest, total))
+    hi, lo, shift = p.hi.copy(), p.lo.copy(), p.shift.copy()
+    hi[index], lo[index] = left.hi[:, 0], np.broadcast_to(left.lo, left.hi.shape)[:, 0]
+    shift[index] = 0
+    return Loss(value, oracle.exact(hi, lo, shift), np.abs(np.ldexp(hi, shift)))
+
+
+def _exponential(rows: oracle.Rows) -> Pair:
+    e = rows.exponential
+    return Pair(np.ldexp(e.hi, rows.shift), np.ldexp(e.lo + 0 * e.hi, rows.shift))
+
+
+def _rest(rows: oracle.Rows, t: Array, m: Arithmetic) -> tuple[Pair, Pair]:
+    """Return the sum of exp(x - max) without the target, and with it."""
+    e = _exponential(rows)
+    rest = m.total(_without(e, t))
+    return rest, m.add(rest, _at(e, t))
+
+
+def mae_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """1 - p; the gradient is p (softmax - one-hot)."""
+    rows = oracle.rows_of(x, m)
+    rest, total = _rest(rows, t, m)
+    left = m.divide(rest, total)
+    e = _exponential(rows)
+    wide = Pair(np.broadcast_to(total.hi, x.shape), total.lo + 0 * x)
+    p = m.divide(e, wide)
+    own = _at(p, t)
+    gradient = m.multiply(p, Pair(np.broadcast_to(own.hi, x.shape), own.lo + 0 * x))
+    gradient = _put(gradient, t, _minus(m.multiply(own, left)))
+    scale = p.hi * own.hi
+    np.put_along_axis(scale, t[:, None], own.hi * (1.0 + own.hi), -1)
+    return Loss(_row(left), _exact(gradient), scale)
+
+
+def z_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """a is 1, b is 0: softplus(-z[t])."""
+    cols = float(x.shape[1])
+
+    def wide(a: Pair) -> Pair:
+        return Pair(np.broadcast_to(a.hi, x.shape), a.lo + 0 * x)
+
+    mean = _over(m, m.total(_pair(x)), cols)
+    d = m.add(_pair(x), _minus(wide(mean)))
+    var = _over(m, m.total(m.multiply(d, d)), cols)
+    flat = var.hi <= 2.0**-40 * np.mean(x * x, axis=-1, keepdims=True)
+    var = Pair(np.where(flat, 1.0, var.hi), np.where(flat, 0.0, var.lo))
+    root = np.sqrt(var.hi)
+    wrong = m.add(var, _minus(m.product(root, root)))
+    std = m.add(_pair(root), _pair(wrong.hi / (2.0 * root)))
+    z = m.divide(d, wide(std))
+    own = _at(z, t)
+    own = Pair(np.where(flat, 0.0, own.hi), np.where(flat, 0.0, own.lo))
+    sign = np.where(own.hi > 0, -1.0, 1.0)
+    n, shift = m.exp(Pair(sign * own.hi, sign * own.lo))
+    e = Pair(np.ldexp(n.hi, shift), np.ldexp(n.lo, shift))
+    value = m.log1p(e)
+    low = own.hi <= 0
+    value = m.add(value, Pair(np.where(low, -own.hi, 0.0), np.where(low, -own.lo, 0.0)))
+    # r = exp(-z) / (1 + exp(-z))
+    r = m.divide(Pair(np.where(low, 1.0, e.hi), np.where(low, 0.0, e.lo)), _plus(m, e, 1.0))
+    f = m.divide(r, _times(m, std, cols))
+    product = m.multiply(z, wide(own))
+    inner = _plus(m, product, 1.0)
+    inner = _put(inner, t, _plus(m, _at(inner, t), -cols))
+    gradient = m.multiply(wide(f), inner)
+    terms = 1.0 + np.abs(product.hi)
+    there = np.take_along_axis(terms, t[:, None], -1) + cols
+    np.put_along_axis(terms, t[:, None], there, -1)
+    scale = np.where(flat, 0.0, f.hi * terms)
+    zero = np.where(flat, 0.0, 1.0)
+    gradient = Pair(gradient.hi * zero, gradient.lo * zero)
+    return Loss(_row(value), _exact(gradient), scale)
+
+
+def _over(m: Arithmetic, a: Pair, b: float) -> Pair:
+    return m.divide(a, _pair(np.full_like(a.hi, b)))
+
+
+#: The losses that `check` compares with exact results; all others it compares in bits.
+FORMULAS: dict[str, Formula] = {
+    "cross_entropy": cross_entropy,
+    "z_loss": z_loss,
+    "spherical_softmax_loss": spherical_softmax_loss,
+    "taylor_softmax_loss": taylor_softmax_loss,
+    "one_hot_mse_loss": one_hot_mse_loss,
+    "stablemax_cross_entropy": stablemax_cross_entropy,
+    "mae_loss": mae_loss,
+}
