@@ -469,7 +469,7 @@ def _losses_of_registry() -> tuple[Function, ...]:
                 _expect_loss(name, False),
                 (value if known else bits,),
                 in_place="",
-                every=12,
+                every=20,
             ),
             Function(
                 f"{name} gradient",
@@ -477,7 +477,7 @@ def _losses_of_registry() -> tuple[Function, ...]:
                 _loss_call(name, True),
                 _expect_loss(name, True),
                 (gradient if known else bits,),
-                every=12,
+                every=20,
             ),
         ]
     return tuple(found)
