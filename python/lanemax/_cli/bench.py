@@ -20,7 +20,7 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _call
+from .. import _call, _losses
 from . import goals, info, machine, peers, plot
 from .arguments import positive, positive_real, rows_and_columns
 from .goals import EXPERIMENTS, Goal
@@ -46,7 +46,7 @@ and against a copy of the same array. Everyone works on the same values with the
 of threads, warmed up, in rounds of shuffled order; ratios are taken within a round, and the
 median is printed. Beside them stand the goals that the project has set itself, and whether
 this machine meets them. Without options: the softmax family, what a call costs, 16-bit types,
-strided axes and threads, in a few minutes."""
+strided axes, threads and losses, in a few minutes."""
 EXAMPLES = """\
 examples:
   python -m lanemax bench
@@ -292,6 +292,25 @@ def time_axis(bench: Bench, shape: tuple[int, int]) -> Row:
     )
 
 
+def time_losses(bench: Bench, shape: tuple[int, int]) -> Row:
+    """Time every loss, alone and with its gradient, beside PyTorch's cross-entropy."""
+    case = peers.make_case("log_softmax", np.dtype(np.float32), shape, bench.threads)
+    x, out = case.x, case.out
+    target = np.random.default_rng(1).integers(0, shape[1], shape[0])
+    contenders = []
+    for name, function in _losses.FUNCTIONS.items():
+        given = {"grad_out": out} if name.endswith("_and_grad") else {}
+        contenders.append(Contender(name, clock(partial(function, x, target, **given))))
+    contenders += peers.anchors(case)
+    for peer in bench.peers:
+        if not hasattr(peer, "cross_entropy"):
+            continue
+        for variant, call in peer.cross_entropy(x, target):
+            contenders.append(Contender(f"{peer.name}{variant}", clock(call)))
+    times = bench.race(contenders, f"losses {shape_name(shape)}")
+    return Row("losses", shape, "float32", bench.tier, bench.threads, times, 0, case.elements)
+
+
 def in_halves(
     pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array, out: Array
 ) -> Callable[[], object]:
@@ -381,6 +400,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
         "bytes": (goals.HALVES, time_bytes),
         "axis": (goals.AXIS, time_axis),
         "threads": (goals.THREADS, time_threads),
+        "losses": (goals.LOSSES, time_losses),
     }
     aims, measure = table[name]
     cpus = threads
@@ -456,6 +476,7 @@ EXPERIMENT_TITLES = {
     "bytes": "softmax of 16-bit types, as many elements",
     "axis": "softmax over axis 0, and over as many contiguous rows",
     "threads": "softmax with two threads",
+    "losses": "losses, alone and with their gradients",
 }
 
 
@@ -472,7 +493,7 @@ def show_experiment(rows: Sequence[Row], name: str, tier: str) -> None:
         for contender in row.times.rounds:
             s = row.times.seconds(contender)
             rate = f"{row.traffic / s.median * 1e-9:.3g}" if row.traffic else ""
-            if contender.startswith("read"):
+            if contender.startswith("read") and row.traffic:
                 rate = f"{row.traffic / 2 / s.median * 1e-9:.3g}"
             table.add(
                 shape_name(row.shape), contender, seconds(s.median),

@@ -16,7 +16,7 @@ AVX2_CACHED = 1.6
 AVX2_STREAMED = 1.15
 
 #: Measured besides the functions, each with goals of its own.
-EXPERIMENTS = ("call", "bytes", "axis", "threads")
+EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses")
 
 #: Shapes whose input and output stay in the caches of the reference machine.
 CACHED = frozenset({(1, 10**4), (1, 10**5), (1, 10**6), (4096, 128), (4096, 1024)})
@@ -140,6 +140,28 @@ THREADS_STREAMED = (
     ),
 )
 THREADS = (*THREADS_CACHED, *THREADS_STREAMED)
+
+#: Losses without a goal against PyTorch are held to what the memory costs.
+SPHERICAL = (
+    "z_loss",
+    "spherical_softmax_loss",
+    "taylor_softmax_loss",
+    "one_hot_mse_loss",
+)
+CACHED_LOSS, STREAMED_LOSS = (4096, 1024), (512, 32768)
+LOSSES = (
+    Goal("losses", CACHED_LOSS, "cross_entropy", ("torch",), 0.2),
+    Goal("losses", CACHED_LOSS, "cross_entropy_and_grad", ("torch and grad",), 0.09),
+    Goal("losses", STREAMED_LOSS, "cross_entropy", ("torch",), 0.08),
+    Goal("losses", STREAMED_LOSS, "cross_entropy", ("read",), 1.1),
+    Goal("losses", STREAMED_LOSS, "cross_entropy_and_grad", ("torch and grad",), 0.06),
+    Goal("losses", STREAMED_LOSS, "cross_entropy_and_grad", ("read", "copy"), 1.0, COPY_NOTE),
+    *(Goal("losses", STREAMED_LOSS, name, ("read",), 1.1) for name in SPHERICAL),
+    *(
+        Goal("losses", STREAMED_LOSS, f"{name}_and_grad", ("read", "copy"), 1.05, COPY_NOTE)
+        for name in SPHERICAL
+    ),
+)
 
 #: Goals that need what no installed package has; (what, goal, where it is measured instead).
 ELSEWHERE = (
