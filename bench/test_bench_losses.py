@@ -4,9 +4,9 @@
 import lanemax as lm
 import numpy as np
 import pytest
-from lanemax import _losses
+from lanemax import _call
 
-LOSSES = [n for n in _losses.FUNCTIONS if not n.endswith("_and_grad")]
+LOSSES = [op["name"] for op in _call.losses()]
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ typedef struct call {
     lmx_shape shape;
     size_t rows;
     lmx_array o, grad, soft; /* strides: row, col, inner */
+    lmx_array a, a_grad;     /* adversarial logits; data is NULL without them */
     const void *target;
     lmx_int target_type;
     ptrdiff_t target_stride;
@@ -57,8 +58,10 @@ typedef struct call {
 /* A row at work. */
 typedef struct row {
     call *c;
-    const char *o, *soft;
-    char *grad;
+    const char *o, *soft, *a;
+    char *grad, *a_grad;
+    lmx_dd own;             /* of the target: adversarial logit less logit */
+    double pull, at_target; /* factor of the regulariser's gradient, and that at the target */
     size_t target;
     lmx_gather g;
     lmx_chunk *chunk;
@@ -203,7 +206,20 @@ static void load_soft(const row *w, size_t i, unsigned worker)
     c->real_table->soften(y, weight, n, c->keep, c->add, u);
 }
 
+static int is_adversarial(const call *c) { return c->a.data != NULL; }
+
 static int is_soft(const call *c) { return c->opt.probabilities != NULL || c->add != 0; }
+
+/* Logits and adversarial logits as they are. */
+static void load_both(const row *w, size_t first, size_t n, unsigned worker)
+{
+    const call *c = w->c;
+    const lmx_gather g = { c->o.stride[1], 1, 0, NULL, 0, 0 };
+    const lmx_gather ga = { c->a.stride[1], 1, 0, NULL, 0, 0 };
+    const ptrdiff_t size = (ptrdiff_t)c->o.size, at_first = (ptrdiff_t)first;
+    c->table->gather(w->o + at_first * g.stride * size, n, &g, scratch_of(c, worker, 1));
+    c->table->gather(w->a + at_first * ga.stride * size, n, &ga, scratch_of(c, worker, 2));
+}
 
 static void measure_chunk(row *w, size_t i, unsigned worker)
 {
@@ -217,6 +233,11 @@ static void measure_chunk(row *w, size_t i, unsigned worker)
     char *const z = scratch_of(c, worker, 0);
     load(w, first, n, 1, z);
     c->real_kernel->measure(z, n, skip, &c->spec, &w->row, &w->chunk[i]);
+    if (is_adversarial(c)) {
+        load_both(w, first, n, worker);
+        c->real_table->spread(scratch_of(c, worker, 1), scratch_of(c, worker, 2), n, w->own,
+                              &w->mix[i]);
+    }
     if (!is_soft(c))
         return;
     load_soft(w, i, worker);
@@ -270,6 +291,19 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
     }
     if (c->direct)
         return;
+    if (is_adversarial(c)) {
+        char *const a = scratch_of(c, worker, 2);
+        const ptrdiff_t at_first = (ptrdiff_t)first * c->a_grad.stride[1];
+        const lmx_gather g = { c->a_grad.stride[1], 1, 0, NULL, 0, 0 };
+        load_both(w, first, n, worker);
+        c->real_table->pull(scratch_of(c, worker, 1), n, w->own, w->pull, z, a);
+        if (t != LMX_NO_TARGET) { /* e is 0 there */
+            const size_t offset = t * c->real_table->real_size;
+            c->real_table->fill(z + offset, 1, 1, w->row.at_target - w->at_target);
+            c->real_table->fill(a + offset, 1, 1, w->at_target);
+        }
+        c->table->scatter(a, n, &g, w->a_grad + at_first * (ptrdiff_t)c->a_grad.size);
+    }
     if (c->opt.softcap > 0) {
         load(w, first, n, 0, scratch_of(c, worker, 1));
         c->real_table->softcap_slope(scratch_of(c, worker, 1), n, c->opt.softcap, z);
@@ -281,7 +315,10 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
 /* Every element of the gradient of row w the same. */
 static void fill_gradient(const row *w, double value)
 {
-    w->c->table->fill(w->grad, w->c->shape.cols, w->c->grad.stride[1], value);
+    const call *c = w->c;
+    c->table->fill(w->grad, c->shape.cols, c->grad.stride[1], value);
+    if (is_adversarial(c))
+        c->table->fill(w->a_grad, c->shape.cols, c->a_grad.stride[1], value);
 }
 
 /* 0 if the row is ignored: then all is said. */
@@ -297,6 +334,8 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
     w->row.mix = (lmx_mix){ { 0, 0 }, { 0, 0 } };
     w->o = at(&c->o, r, j);
     w->grad = c->grad.data == NULL ? NULL : (char *)(uintptr_t)at(&c->grad, r, j);
+    w->a = is_adversarial(c) ? at(&c->a, r, j) : NULL;
+    w->a_grad = w->grad != NULL && w->a != NULL ? (char *)(uintptr_t)at(&c->a_grad, r, j) : NULL;
     w->target = LMX_NO_TARGET;
     w->chunk = c->chunk + (size_t)worker * c->row_chunks;
     w->mix = c->mix == NULL ? NULL : c->mix + (size_t)worker * c->chunks;
@@ -333,6 +372,11 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
             w->row.x = real_at(c, z, 0);
         }
     }
+    if (w->a != NULL) {
+        const ptrdiff_t k = (ptrdiff_t)w->target, size = (ptrdiff_t)c->o.size;
+        w->own = lmx_two_sum(c->table->get(w->a + k * c->a.stride[1] * size),
+                             -c->table->get(w->o + k * c->o.stride[1] * size));
+    }
     w->row.scale = 1 / (c->denominator * t);
     if (c->spec.mixed)
         w->row.on = w->soft != NULL ? 0 : weight * c->keep;
@@ -341,11 +385,31 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
     return 1;
 }
 
+/* Adds nu times the norm of e, and finds what its gradient needs. */
+static void regularise(row *w)
+{
+    const call *c = w->c;
+    lmx_dd squares = { 0, 0 }, values = { 0, 0 };
+    for (size_t i = 0; i < c->chunks; i++) {
+        squares = lmx_dd_add(squares, w->mix[i].below);
+        values = lmx_dd_add(values, w->mix[i].mass);
+    }
+    const double norm = sqrt(squares.hi);
+    if (!lmx_finite(norm)) {
+        w->row.bad = 1;
+        return;
+    }
+    /* the scale of comp_sum's gradient has a 1 / rho in it that is not ours */
+    w->pull = norm > 0 ? c->opt.nu * (w->row.scale * c->opt.rho) / norm : 0;
+    w->at_target = w->pull * values.hi;
+    w->row.loss += c->opt.nu * norm;
+}
+
 /* What the chunks say together. */
 static int row_finish(row *w)
 {
     const call *c = w->c;
-    if (c->spec.mixed && w->mix != NULL) {
+    if (is_soft(c)) {
         double pivot = w->pivot[0];
         for (size_t i = 1; i < c->chunks; i++)
             pivot = w->pivot[i] > pivot ? w->pivot[i] : pivot;
@@ -360,7 +424,11 @@ static int row_finish(row *w)
         w->row.mix = all;
         w->row.pivot = pivot;
     }
-    return c->kernel->finish(w->chunk, c->chunks, &c->spec, &w->row) == LMX_LOSS_AGAIN;
+    if (c->kernel->finish(w->chunk, c->chunks, &c->spec, &w->row) == LMX_LOSS_AGAIN)
+        return 1;
+    if (is_adversarial(c) && !w->row.bad)
+        regularise(w);
+    return 0;
 }
 
 /* The row's loss, weighted; writes it where each row has one. */
@@ -521,7 +589,8 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     size_t used = 0;
     const size_t scratch = take(&used, c->workers * 3 * c->scratch_size);
     const size_t chunk = take(&used, c->workers * c->row_chunks * sizeof *c->chunk);
-    const size_t mix = take(&used, soft ? per * sizeof *c->mix : 0);
+    const int mixes = soft || is_adversarial(c);
+    const size_t mix = take(&used, mixes ? per * sizeof *c->mix : 0);
     const size_t pivot = take(&used, soft ? per * sizeof *c->pivot : 0);
     const size_t block = take(&used, blocks * sizeof *c->block);
     const size_t weight =
@@ -537,7 +606,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     }
     c->scratch = base + scratch;
     c->chunk = (void *)(base + chunk);
-    c->mix = soft ? (void *)(base + mix) : NULL;
+    c->mix = mixes ? (void *)(base + mix) : NULL;
     c->pivot = soft ? (void *)(base + pivot) : NULL;
     c->block = (void *)(base + block);
     c->weight = NULL;
@@ -575,6 +644,7 @@ lmx_status lmx_loss_defaults(lmx_loss_code op, lmx_loss_options *options)
     options->size = sizeof *options;
     memcpy(options->parameter, lmx_loss_info((int)op)->defaults, sizeof options->parameter);
     options->ignore_index = -100;
+    options->rho = options->nu = 1;
     return LMX_OK;
 }
 
@@ -608,11 +678,13 @@ static lmx_status check_options(call *c)
     const lmx_loss_options *o = &c->opt;
     if ((o->probabilities != NULL && !has(c, 'P')) || (o->label_smoothing != 0 && !has(c, 'S')) ||
         (o->logz_penalty != 0 && !has(c, 'Z')) || (o->softcap != 0 && !has(c, 'C')) ||
-        (o->temperature != NULL && !has(c, 'T')))
+        (o->temperature != NULL && !has(c, 'T')) || (o->adversarial != NULL && !has(c, 'A')))
         return LMX_ERR_OP;
     if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) || !at_least(o->logz_penalty, 0) ||
         !at_least(o->softcap, 0) || (unsigned)o->reduction > LMX_NONE ||
         !parameters_fit(c->op, o->parameter))
+        return LMX_ERR_ARG;
+    if (o->adversarial != NULL && !(at_least(o->rho, 0) && o->rho > 0 && at_least(o->nu, 0)))
         return LMX_ERR_ARG;
     if (o->temperature != NULL)
         for (size_t i = 0; i < c->rows; i++) {
@@ -707,25 +779,33 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
     } else {
         c.soft = array_of(NULL, 1, shape, &none);
     }
-    const lmx_array *const all[] = { &c.o, &targets, &c.soft, &losses, &c.grad };
-    for (size_t i = 0; i < 5; i++)
+    c.a = array_of(c.opt.adversarial, c.table->elem_size, shape, &c.opt.adversarial_strides);
+    c.a_grad = array_of(grad != NULL && c.a.data != NULL ? c.opt.adversarial_grad : NULL,
+                        c.table->elem_size, shape, &c.opt.adversarial_grad_strides);
+    if (grad != NULL && c.a.data != NULL && c.a_grad.data == NULL)
+        return LMX_ERR_NULL;
+    const lmx_array *const all[] = { &c.o, &targets, &c.soft, &c.a, &losses, &c.grad, &c.a_grad };
+    enum { INPUTS = 4, ARRAYS = 7 };
+    for (size_t i = 0; i < ARRAYS; i++)
         if (all[i]->data != NULL && !lmx_array_fits(all[i]))
             return LMX_ERR_OVERFLOW;
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < ARRAYS; i++)
         if (all[i]->data != NULL && !lmx_array_aligned(all[i]))
             return LMX_ERR_ALIGN;
-    if (!lmx_array_distinct(&losses) || (grad != NULL && !lmx_array_distinct(&c.grad)))
-        return LMX_ERR_STRIDE;
+    /* Outputs: an element of one is no other's, nor an input's, but for a gradient in place. */
     const int in_place = grad != NULL && lmx_array_same(&c.grad, &c.o);
-    for (size_t i = 0; i < 3; i++) {
-        if (all[i]->data == NULL)
-            continue;
-        if (lmx_array_overlap(&losses, all[i]) ||
-            (grad != NULL && !(i == 0 && in_place) && lmx_array_overlap(&c.grad, all[i])))
-            return LMX_ERR_OVERLAP;
-    }
-    if (grad != NULL && lmx_array_overlap(&losses, &c.grad))
-        return LMX_ERR_OVERLAP;
+    for (size_t i = INPUTS; i < ARRAYS; i++)
+        if (all[i]->data != NULL && !lmx_array_distinct(all[i]))
+            return LMX_ERR_STRIDE;
+    for (size_t i = INPUTS; i < ARRAYS; i++)
+        for (size_t k = 0; k < i; k++) {
+            if (all[i]->data == NULL || all[k]->data == NULL ||
+                (all[i] == &c.grad && all[k] == &c.o && in_place) ||
+                (all[i] == &c.a_grad && all[k] == &c.a && lmx_array_same(&c.a_grad, &c.a)))
+                continue;
+            if (lmx_array_overlap(all[i], all[k]))
+                return LMX_ERR_OVERLAP;
+        }
 
     const lmx_status labels = weigh(&c);
     if (labels != LMX_OK)
@@ -747,6 +827,8 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
         c.add = c.opt.label_smoothing / c.spec.cols;
         c.spec.mixed = soft || c.add != 0 || c.spec.penalty != 0;
     }
+    if (is_adversarial(&c))
+        c.opt.temperature = &c.opt.rho;
     c.direct = is_direct(&c);
     const lmx_plan_request request = {
         .rows = c.rows,

@@ -105,10 +105,13 @@ typedef struct lmx_table {
     double (*get)(const void *x);                                      /* one element */
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
-    /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c). */
+    /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c), the
+     * regulariser of the smooth adversarial loss (ops/adversarial.c). */
     void (*soften)(const void *y, const void *weight, size_t n, double keep, double add, void *u);
     void (*mix)(const void *o, const void *u, size_t n, double pivot, lmx_mix *mix);
     void (*subtract)(const void *u, size_t n, double scale, void *g);
+    void (*spread)(const void *h, const void *a, size_t n, lmx_dd own, lmx_mix *mix);
+    void (*pull)(const void *h, size_t n, lmx_dd own, double pull, void *g, void *a);
     void (*softcap)(void *o, size_t n, double cap);
     void (*softcap_slope)(const void *o, size_t n, double cap, void *g);
 

@@ -292,6 +292,18 @@ typedef struct lmx_loss_options {
     const void *probabilities;
     lmx_dtype   probabilities_dtype;
     lmx_strides probabilities_strides;
+
+    /*
+     * comp_sum_loss: the smooth adversarial form (Mao, Mohri and Zhong 2023).  With adversarial
+     * logits a, of the logits' type and shape, D[k] = o[t] - o[k] and A[k] = a[t] - a[k], the loss is
+     * that of the logits o / rho, plus nu times the 2-norm of A - D.  adversarial_grad takes the
+     * gradient in a, and is needed where grad is; it may be a itself.  rho > 0, nu >= 0: both 1.
+     */
+    const void *adversarial;
+    lmx_strides adversarial_strides;
+    void       *adversarial_grad;
+    lmx_strides adversarial_grad_strides;
+    double      rho, nu;
 } lmx_loss_options;
 
 /* Errors: OP, NULL. */

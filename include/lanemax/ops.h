@@ -31,7 +31,7 @@
  *
  *   parameters  the names of lmx_loss_options.parameter[], with their defaults behind
  *   options     what else lmx_loss_options may carry: P probabilities as targets, S label
- *               smoothing, Z a log(Z)^2 penalty, C softcap, T temperature
+ *               smoothing, Z a log(Z)^2 penalty, C softcap, T temperature, A adversarial logits
  */
 #define LMX_LOSS_LIST(OP)                                                                       \
     OP(0, cross_entropy, "", 0, 0, "PSZCT", "log(sum_k exp(o[k])) - o[t]")                      \
@@ -44,7 +44,7 @@
     OP(5, bouchard_loss, "", 0, 0, "", "Bouchard's upper bound of cross_entropy")               \
     OP(6, stablemax_cross_entropy, "", 0, 0, "",                                                \
        "-log(s(o[t]) / sum_k s(o[k])), s(x) = x >= 0 ? x + 1 : 1 / (1 - x)")                    \
-    OP(7, comp_sum_loss, "tau", 1, 0, "", "((1 / p)^(1 - tau) - 1) / (1 - tau), p = softmax(o)[t]") \
+    OP(7, comp_sum_loss, "tau", 1, 0, "A", "((1 / p)^(1 - tau) - 1) / (1 - tau), p = softmax(o)[t]") \
     OP(8, generalized_cross_entropy, "q", 0.7, 0, "", "(1 - p^q) / q, p = softmax(o)[t]")       \
     OP(9, mae_loss, "", 0, 0, "", "1 - softmax(o)[t]")
 

@@ -378,20 +378,19 @@ _INTS = {
 def loss(
     op: int,
     shape: tuple[int, int, int],
-    logits: tuple[Any, Strides],
+    logits: list[tuple[Any, Strides]],
     target: Any,
     soft: tuple[Any, Strides] | None,
     weight: Any,
     temperature: Any,
     values: dict[str, Any],
     out: Any,
-    grad: Any,
-    grad_strides: Strides | None,
+    grads: list[tuple[Any, Strides]],
 ) -> int:
     """`lmx_loss` on arrays whose layout is worked out; returns its status."""
     options = ffi.new("lmx_loss_options *")
     check(lib.lmx_loss_defaults(op, options))
-    for name in ("label_smoothing", "logz_penalty", "softcap", "ignore_index"):
+    for name in ("label_smoothing", "logz_penalty", "softcap", "ignore_index", "rho", "nu"):
         if name in values:
             setattr(options, name, values[name])
     for i, value in enumerate(values["parameter"]):
@@ -402,7 +401,14 @@ def loss(
     if temperature is not None:
         options.temperature = ffi.cast("double *", _pointer(temperature))
         options.temperature_stride = 1
-    x, x_strides = logits
+    x, x_strides = logits[0]
+    grad, grad_strides = grads[0] if grads else (None, None)
+    if len(logits) > 1:
+        options.adversarial = _pointer(logits[1][0])
+        options.adversarial_strides = logits[1][1]
+        if grads:
+            options.adversarial_grad = _pointer(grads[1][0])
+            options.adversarial_grad_strides = grads[1][1]
     if soft is not None:
         options.probabilities = _pointer(soft[0])
         options.probabilities_dtype = DTYPES[soft[0].dtype]

@@ -20,7 +20,7 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _call, _losses
+from .. import _call
 from . import goals, info, machine, peers, plot
 from .arguments import positive, positive_real, rows_and_columns
 from .goals import EXPERIMENTS, Goal
@@ -298,9 +298,11 @@ def time_losses(bench: Bench, shape: tuple[int, int]) -> Row:
     x, out = case.x, case.out
     target = np.random.default_rng(1).integers(0, shape[1], shape[0])
     contenders = []
-    for name, function in _losses.FUNCTIONS.items():
-        given = {"grad_out": out} if name.endswith("_and_grad") else {}
-        contenders.append(Contender(name, clock(partial(function, x, target, **given))))
+    for name in (op["name"] for op in _call.losses()):
+        alone, both = getattr(lm, name), getattr(lm, f"{name}_and_grad")
+        contenders.append(Contender(name, clock(partial(alone, x, target))))
+        call = partial(both, x, target, grad_out=out)
+        contenders.append(Contender(f"{name}_and_grad", clock(call)))
     contenders += peers.anchors(case)
     for peer in bench.peers:
         if not hasattr(peer, "cross_entropy"):

@@ -15,7 +15,7 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _losses
+from .. import _call
 from . import loss_oracle, oracle
 from .oracle import Array, Exact, Format
 
@@ -451,7 +451,7 @@ def _expect_loss(name: str, gradient: bool) -> Any:
 def _losses_of_registry() -> tuple[Function, ...]:
     """Two entries for every loss: those without a formula here are compared in bits alone."""
     found = []
-    for name in (n for n in _losses.FUNCTIONS if not n.endswith("_and_grad")):
+    for name in (op["name"] for op in _call.losses()):
         known = name in loss_oracle.FORMULAS
         most = 3.0 if name == "cross_entropy" else 4.0
         value = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
