@@ -460,9 +460,12 @@ static void measure_row(row *w, unsigned worker)
         measure_chunk(w, k, worker);
 }
 
+/* Weights that sum to 0 make a mean's gradient NaN where the row's own weight is 0, else infinite. */
+static int is_nan(const row *w) { return w->row.bad || !lmx_finite(w->row.scale); }
+
 static void gradient_row(const row *w, unsigned worker)
 {
-    if (w->row.bad)
+    if (is_nan(w))
         fill_gradient(w, lmx_qnan());
     else
         for (size_t k = 0; k < w->c->chunks; k++)
@@ -552,7 +555,7 @@ static void split_rows(call *c, lmx_pool *pool)
             lmx_dd *const block = &c->block[i / c->together];
             *block = add_losses(*block, (lmx_dd){ row_loss(&w, i), 0 });
             if (w.grad != NULL) {
-                if (w.row.bad)
+                if (is_nan(&w))
                     fill_gradient(&w, lmx_qnan());
                 else
                     lmx_parallel_for(pool, c->chunks, grain, gradient_task, &w);

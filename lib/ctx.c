@@ -18,7 +18,7 @@ lmx_status lmx_ctx_create(lmx_ctx **out, const lmx_options *opt)
     }
     const lmx_tier *tier = lmx_tier_default();
     if (o.isa != NULL)
-        tier = lmx_tier_choose(lmx_cpu_features(), o.isa);
+        tier = lmx_tier_usable(o.isa);
     if (tier == NULL)
         return LMX_ERR_ISA;
     lmx_ctx *ctx = malloc(sizeof *ctx);

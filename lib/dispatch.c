@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "selftest.h"
 
 #if defined(__AVX__) && !defined(LMX_ALLOW_NATIVE_PORTABLE)
 #  error \
@@ -77,19 +78,45 @@ static const char * override(void)
 #endif
 }
 
+/* 0 not tried yet, else LMX_WORKS or LMX_FAILS, for each tier. */
+enum { LMX_WORKS = 1, LMX_FAILS = 2 };
+static atomic_int tried[sizeof tiers / sizeof *tiers];
+
+int lmx_tier_works(const lmx_tier *tier)
+{
+    const size_t i = (size_t)(tier - tiers), last = sizeof tiers / sizeof *tiers - 1;
+    int state = atomic_load_explicit(&tried[i], memory_order_acquire);
+    if (state == 0) { /* two threads may both get here, and find the same */
+        state = i == last || lmx_tier_agrees(tier, &tiers[last]) ? LMX_WORKS : LMX_FAILS;
+        atomic_store_explicit(&tried[i], state, memory_order_release);
+    }
+    return state == LMX_WORKS;
+}
+
+/* As lmx_tier_choose(), among those that compute what they should. */
+const lmx_tier *lmx_tier_usable(const char *name)
+{
+    uint32_t features = lmx_cpu_features();
+    for (;;) {
+        const lmx_tier *t = lmx_tier_choose(features, name);
+        if (t == NULL || lmx_tier_works(t))
+            return t;
+        features &= ~t->needs;
+    }
+}
+
 /* Two threads may both get here; they store the same pointer. */
 const lmx_tier *lmx_tier_default(void)
 {
     const lmx_tier *t = atomic_load_explicit(&active, memory_order_acquire);
     if (t == NULL) {
-        const uint32_t features = lmx_cpu_features();
         const char *name = override();
         if (name != NULL && *name == '\0')
             name = NULL;
-        t = lmx_tier_choose(features, name);
+        t = lmx_tier_usable(name);
         if (t == NULL) {
             atomic_store_explicit(&ignored, 1, memory_order_relaxed);
-            t = lmx_tier_choose(features, NULL);
+            t = lmx_tier_usable(NULL);
         }
         atomic_store_explicit(&active, t, memory_order_release);
     }

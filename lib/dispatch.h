@@ -19,6 +19,13 @@ const lmx_tier *lmx_tier_at(size_t i);
 /* The best tier whose needs are among features, of the given name if that is not NULL. */
 const lmx_tier *lmx_tier_choose(uint32_t features, const char *name);
 
+/* Whether the tier's kernels compute what they should here (selftest.h); it must be one that the CPU
+ * announces.  Asked once for each. */
+int lmx_tier_works(const lmx_tier *tier);
+
+/* The best tier that the CPU announces and that works, of the given name if that is not NULL. */
+const lmx_tier *lmx_tier_usable(const char *name);
+
 /* The process's tier: LANEMAX_ISA if it can be honoured, else the best. */
 const lmx_tier *lmx_tier_default(void);
 int lmx_tier_override_ignored(void);

@@ -72,7 +72,8 @@ const char *lmx_isa_available(int i)
     const uint32_t features = lmx_cpu_features();
     int seen = 0;
     for (size_t k = 0; lmx_tier_at(k) != NULL; k++)
-        if ((lmx_tier_at(k)->needs & ~features) == 0 && seen++ == i)
+        if ((lmx_tier_at(k)->needs & ~features) == 0 && lmx_tier_works(lmx_tier_at(k)) &&
+            seen++ == i)
             return lmx_tier_at(k)->isa;
     return NULL;
 }

@@ -27,7 +27,9 @@ static vreal far_softmax(vreal x, vreal b, const void *k)
     const vreal d = v_sub(x, c[0]), w = v_add(d, c[0]); /* TwoSum of x and -c[0] */
     const vreal lost = v_sub(v_sub(x, w), v_sub(c[0], v_sub(w, d)));
     const vreal y = v_exp(d), part = v_mul(y, v_sub(lost, c[1]));
-    return v_mul(v_add(y, v_select(v_isnan(part), v_set1(0), part)), c[2]);
+    /* nothing is to be added to 0 or inf */
+    const vreal zero = v_set1(0), some = v_select(v_isnan(part), zero, part);
+    return v_mul(v_add(y, v_select(v_eq(y, v_set1(LMX_INF)), zero, some)), c[2]);
 }
 
 static void gradient_exp(const void *o, size_t n, const lmx_chunk *chunk, const lmx_loss_spec *spec,

@@ -21,13 +21,9 @@ static double variance_at(double xi, double D)
     return 4 * xi * xi * (1 - e * (D - 1)) * (D - 1 - e) / (D * D * u * u);
 }
 
-/* The root for var = v up^2, by regula falsi (Illinois): the bound is flat there, its slope in the
- * logits is not. */
-static double best_xi(double v, double up, double D)
+/* The root, by regula falsi (Illinois): the bound is flat there, its slope in the logits is not. */
+static double best_xi(double var, double D)
 {
-    if (!(v < 0x1p+900 / (up * up))) /* t is 1 */
-        return D * sqrt(v) * up / (2 * sqrt(D - 1));
-    const double var = v * up * up;
     double lo = D > 2 ? dd_value(lmx_log_dd(D - 1, 0, 0)) : 0, f_lo = -var;
     double hi = lo + 1, f_hi = variance_at(hi, D) - var;
     while (f_hi < 0) {
@@ -83,9 +79,14 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     const lmx_dd d = dd_sub(lmx_two_sum(row->x * down, -row->pivot), mean);
     const lmx_dd v = var.hi > 0 ? var : dd_of(0);
     lmx_dd sum = dd_of(0); /* of all but mean - o[t], in units of 2^e */
-    double slope = 0;      /* t / (2 xi), the gradient's */
-    if (D > 1) {           /* else the bound is exact, for t -> 0 */
-        const double xi = best_xi(v.hi, up, D);
+    double slope = 0;      /* t / (2 xi), the gradient's, in units of 2^-e */
+    if (D > 1 && row->e != 0 && v.hi > 0x1p-1000) { /* t is 1, and xi may not fit */
+        const double xi = D * sqrt(v.hi) / (2 * sqrt(D - 1));
+        sum = lmx_dd_add(dd_of(xi - xi / D), dd_of(D * v.hi / (4 * xi)));
+        slope = 1 / (2 * xi);
+    } else if (D > 1) { /* else the bound is exact, for t -> 0 */
+        const lmx_dd V = { v.hi * up * up, v.lo * up * up };
+        const double xi = best_xi(V.hi, D);
         const lmx_dd e = exp_dd_neg(-xi), one = dd_of(1);
         const lmx_dd delta = dd_div((lmx_dd){ 2 * e.hi, 2 * e.lo }, lmx_dd_add(one, e));
         const lmx_dd t =
@@ -100,17 +101,17 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         const lmx_dd flat =
             lmx_dd_add(large, lmx_dd_add((lmx_dd){ 0.25 * part.hi, 0.25 * part.lo }, log_part));
         const lmx_dd share = tiny ? dd_of(0.125) : dd_div(t, dd_of(4 * xi));
-        const lmx_dd curved = dd_mul(share, dd_mul(dd_of(D * up), v));
-        sum = lmx_dd_add((lmx_dd){ flat.hi * down, flat.lo * down }, curved);
-        slope = 2 * share.hi;
+        sum = lmx_dd_add(flat, dd_mul(share, dd_mul(dd_of(D), V)));
+        sum = (lmx_dd){ sum.hi * down, sum.lo * down };
+        slope = 2 * share.hi * up;
     }
     row->loss = dd_value(dd_sub(sum, d)) * up;
     row->pre = down;
     row->center = (double)(real)center.hi;
     row->center_lo = (center.hi - row->center) + center.lo;
-    loss_factor(row, slope * row->scale, row->e);
+    loss_factor(row, slope * row->scale, 0);
     row->b = row->scale / D;
-    row->at_target = row->scale * (slope * dd_value(d) * up + (1 / D - 1));
+    row->at_target = row->scale * (slope * dd_value(d) + (1 / D - 1));
     return LMX_LOSS_DONE;
 }
 

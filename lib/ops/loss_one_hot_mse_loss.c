@@ -45,6 +45,8 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     row->loss = dd_value(sum);
     for (int i = 0; i < 2 && row->e != 0; i++)
         row->loss *= lmx_scale2(1, row->e);
+    /* NaN, or an infinite logit times a weight of 0 */
+    row->bad = sum.hi != sum.hi || (!lmx_finite(sum.hi) && row->scale == 0);
     row->at_target = 2 * d.hi * row->scale;
     if (row->x - row->x != 0)
         row->at_target = row->x * row->scale;

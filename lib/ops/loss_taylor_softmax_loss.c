@@ -116,7 +116,8 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
             row->bad = 1;
             return LMX_LOSS_DONE;
         }
-        row->e = row->e == 0 ? 16 : 2 * row->e;
+        /* So small a step that the largest value does not jump from overflow to underflow. */
+        row->e += (sizeof(real) == 4 ? 200 : 1800) / order;
         return LMX_LOSS_AGAIN;
     }
     row->loss = dd_value(log1p_of(w_div(rest, own)));

@@ -95,8 +95,8 @@ void LMX_K(linear_gradient)(const void *o, size_t n, const lmx_chunk *chunk,
   const lmx_loss_kernel LMX_K(name) = { measure, finish, gradient, skips };
 
 /*
- * The factor m 2^e of a linear gradient, as a * post, and what of it these cannot hold in pre: that
- * takes a center of 0.
+ * The factor m 2^e of a linear gradient, as a * post, and what of it these cannot hold in pre and the
+ * center, which are there already.
  */
 LMX_INLINE void loss_factor(lmx_loss_row *row, double m, int64_t e)
 {
@@ -115,6 +115,8 @@ LMX_INLINE void loss_factor(lmx_loss_row *row, double m, int64_t e)
     row->a = lmx_scale2(m, near);
     row->post = lmx_scale2(1, far);
     row->pre = lmx_scale2_gradual(row->pre, e - far);
+    row->center = lmx_scale2_gradual(row->center, e - far);
+    row->center_lo = lmx_scale2_gradual(row->center_lo, e - far);
 }
 
 #endif

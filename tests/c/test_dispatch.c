@@ -13,6 +13,7 @@
 #include "cpu.h"
 #include "dispatch.h"
 #include "lanemax/lanemax.h"
+#include "selftest.h"
 
 #if defined(__x86_64__)
 /* ------------------------------------------------------------ the faked CPU --- */
@@ -184,6 +185,45 @@ static void test_tables(void)
     check_at.n = 0;
 }
 
+/* Every tier passes its self-test, fast; one with a wrong kernel, in any slot and type, does not. */
+static void test_selftest(void)
+{
+    check_at.test = "self-test";
+    size_t last = 0;
+    while (lmx_tier_at(last + 1) != NULL)
+        last++;
+    const lmx_tier *const portable = lmx_tier_at(last);
+    for (size_t i = 0; i <= last; i++) {
+        if ((lmx_tier_at(i)->needs & ~lmx_cpu_features()) != 0)
+            continue;
+        check_at.tier = lmx_tier_at(i)->isa;
+        CHECK(lmx_tier_works(lmx_tier_at(i)));
+        const double started = check_seconds();
+        CHECK(lmx_tier_agrees(lmx_tier_at(i), portable));
+        printf("self-test of %s: %.2f ms\n", check_at.tier, 1e3 * (check_seconds() - started));
+    }
+    for (size_t d = 0; d < LMX_DTYPES; d++) {
+        lmx_table table = *portable->table[d];
+        lmx_tier broken = *portable;
+        broken.table[d] = &table;
+        CHECK(lmx_tier_agrees(&broken, portable));
+        for (int op = 0; op < LMX_ROW_COUNT; op++) { /* one operation does the work of another */
+            table.row[op] = portable->table[d]->row[(op + 1) % LMX_ROW_COUNT];
+            CHECK(!lmx_tier_agrees(&broken, portable));
+            table.row[op] = portable->table[d]->row[op];
+        }
+        for (int op = 0; op < LMX_LOSS_COUNT; op++) {
+            table.loss[op] = portable->table[d]->loss[(op + 1) % LMX_LOSS_COUNT];
+            CHECK(!lmx_tier_agrees(&broken, portable));
+            table.loss[op] = portable->table[d]->loss[op];
+        }
+        table.scatter = portable->table[(d + 1) % LMX_DTYPES]->scatter;
+        if (d != LMX_F32 && d != LMX_F64) /* of the same sizes */
+            CHECK(!lmx_tier_agrees(&broken, portable));
+    }
+    check_at.tier = NULL;
+}
+
 /* LANEMAX_ISA is read once, so each value has a process of its own.  The result of the child:
  * the index of its tier, plus 64 if it says that the variable was ignored. */
 static int default_tier_under(const char *value)
@@ -270,6 +310,7 @@ int main(void)
     test_detection();
     test_choice();
     test_tables();
+    test_selftest();
     test_information();
     return check_end();
 }

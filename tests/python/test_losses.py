@@ -659,3 +659,39 @@ def test_documented(name):
     assert function.__name__ == name
     for parameter in inspect.signature(function).parameters:
         assert parameter in function.__doc__
+
+
+def test_extreme_rows():
+    """Neither the sign of a NaN nor a scale of the logits is left to the machine."""
+    big = np.array([-5e27, -1e-34, 3e20], np.float32)
+    loss, grad = lm.taylor_softmax_loss_and_grad(big, 1, order=8)
+    with mp.workdps(loss_oracle.DIGITS):
+        want = loss_oracle.taylor_softmax_loss([mp.mpf(float(v)) for v in big], 1, 8)
+    assert ulp_error(loss, want.loss, np.float32) <= 4
+    assert np.isfinite(grad).all()
+    huge = np.array([3.6e252, 1e200, -1e-3])
+    assert np.isfinite(lm.taylor_softmax_loss(huge, 0, order=6))
+    assert np.isfinite(lm.taylor_softmax_loss_and_grad(np.full(5, 1e300), 0, order=32)[1]).all()
+    far = np.array([9000.0, -3000.0, -np.inf], np.float32)
+    loss, grad = lm.comp_sum_loss_and_grad(far, 1, tau=0.0)
+    assert loss == np.inf
+    np.testing.assert_array_equal(grad, [np.inf, -np.inf, 0])
+    x = np.full(7, 1e200)
+    np.testing.assert_allclose(lm.bouchard_loss(x, 0), lm.bouchard_loss(np.zeros(7), 0))
+    x[1] = -1e300
+    loss, grad = lm.bouchard_loss_and_grad(x, 0)
+    assert np.isfinite(loss)
+    assert np.isfinite(grad).all()
+    tiny = np.ldexp(np.random.default_rng(0).normal(size=9), -141).astype(np.float32)
+    loss, grad = lm.z_loss_and_grad(tiny, 2)
+    scaled, other = lm.z_loss_and_grad(np.ldexp(tiny.astype(np.float64), 141), 2)
+    np.testing.assert_allclose(loss, scaled, rtol=2e-7)
+    assert (grad[abs(other) > 1e-2] == np.copysign(np.inf, other[abs(other) > 1e-2])).all()
+    for name in LOSSES:
+        loss, grad = value_and_grad(name, np.zeros((2, 3)), [0, 1], weight=[0.0, 0.0, 1.0])
+        assert np.isnan(loss)
+        assert (support.bits(grad) == 0x7FF8000000000000).all()
+        x = np.array([[1.0, np.inf, 2.0], [1.0, -np.inf, 2.0]])
+        with_inf = value_and_grad(name, x, [0, 0], weight=[0.0, 1.0, 1.0], reduction="none")[1]
+        bits = support.bits(with_inf)[np.isnan(with_inf)]
+        assert (bits == 0x7FF8000000000000).all()

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernels are tried before they are trusted: emulators and hypervisors have been seen that announce
+ * an instruction set and compute garbage with it.  The portable tier, plain C, is the answer to
+ * compare with.
+ */
+#include "selftest.h"
+
+#include <string.h>
+
+#include "cpu.h"
+
+#define N      64
+#define MASKED 41
+
+/* Logits from -7 to 7 without an order, of which mask() takes one; y in (0, 1) for the VJPs. */
+static void inputs(const lmx_table *t, void *x, void *y)
+{
+    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    double wide[N];
+    float narrow[N];
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < N; i++) {
+            wide[i] = k == 0 ? (i * 37 % N - 32) * 0.21875 : (i * 11 % N + 1) * 0.0078125;
+            narrow[i] = (float)wide[i];
+        }
+        t->scatter(t->real_size == 8 ? (const void *)wide : narrow, N, &as_is, k == 0 ? x : y);
+    }
+}
+
+/* An array, or a sum, or a gradient with its loss. */
+#define RESULT_BYTES (N * 8 + 64)
+
+typedef struct {
+    LMX_ALIGN(64) unsigned char x[N * 8], y[N * 8], scratch[N * 8], result[RESULT_BYTES];
+} workspace;
+
+static void run_row(const lmx_table *t, int op, workspace *w)
+{
+    const lmx_rows rows = { 1, N, w->x, w->y, N, N, N, w->result, w->scratch, 0 };
+    memset(w->result, 0, sizeof w->result);
+    t->row[op]->rows(&rows);
+}
+
+static void run_loss(const lmx_table *t, int op, workspace *w)
+{
+    const lmx_loss_kernel *kernel = t->loss[op];
+    const lmx_loss_description *info = lmx_loss_info(op);
+    const size_t target = 5;
+    lmx_loss_spec spec = { { info->defaults[0], info->defaults[1] }, N, 0, 0, 0 };
+    lmx_loss_row row;
+    lmx_chunk chunk;
+    t->fill(w->x + MASKED * t->elem_size, 1, 1, 0.25); /* not every loss takes a masked logit */
+    memset(w->result, 0, sizeof w->result);
+    memset(&row, 0, sizeof row);
+    memset(&chunk, 0, sizeof chunk);
+    row.x = t->get(w->x + target * t->elem_size);
+    row.gradient = 1;
+    row.scale = 1;
+    do
+        kernel->measure(w->x, N, kernel->skips_target ? target : LMX_NO_TARGET, &spec, &row,
+                        &chunk);
+    while (kernel->finish(&chunk, 1, &spec, &row) == LMX_LOSS_AGAIN);
+    kernel->gradient(w->x, N, &chunk, &spec, &row, w->result, 0);
+    memcpy(w->result + N * 8, &row.loss, sizeof row.loss);
+    memcpy(w->result + N * 8 + 8, &row.at_target, sizeof row.at_target);
+}
+
+/* A masked logit for functions of logits; gradients are finite. */
+static void mask(const lmx_table *t, int op, workspace *w)
+{
+    const int logits = lmx_row_op_info(op)->inputs == 1;
+    t->fill(w->x + MASKED * t->elem_size, 1, 1, logits ? -(double)INFINITY : 0.25);
+}
+
+static int tables_agree(const lmx_table *t, const lmx_table *reference)
+{
+    workspace a, b;
+    inputs(t, a.x, a.y);
+    inputs(reference, b.x, b.y);
+    if (memcmp(a.x, b.x, N * t->elem_size) != 0 || memcmp(a.y, b.y, N * t->elem_size) != 0)
+        return 0;
+    for (int op = 0; op < LMX_ROW_COUNT; op++) {
+        mask(t, op, &a);
+        mask(reference, op, &b);
+        run_row(t, op, &a);
+        run_row(reference, op, &b);
+        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+            return 0;
+    }
+    for (int op = 0; op < LMX_LOSS_COUNT; op++) {
+        run_loss(t, op, &a);
+        run_loss(reference, op, &b);
+        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+            return 0;
+    }
+    t->fill(a.x, N, 1, 1.5);
+    run_row(t, LMX_ROW_softmax, &a);
+    for (size_t i = 0; i < N; i++)
+        if (t->get(a.result + i * t->elem_size) != 1.0 / N)
+            return 0;
+    return 1;
+}
+
+int lmx_tier_agrees(const lmx_tier *tier, const lmx_tier *reference)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    int good = 1;
+    for (size_t d = 0; d < LMX_DTYPES && good; d++)
+        good = tables_agree(tier->table[d], reference->table[d]);
+    lmx_fpenv_leave(env);
+    return good;
+}
