@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arrays.h"
 #include "cpu.h"
 #include "ctx.h"
-#include "kernels.h"
 #include "plan.h"
+#include "reach.h"
 
 /*
  * Losses are added in order within blocks of rows, and blocks in order: the sum does not depend on the
@@ -72,7 +71,7 @@ typedef struct row {
 
 /* ------------------------------------------------------------- targets --- */
 
-/* The class of row i, or -1 for what is none: int64_t cannot hold every uint64_t. */
+/* The class of row i; INT64_MIN for what int64_t cannot hold, which is no class. */
 static int64_t class_of(const call *c, size_t i)
 {
     const char *const p = c->target;
@@ -122,12 +121,6 @@ static lmx_status weigh(call *c)
 }
 
 /* ----------------------------------------------------------------- a row --- */
-
-static const char *at(const lmx_array *x, size_t r, size_t j)
-{
-    const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
-    return (const char *)x->data + offset * (ptrdiff_t)x->size;
-}
 
 static size_t chunk_len(const call *c, size_t i)
 {
@@ -332,10 +325,11 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
     w->row.bad = 0;
     w->row.on = w->row.on_mix = 0;
     w->row.mix = (lmx_mix){ { 0, 0 }, { 0, 0 } };
-    w->o = at(&c->o, r, j);
-    w->grad = c->grad.data == NULL ? NULL : (char *)(uintptr_t)at(&c->grad, r, j);
-    w->a = is_adversarial(c) ? at(&c->a, r, j) : NULL;
-    w->a_grad = w->grad != NULL && w->a != NULL ? (char *)(uintptr_t)at(&c->a_grad, r, j) : NULL;
+    w->o = lmx_row_at(&c->o, r, j);
+    w->grad = c->grad.data == NULL ? NULL : (char *)(uintptr_t)lmx_row_at(&c->grad, r, j);
+    w->a = is_adversarial(c) ? lmx_row_at(&c->a, r, j) : NULL;
+    w->a_grad =
+        w->grad != NULL && w->a != NULL ? (char *)(uintptr_t)lmx_row_at(&c->a_grad, r, j) : NULL;
     w->target = LMX_NO_TARGET;
     w->chunk = c->chunk + (size_t)worker * c->row_chunks;
     w->mix = c->mix == NULL ? NULL : c->mix + (size_t)worker * c->chunks;
@@ -345,18 +339,11 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
     double weight = 1, t = 1;
     if (c->opt.temperature != NULL)
         t = c->opt.temperature[(ptrdiff_t)i * c->opt.temperature_stride];
-    if (t != 1) {
-        if (c->real_table->real_size == 4) {
-            w->g.rate = (float)(1 / t);
-            w->g.rate_lo = 1 / t - w->g.rate;
-        } else {
-            w->g.rate = 1 / t;
-            w->g.rate_lo = -fma(w->g.rate, t, -1) / t;
-        }
-    }
+    if (t != 1)
+        lmx_gather_divide(&w->g, t, c->real_table->real_size);
     w->row.x = lmx_qnan();
     if (c->opt.probabilities != NULL) {
-        w->soft = at(&c->soft, r, j);
+        w->soft = lmx_row_at(&c->soft, r, j);
     } else {
         const int64_t k = class_of(c, i);
         if (k == c->opt.ignore_index)
@@ -431,25 +418,28 @@ static int row_finish(row *w)
     return 0;
 }
 
-/* The row's loss, weighted; writes it where each row has one. */
+/* Writes the loss of row i where each row has one. */
+static void put_loss(const call *c, size_t i, double loss)
+{
+    const ptrdiff_t at = (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size;
+    if (c->opt.reduction == LMX_NONE)
+        c->table->put_value(c->loss + at, loss);
+}
+
+/* The row's loss, weighted and written. */
 static double row_loss(const row *w, size_t i)
 {
     const call *c = w->c;
     double loss = w->row.bad ? lmx_qnan() : w->row.loss;
     if (!c->spec.mixed && c->opt.weight != NULL)
         loss *= c->opt.weight[w->target];
-    if (c->opt.reduction == LMX_NONE)
-        c->table->put_value(
-            c->loss + (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size, loss);
+    put_loss(c, i, loss);
     return loss;
 }
 
 static void ignored_row(const row *w, size_t i)
 {
-    const call *c = w->c;
-    if (c->opt.reduction == LMX_NONE)
-        c->table->put_value(
-            c->loss + (ptrdiff_t)i * c->loss_stride * (ptrdiff_t)c->table->real_size, 0);
+    put_loss(w->c, i, 0);
     if (w->grad != NULL)
         fill_gradient(w, 0);
 }

@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arrays.h"
 #include "cpu.h"
 #include "ctx.h"
-#include "kernels.h"
 #include "plan.h"
+#include "reach.h"
 
 /* ------------------------------------------------------------ the call --- */
 
@@ -50,20 +49,12 @@ typedef struct row {
     lmx_norm norm;
 } row;
 
-static const char *at(const lmx_array *x, size_t r, size_t j)
-{
-    if (x->data == NULL)
-        return NULL;
-    const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
-    return (const char *)x->data + offset * (ptrdiff_t)x->size;
-}
-
-/* The same, `first` elements further along the reduced axis. */
+/* Row r, j, `first` elements further along the reduced axis. */
 static const char *at_row(const lmx_array *x, size_t r, size_t j, size_t first)
 {
     if (x->data == NULL)
         return NULL;
-    return at(x, r, j) + (ptrdiff_t)first * x->stride[1] * (ptrdiff_t)x->size;
+    return lmx_row_at(x, r, j) + (ptrdiff_t)first * x->stride[1] * (ptrdiff_t)x->size;
 }
 
 static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
@@ -71,9 +62,9 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     const lmx_row_options *o = &c->opt;
     memset(w, 0, sizeof *w);
     w->c = c;
-    w->a = at(&c->a, r, j);
-    w->b = at(&c->b, r, j);
-    w->out = (char *)(uintptr_t)at(&c->out, r, j);
+    w->a = lmx_row_at(&c->a, r, j);
+    w->b = lmx_row_at(&c->b, r, j);
+    w->out = (char *)(uintptr_t)lmx_row_at(&c->out, r, j);
     w->chunk = chunk;
     w->norm.rate = 1;
     w->ga = w->gb = w->gout = (lmx_gather){ 1, 1, 0, NULL, 0, c->op == LMX_ROW_log_softmax };
@@ -85,12 +76,8 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
             o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
         if (c->info->inputs > 1) {
             w->norm.rate = 1 / t;
-        } else if (c->real_table->real_size == 4) {
-            w->ga.rate = (float)(1 / t);
-            w->ga.rate_lo = 1 / t - w->ga.rate;
         } else {
-            w->ga.rate = 1 / t;
-            w->ga.rate_lo = -fma(w->ga.rate, t, -1) / t;
+            lmx_gather_divide(&w->ga, t, c->real_table->real_size);
         }
     }
     if (o->where != NULL) {
@@ -219,9 +206,9 @@ static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker
 {
     const call *c = job;
     lmx_rows r = { .rows = end - begin, .cols = c->shape.cols, .how = c->plan.how };
-    r.a = at(&c->a, begin, 0);
-    r.b = at(&c->b, begin, 0);
-    r.out = (char *)(uintptr_t)at(&c->out, begin, 0);
+    r.a = lmx_row_at(&c->a, begin, 0);
+    r.b = lmx_row_at(&c->b, begin, 0);
+    r.out = (char *)(uintptr_t)lmx_row_at(&c->out, begin, 0);
     r.a_stride = c->a.stride[0];
     r.b_stride = c->b.stride[0];
     r.out_stride = c->out.stride[0];

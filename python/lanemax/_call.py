@@ -395,7 +395,7 @@ def loss(
             setattr(options, name, values[name])
     for i, value in enumerate(values["parameter"]):
         options.parameter[i] = value
-    options.reduction = ("mean", "sum", "none").index(values["reduction"])
+    options.reduction = values["reduction"]
     if weight is not None:
         options.weight = ffi.cast("double *", _pointer(weight))
     if temperature is not None:

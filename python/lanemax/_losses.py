@@ -162,9 +162,10 @@ class _Loss:
         classes, lead = shape[-1], shape[:-1]
         real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
-        values: dict[str, Any] = {**(settings or {}), "reduction": reduction}
+        values: dict[str, Any] = dict(settings or {})
         if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
             raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+        values["reduction"] = _REDUCTIONS[reduction]
         if isinstance(ignore_index, (bool, np.bool_)):
             raise TypeError("ignore_index: expected an integer, got a bool")
         try:

@@ -8,7 +8,20 @@
 #include <string.h>
 
 #include "check.h"
-#include "lanemax/lanemax.h"
+#include "rows.h"
+
+bool golden_arguments(int argc, char **argv, lmx_dtype *dtype)
+{
+    const bool update = argc == 4 && strcmp(argv[3], "--update") == 0;
+    if (argc == 3 || update)
+        for (int i = 0; i < N_DTYPES; i++)
+            if (strcmp(argv[1], dtype_name((lmx_dtype)i)) == 0) {
+                *dtype = (lmx_dtype)i;
+                return update;
+            }
+    fprintf(stderr, "usage: %s f32|f64|f16|bf16 GOLDEN [--update]\n", argv[0]);
+    exit(2);
+}
 
 typedef struct golden_line {
     char name[40], type[8];

@@ -6,6 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lanemax/lanemax.h"
+
+/* DTYPE GOLDEN [--update], else a line on how to call and exit; whether to update. */
+bool golden_arguments(int argc, char **argv, lmx_dtype *dtype);
+
 void golden_read(const char *path);
 
 /* Compares the hash with the file's; with update, takes it into what golden_write() writes first. */

@@ -390,18 +390,7 @@ static void test_golden(const char *path, bool update)
 
 int main(int argc, char **argv)
 {
-    const bool update = argc == 4 && strcmp(argv[3], "--update") == 0;
-    bool known = false;
-    if (argc >= 3)
-        for (int i = 0; i < N_DTYPES; i++)
-            if (strcmp(argv[1], dtype_name((lmx_dtype)i)) == 0) {
-                dtype = (lmx_dtype)i;
-                known = true;
-            }
-    if (!known || argc > 4 || (argc == 4 && !update)) {
-        fprintf(stderr, "usage: test_ops f32|f64|f16|bf16 GOLDEN [--update]\n");
-        return 2;
-    }
+    const bool update = golden_arguments(argc, argv, &dtype);
     char program[32];
     snprintf(program, sizeof program, "ops-%s", argv[1]);
     check_begin(program);

@@ -183,7 +183,6 @@ def train(
         for i, index in enumerate(batches(targets.size, model.settings.batch, steps, rng)):
             # Up for a moment, then down to zero: the usual schedule, without a knob.
             rate = model.settings.rate * min(1.0, (i + 1) / WARM_UP) * (1.0 - i / steps)
-            rate *= objective.rate
             loss = model.step(before[index], targets[index], rate)
             smooth = loss if i == 0 else 0.95 * smooth + 0.05 * loss
             recent.append(loss)

@@ -30,8 +30,6 @@ class Objective:
     parameters: dict[str, Any] = field(default_factory=dict)
     #: whether exp of the mean loss is a perplexity
     is_likelihood: bool = False
-    #: what the learning rate is multiplied by: the gradients of some losses are small
-    rate: float = 1.0
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
         """Return the mean loss; write the gradient of the sum, in one call of the library."""

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the entries reach a row of an array, and take it to what a kernel reads. */
+#ifndef LMX_REACH_H
+#define LMX_REACH_H
+
+#include "arrays.h"
+#include "kernels.h"
+
+/* Row r, j of an array with strides row, col, inner; NULL where there is none. */
+LMX_INLINE const char *lmx_row_at(const lmx_array *x, size_t r, size_t j)
+{
+    if (x->data == NULL)
+        return NULL;
+    const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
+    return (const char *)x->data + offset * (ptrdiff_t)x->size;
+}
+
+/* g divides by t: the reciprocal in two parts, the first a real of the kernel. */
+LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
+{
+    if (real_size == 4) {
+        g->rate = (float)(1 / t);
+        g->rate_lo = 1 / t - g->rate;
+    } else {
+        g->rate = 1 / t;
+        g->rate_lo = -fma(g->rate, t, -1) / t;
+    }
+}
+
+#endif
