@@ -655,10 +655,11 @@ static int parameters_fit(lmx_loss_code op, const double *p)
     case LMX_LOSS_z_loss:
         return at_least(p[0], 0) && p[0] > 0 && lmx_finite(p[1]);
     case LMX_LOSS_spherical_softmax_loss:
+        return lmx_eps_fits(p[0]);
     case LMX_LOSS_comp_sum_loss:
         return at_least(p[0], 0);
     case LMX_LOSS_taylor_softmax_loss:
-        return p[0] >= 2 && p[0] <= LMX_TAYLOR_ORDER_MAX && (double)((int)p[0] / 2 * 2) == p[0];
+        return lmx_order_fits(p[0]);
     case LMX_LOSS_generalized_cross_entropy:
         return p[0] >= 0 && p[0] <= 1;
     default:

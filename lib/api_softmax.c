@@ -120,6 +120,7 @@ static void measure_chunk(const row *w, size_t i, unsigned worker)
 {
     const call *c = w->c;
     const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    w->chunk[i].parameter = c->opt.parameter;
     if (c->direct) {
         void *terms = c->plan.store_terms ? w->out + offset : NULL;
         c->kernel->measure(w->a + offset, w->b != NULL ? w->b + offset : NULL, n, terms,
@@ -205,7 +206,10 @@ static void whole_row(call *c, size_t r, size_t j, unsigned worker)
 static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker)
 {
     const call *c = job;
-    lmx_rows r = { .rows = end - begin, .cols = c->shape.cols, .how = c->plan.how };
+    lmx_rows r = { .rows = end - begin,
+                   .cols = c->shape.cols,
+                   .how = c->plan.how,
+                   .parameter = c->opt.parameter };
     r.a = lmx_row_at(&c->a, begin, 0);
     r.b = lmx_row_at(&c->b, begin, 0);
     r.out = (char *)(uintptr_t)lmx_row_at(&c->out, begin, 0);
@@ -455,6 +459,10 @@ static lmx_status check_options(const call *c, const lmx_row_options *o)
         (o->total != NULL &&
          (!has(c->info->options, 'S') || o->temperature != NULL || o->where != NULL)))
         return LMX_ERR_OP;
+    const char *parameter = c->info->parameter;
+    if (parameter[0] != 0 && !(strcmp(parameter, "eps") == 0 ? lmx_eps_fits(o->parameter)
+                                                             : lmx_order_fits(o->parameter)))
+        return LMX_ERR_ARG;
     if (o->temperature != NULL)
         for (size_t r = 0; r < c->shape.rows; r++) {
             for (size_t j = 0; j < c->shape.inner; j++) {
@@ -489,6 +497,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         return LMX_ERR_NULL;
     c.shape = *shape;
     memset(&c.opt, 0, sizeof c.opt);
+    c.opt.parameter = c.info->standard;
     if (options != NULL) {
         const lmx_status status = check_options(&c, options);
         if (status != LMX_OK)
@@ -532,7 +541,8 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                (c.opt.temperature == NULL || c.info->inputs > 1);
     c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
                 c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
-                (c.b.data == NULL || c.b.stride[2] == 1) && (!row_result || c.out.stride[2] == 1);
+                c.kernel->measure_columns != NULL && (c.b.data == NULL || c.b.stride[2] == 1) &&
+                (!row_result || c.out.stride[2] == 1);
     const lmx_plan_request request = {
         .rows = shape->rows * shape->inner,
         .cols = shape->cols,
@@ -605,6 +615,7 @@ static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const
                            .b = b,
                            .out = out,
                            .scratch = scratch,
+                           .parameter = info->standard,
                            .how = in_place && kernel->uses_terms ? LMX_HOW_SCRATCH : 0 };
     kernel->rows(&one);
     return 1;
@@ -635,6 +646,17 @@ static lmx_status contiguous(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, siz
     const lmx_shape shape = { rows, cols, 1 };
     const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
     return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, NULL, out, &so);
+}
+
+static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
+                                 size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
+                                 ptrdiff_t b_stride, double parameter, void *out,
+                                 ptrdiff_t out_stride)
+{
+    const lmx_shape shape = { rows, cols, 1 };
+    const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
+    const lmx_row_options options = { .size = sizeof options, .parameter = parameter };
+    return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, &options, out, &so);
 }
 
 lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
@@ -678,6 +700,67 @@ lmx_status lmx_exp_sum(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, 
 {
     return contiguous(ctx, LMX_ROW_exp_sum, dtype, rows, cols, x, x_stride, NULL, 0, sum,
                       sum_stride);
+}
+
+lmx_status lmx_spherical_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                 const void *x, ptrdiff_t x_stride, double eps, void *y,
+                                 ptrdiff_t y_stride)
+{
+    return with_parameter(ctx, LMX_ROW_spherical_softmax, dtype, rows, cols, x, x_stride, NULL, 0,
+                          eps, y, y_stride);
+}
+
+lmx_status lmx_taylor_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                              const void *x, ptrdiff_t x_stride, int order, void *y,
+                              ptrdiff_t y_stride)
+{
+    return with_parameter(ctx, LMX_ROW_taylor_softmax, dtype, rows, cols, x, x_stride, NULL, 0,
+                          order, y, y_stride);
+}
+
+lmx_status lmx_stablemax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                         ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_stablemax, dtype, rows, cols, x, x_stride, NULL, 0, y, y_stride);
+}
+
+lmx_status lmx_log_stablemax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                             ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_stablemax, dtype, rows, cols, x, x_stride, NULL, 0, y,
+                      y_stride);
+}
+
+lmx_status lmx_spherical_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                     const void *dy, ptrdiff_t dy_stride, const void *x,
+                                     ptrdiff_t x_stride, double eps, void *dx, ptrdiff_t dx_stride)
+{
+    return with_parameter(ctx, LMX_ROW_spherical_softmax_vjp, dtype, rows, cols, dy, dy_stride, x,
+                          x_stride, eps, dx, dx_stride);
+}
+
+lmx_status lmx_taylor_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                  const void *dy, ptrdiff_t dy_stride, const void *x,
+                                  ptrdiff_t x_stride, int order, void *dx, ptrdiff_t dx_stride)
+{
+    return with_parameter(ctx, LMX_ROW_taylor_softmax_vjp, dtype, rows, cols, dy, dy_stride, x,
+                          x_stride, order, dx, dx_stride);
+}
+
+lmx_status lmx_stablemax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                             const void *dy, ptrdiff_t dy_stride, const void *x, ptrdiff_t x_stride,
+                             void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_stablemax_vjp, dtype, rows, cols, dy, dy_stride, x, x_stride, dx,
+                      dx_stride);
+}
+
+lmx_status lmx_log_stablemax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                 const void *dy, ptrdiff_t dy_stride, const void *x,
+                                 ptrdiff_t x_stride, void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_stablemax_vjp, dtype, rows, cols, dy, dy_stride, x, x_stride,
+                      dx, dx_stride);
 }
 
 /* -------------------------------------------------------- partial sums --- */

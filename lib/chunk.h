@@ -352,8 +352,9 @@ typedef struct lmx_chunk {
     int has_rest;
     int64_t n0; /* integer reference exponent of the terms */
     double shift;
-    double max;   /* log family: the largest logit */
-    double ratio; /* where has_rest: the sum without one such term, over that term */
+    double max;       /* log family: the largest logit */
+    double ratio;     /* where has_rest: the sum without one such term, over that term */
+    double parameter; /* of the operation; known before measuring */
 } lmx_chunk;
 
 /* What a whole row needs to be written. */
@@ -364,6 +365,7 @@ typedef struct lmx_norm {
     double max;   /* log family: log(sum exp(x)) = max + log_rest */
     lmx_dd log_rest;
     double rate; /* 1 / temperature, for the VJPs */
+    double mean; /* VJPs from the input: what is taken from dy */
 } lmx_norm;
 
 /* The log of the sum, as one double. */

@@ -36,6 +36,7 @@ typedef struct lmx_rows {
     void *out;
     void *scratch; /* max(cols, LMX_BATCH) reals; cols for one row */
     unsigned how;
+    double parameter; /* of the operation */
 } lmx_rows;
 
 /* Columns next to each other: element (i, j) of cols x width at i * stride + j. */
@@ -58,7 +59,8 @@ typedef struct lmx_columns {
 #define LMX_COLUMNS_LANES (2 * 32 * 16 * LMX_COLUMNS)
 
 enum {
-#define LMX_ROW_ONE(number, name, inputs, result, options, formula) LMX_ROW_KERNEL_##name,
+#define LMX_ROW_ONE(number, name, inputs, result, options, parameter, standard, formula) \
+  LMX_ROW_KERNEL_##name,
     LMX_ROW_LIST(LMX_ROW_ONE)
 #undef LMX_ROW_ONE
         LMX_ROW_KERNELS
@@ -69,7 +71,8 @@ enum {
  * into what is needed to write it; apply() writes a chunk.  rows() is the three for short rows, and
  * beside() for rows that come from memory and go there (NULL if there is none).
  * measure_columns() and apply_columns() are the first and last for a chunk of a block of columns, with
- * one lmx_chunk and lmx_norm each; measure_columns() leaves kind negative where it could not tell.
+ * one lmx_chunk and lmx_norm each; measure_columns() leaves kind negative where it could not tell; NULL if
+ * there are none, and the columns are gathered.
  */
 typedef struct lmx_row_kernel {
     void (*measure)(const void *a, const void *b, size_t n, void *terms, lmx_chunk *chunk);
@@ -118,6 +121,7 @@ typedef struct lmx_table {
     /* For tests and the paper's comparison; not reachable from the public functions. */
     void (*exp_split)(const void *x, size_t n, void *m, int32_t *e); /* exp(x) = m 2^e */
     void (*exp)(const void *x, size_t n, void *y);
+    void (*log)(const void *x, size_t n, int k, void *y); /* log(x 2^k) of positive normal reals */
     void (*two_pass)(const void *x, size_t n, void *y, int stream);
     void (*three_pass_recompute)(const void *x, size_t n, void *y, int stream);
     void (*three_pass_reload)(const void *x, size_t n, void *y, int stream);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the entries reach a row of an array, and take it to what a kernel reads. */
+/* What both entries need: how to reach a row of an array and take it to what a kernel reads, and which
+ * parameters are in range. */
 #ifndef LMX_REACH_H
 #define LMX_REACH_H
 
@@ -25,6 +26,13 @@ LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
         g->rate = 1 / t;
         g->rate_lo = -fma(g->rate, t, -1) / t;
     }
+}
+
+/* eps of the spherical functions, order of the Taylor ones */
+LMX_INLINE int lmx_eps_fits(double eps) { return eps >= 0 && lmx_finite(eps); }
+LMX_INLINE int lmx_order_fits(double order)
+{
+    return order >= 2 && order <= LMX_TAYLOR_ORDER_MAX && (double)((int)order / 2 * 2) == order;
 }
 
 #endif

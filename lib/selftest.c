@@ -37,7 +37,9 @@ typedef struct {
 
 static void run_row(const lmx_table *t, int op, workspace *w)
 {
-    const lmx_rows rows = { 1, N, w->x, w->y, N, N, N, w->result, w->scratch, 0 };
+    const lmx_rows rows = {
+        1, N, w->x, w->y, N, N, N, w->result, w->scratch, 0, lmx_row_op_info(op)->standard
+    };
     memset(w->result, 0, sizeof w->result);
     t->row[op]->rows(&rows);
 }

@@ -44,8 +44,8 @@ int lmx_abi_version(void) { return LMX_ABI_VERSION; }
 enum { ROW, VALUE, SUM };
 
 static const lmx_row_info infos[] = {
-#define INFO(number, name, inputs, result, options, formula) \
-  [number] = { #name, options, formula, inputs, result },
+#define INFO(number, name, inputs, result, options, parameter, standard, formula) \
+  [number] = { #name, options, formula, inputs, result, parameter, standard },
     LMX_ROW_LIST(INFO)
 #undef INFO
 };

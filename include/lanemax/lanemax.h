@@ -152,6 +152,68 @@ LMX_API lmx_status lmx_log_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t row
                                        void *dx, ptrdiff_t dx_stride);
 
 /*
+ * The alternatives to softmax, laid out as for lmx_softmax:
+ *
+ *     spherical_softmax  y[r][i] = (x[r][i]^2 + eps) / sum_k (x[r][k]^2 + eps)
+ *     taylor_softmax     y[r][i] = f(x[r][i]) / sum_k f(x[r][k]),  f(x) = sum_j x^j / j!, j = 0 ... order
+ *     stablemax          y[r][i] = s(x[r][i]) / sum_k s(x[r][k]),  s(x) = x + 1 for x >= 0, else 1 / (1 - x)
+ *     log_stablemax      y[r][i] = log(s(x[r][i])) - log(sum_k s(x[r][k]))
+ *
+ * eps >= 0 is usually 1e-4, order is even and from 2 to 32; else LMX_ERR_ARG.
+ *
+ * Special values: a row holding NaN or +inf is NaN throughout, as is one of nothing but zeros with
+ * eps = 0.  -inf is a masked logit for stablemax (0) and log_stablemax (-inf), and a row of nothing
+ * else is NaN; the other two have no masked logits, and take it for NaN.
+ *
+ * Accuracy: at most 4 ULP where the exact result is normal, 2 quanta of the smallest subnormal
+ * elsewhere, whatever the range: nothing overflows or is lost inside.
+ *
+ * Sources: Vincent, de Brebisson and Bouthillier 2015 (arXiv:1412.7091); Banerjee and others 2020
+ * (arXiv:2011.11538) for orders above 2; Prieto and others 2025 (arXiv:2501.04697).
+ */
+LMX_API lmx_status lmx_spherical_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                         const void *x, ptrdiff_t x_stride, double eps,
+                                         void *y, ptrdiff_t y_stride);
+LMX_API lmx_status lmx_taylor_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                      const void *x, ptrdiff_t x_stride, int order,
+                                      void *y, ptrdiff_t y_stride);
+LMX_API lmx_status lmx_stablemax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                 const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride);
+LMX_API lmx_status lmx_log_stablemax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                     const void *x, ptrdiff_t x_stride,
+                                     void *y, ptrdiff_t y_stride);
+
+/*
+ * Gradients through them, from their input x:
+ *
+ *     spherical_softmax, taylor_softmax, stablemax, of a function f:
+ *         dx[i] = f'(x[i]) / S * (dy[i] - sum_k f(x[k]) dy[k] / S),  S = sum_k f(x[k])
+ *     log_stablemax:
+ *         dx[i] = (dy[i] - stablemax(x)[i] * sum_k dy[k]) / (1 + |x[i]|)
+ *
+ * dx may be dy or x itself with the same stride.  A masked element gets 0.
+ *
+ * Accuracy: |error| <= 6 u * |f'(x[i])| / S * (|dy[i]| + sum_k f(x[k]) |dy[k]| / S), u = 2^-24 (double:
+ * 2^-53); for log_stablemax 6 u times the sum of the absolute terms.
+ */
+LMX_API lmx_status lmx_spherical_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows,
+                                             size_t cols, const void *dy, ptrdiff_t dy_stride,
+                                             const void *x, ptrdiff_t x_stride, double eps,
+                                             void *dx, ptrdiff_t dx_stride);
+LMX_API lmx_status lmx_taylor_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                          const void *dy, ptrdiff_t dy_stride,
+                                          const void *x, ptrdiff_t x_stride, int order,
+                                          void *dx, ptrdiff_t dx_stride);
+LMX_API lmx_status lmx_stablemax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                     const void *dy, ptrdiff_t dy_stride,
+                                     const void *x, ptrdiff_t x_stride,
+                                     void *dx, ptrdiff_t dx_stride);
+LMX_API lmx_status lmx_log_stablemax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                         const void *dy, ptrdiff_t dy_stride,
+                                         const void *x, ptrdiff_t x_stride,
+                                         void *dx, ptrdiff_t dx_stride);
+
+/*
  * A sum of exponentials that neither overflows nor underflows:
  *     (mantissa + tail) * 2^exponent * e^base
  *
@@ -212,10 +274,12 @@ typedef struct lmx_row_options {
     /* Normalise by this sum in place of the row's own; excludes the other options. */
     const lmx_expsum *total;
     ptrdiff_t         total_row, total_inner;
+
+    double parameter; /* eps >= 0, or the even order from 2 to 32; as the registry says */
 } lmx_row_options;
 
 typedef enum lmx_row_code {
-#define LMX_ROW_CODE(number, name, inputs, result, options, formula) LMX_ROW_##name = number,
+#define LMX_ROW_CODE(number, name, inputs, result, options, parameter, standard, formula) LMX_ROW_##name = number,
     LMX_ROW_LIST(LMX_ROW_CODE)
 #undef LMX_ROW_CODE
     LMX_ROW_COUNT
@@ -225,7 +289,7 @@ typedef enum lmx_row_code {
  * Any operation of the family on any layout, with options: what the functions
  * above do for contiguous rows without.
  *
- * a is x, or dy where there are two inputs; b is y, else NULL.  out is laid out
+ * a is x, or dy where there are two inputs; b is then y (or x, as the registry says), else NULL.  out is laid out
  * like the input, or, for logsumexp and exp_sum, by out_strides->row and ->inner
  * alone.  options may be NULL.
  *
@@ -234,7 +298,7 @@ typedef enum lmx_row_code {
  * layouts, temperature and where go through a scratch of at most 16,384 elements
  * per thread.
  *
- * Errors: OP, DTYPE, ARG (options->size, temperature), NULL, OVERFLOW, ALIGN, STRIDE,
+ * Errors: OP, DTYPE, ARG (options->size, temperature, parameter), NULL, OVERFLOW, ALIGN, STRIDE,
  * OVERLAP, NOMEM.
  */
 LMX_API lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
@@ -361,6 +425,8 @@ typedef struct lmx_row_info {
     const char *formula;
     int         inputs;
     int         result;  /* 0: like the input, 1: one value per row, 2: one lmx_expsum per row */
+    const char *parameter; /* its name, "" if there is none */
+    double      standard;  /* its value where there are no options */
 } lmx_row_info;
 
 LMX_API const lmx_row_info *lmx_row_op_info(int op);

@@ -6,23 +6,41 @@
  *
  * Operations on rows (lib/ops/row_<name>.c):
  *
- *   OP(number, name, inputs, result, options, formula)
+ *   OP(number, name, inputs, result, options, parameter, standard, formula)
  *
- *   inputs   arrays read: 1 is (x), 2 is (dy, y)
- *   result   ROW: an array like the input; VALUE: one real per row (float for
- *            16-bit input); SUM: one lmx_expsum per row
- *   options  what lmx_row_options may carry: T temperature, W where, S total
+ *   inputs     arrays read: 1 is (x), 2 is (dy, y), the gradient and the output
+ *              of the function that a VJP is of; where that has a parameter or is
+ *              made of no exponential, (dy, x), the gradient and its input
+ *   result     ROW: an array like the input; VALUE: one real per row (float for
+ *              16-bit input); SUM: one lmx_expsum per row
+ *   options    what lmx_row_options may carry: T temperature, W where, S total
+ *   parameter  the name of lmx_row_options.parameter, "" for none, and its default
+ *
+ * f(x) is sum_i x^i / i! up to i = order, s(x) is x + 1 for x >= 0 and 1 / (1 - x) below.
  */
 #ifndef LANEMAX_OPS_H
 #define LANEMAX_OPS_H
 
 #define LMX_ROW_LIST(OP)                                                              \
-    OP(0, softmax, 1, ROW, "TWS", "exp(x[i]) / sum_k exp(x[k])")                      \
-    OP(1, log_softmax, 1, ROW, "TWS", "x[i] - log(sum_k exp(x[k]))")                  \
-    OP(2, logsumexp, 1, VALUE, "W", "log(sum_k exp(x[k]))")                           \
-    OP(3, softmax_vjp, 2, ROW, "T", "y[i] * (dy[i] - sum_k y[k] * dy[k])")            \
-    OP(4, log_softmax_vjp, 2, ROW, "T", "dy[i] - exp(y[i]) * sum_k dy[k]")            \
-    OP(5, exp_sum, 1, SUM, "TW", "sum_k exp(x[k]) as mantissa * 2^exponent")
+    OP(0, softmax, 1, ROW, "TWS", "", 0, "exp(x[i]) / sum_k exp(x[k])")               \
+    OP(1, log_softmax, 1, ROW, "TWS", "", 0, "x[i] - log(sum_k exp(x[k]))")           \
+    OP(2, logsumexp, 1, VALUE, "W", "", 0, "log(sum_k exp(x[k]))")                    \
+    OP(3, softmax_vjp, 2, ROW, "T", "", 0, "y[i] * (dy[i] - sum_k y[k] * dy[k])")     \
+    OP(4, log_softmax_vjp, 2, ROW, "T", "", 0, "dy[i] - exp(y[i]) * sum_k dy[k]")     \
+    OP(5, exp_sum, 1, SUM, "TW", "", 0, "sum_k exp(x[k]) as mantissa * 2^exponent")   \
+    OP(6, spherical_softmax, 1, ROW, "", "eps", 1e-4,                                 \
+       "y[i] = (x[i]^2 + eps) / sum_k (x[k]^2 + eps)")                                \
+    OP(7, taylor_softmax, 1, ROW, "", "order", 2, "y[i] = f(x[i]) / sum_k f(x[k])")   \
+    OP(8, stablemax, 1, ROW, "", "", 0, "y[i] = s(x[i]) / sum_k s(x[k])")             \
+    OP(9, log_stablemax, 1, ROW, "", "", 0, "log(s(x[i])) - log(sum_k s(x[k]))")      \
+    OP(10, spherical_softmax_vjp, 2, ROW, "", "eps", 1e-4,                            \
+       "2 x[i] / sum_k (x[k]^2 + eps) * (dy[i] - sum_k y[k] dy[k])")                  \
+    OP(11, taylor_softmax_vjp, 2, ROW, "", "order", 2,                                \
+       "f'(x[i]) / sum_k f(x[k]) * (dy[i] - sum_k y[k] dy[k])")                       \
+    OP(12, stablemax_vjp, 2, ROW, "", "", 0,                                          \
+       "s'(x[i]) / sum_k s(x[k]) * (dy[i] - sum_k y[k] dy[k])")                       \
+    OP(13, log_stablemax_vjp, 2, ROW, "", "", 0,                                      \
+       "(dy[i] - y[i] sum_k dy[k]) / (1 + abs(x[i])), y = stablemax(x)")
 
 /*
  * Losses (lib/ops/loss_<name>.c); o are the logits, t is the target, D the number of classes:

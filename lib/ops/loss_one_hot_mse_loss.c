@@ -24,7 +24,7 @@ static void measure(const void *o, size_t n, size_t skip, const lmx_loss_spec *s
     const double down = lmx_scale2(1, -row->e), off = off_value(spec) * down;
     const real hi = (real)off, lo = (real)(off - (double)hi);
     const vreal k[3] = { v_set1(hi), v_set1(lo), v_set1((real)down) };
-    sum_row(o, n, skip, difference, k, SUM_SQUARES, c);
+    sum_row(o, NULL, n, skip, difference, k, SUM_SQUARES, c);
 }
 
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)

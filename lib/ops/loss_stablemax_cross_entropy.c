@@ -7,27 +7,15 @@
  * Gradient: s'(o[k]) / S, s' = 1 and 1 / (1 - x)^2, without the target's -s'/s: together
  * -s' rest / (S s) there.  -inf is a masked logit: s = 0.
  */
-#include "ops/loss_math.h"
-#include "ops/sums.h"
-
-/* k[0]: 2^-e, k[1]: the unit in that scale */
-static vreal stable(vreal x, vreal b, const void *k)
-{
-    const vreal *c = k;
-    (void)b;
-    const vreal one = v_set1(1);
-    const vmask below = v_gt(v_set1(0), x);
-    const vreal small = v_div(c[1], v_sub(one, x)), large = v_fma(x, c[0], c[1]);
-    return v_select(below, small, large);
-}
+#include "ops/stable.h"
 
 static void measure(const void *o, size_t n, size_t skip, const lmx_loss_spec *spec,
                     const lmx_loss_row *row, lmx_chunk *c)
 {
     (void)spec;
-    const vreal down = v_set1((real)lmx_scale2(1, -row->e));
-    const vreal k[2] = { down, down };
-    sum_row(o, n, skip, stable, k, 0, c);
+    positive_constants k;
+    stable_at(&k, 0, row->e, 0);
+    sum_row(o, NULL, n, skip, stable_value, &k, 0, c);
 }
 
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)

@@ -20,11 +20,11 @@ void LMX_K(measure_moments)(const void *o, size_t n, size_t skip, const lmx_loss
 {
     (void)spec;
     if (row->e == 0 && row->pivot == 0) {
-        sum_row(o, n, skip, plain, NULL, SUM_SQUARES, c);
+        sum_row(o, NULL, n, skip, plain, NULL, SUM_SQUARES, c);
         return;
     }
     const vreal k[2] = { v_set1((real)lmx_scale2(1, -row->e)), v_set1((real)row->pivot) };
-    sum_row(o, n, skip, shifted, k, SUM_SQUARES, c);
+    sum_row(o, NULL, n, skip, shifted, k, SUM_SQUARES, c);
 }
 
 /* Centred in two parts: near the mean the first difference is exact. */

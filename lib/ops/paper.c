@@ -141,3 +141,13 @@ void LMX_K(exp)(const void *x_, size_t n, void *y_)
         e_store_n(y + i, v_exp(e_load_n(x + i, left, 0)), left);
     }
 }
+
+void LMX_K(log)(const void *x_, size_t n, int k, void *y_)
+{
+    const real *x = x_;
+    real *y = y_;
+    for (size_t i = 0; i < n; i += V_LANES) {
+        const size_t left = n - i < V_LANES ? n - i : V_LANES;
+        v_store_n(y + i, v_log(v_load_n(x + i, left, 1), v_set1((real)k)), left);
+    }
+}

@@ -215,6 +215,7 @@ LMX_INLINE void rows_loop(const lmx_rows *r, row_guess *guess, row_measure *meas
         const size_t count = r->rows - i < batch ? r->rows - i : batch;
         for (size_t q = 0; q < count; q++) {
             const row_place p = place_of(r, i + q, q, inputs, result, terms);
+            chunk[q].parameter = r->parameter;
             guess(p.a, cols, &chunk[q]);
             if (result == RESULT_ROW && !uses_terms && !(how & LMX_HOW_STREAM))
                 prefetch_row(p.out, cols);

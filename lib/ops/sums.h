@@ -1,62 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sums over a row of something that a body makes of each element, for losses without exponentials. */
+/* Sums over a row of something that a body makes of each element, for functions without exponentials. */
 #ifndef LMX_SUMS_H
 #define LMX_SUMS_H
 
 #include "loss.h"
 #include "ops/row.h"
 
-enum { SUM_SQUARES = 1 }; /* of what the body returns too */
+/* What is summed besides what the body returns: its squares, it times the second input, or that. */
+enum { SUM_SQUARES = 1, SUM_PRODUCTS = 2, SUM_SECOND = 4 };
+#define SUM_B (SUM_PRODUCTS | SUM_SECOND)
 
 typedef struct {
     lane_sums s, q;
 } sum_pair;
 
-LMX_INLINE void sum_one(sum_pair *p, size_t g, vreal d, unsigned flags)
+LMX_INLINE void sum_one(sum_pair *p, size_t g, vreal d, vreal b, unsigned flags)
 {
     p->s.group[g] = vw_add(p->s.group[g], d);
     if (flags & SUM_SQUARES)
         p->q.group[g] = vw_fma(p->q.group[g], d, d);
+    if (flags & SUM_PRODUCTS)
+        p->q.group[g] = vw_fma(p->q.group[g], d, b);
+    if (flags & SUM_SECOND)
+        p->q.group[g] = vw_add(p->q.group[g], b);
 }
 
 /* The 32 elements from i on, without those past the end and without `skip`: they count as 0. */
-LMX_INLINE_VECTOR void sum_odd(const elem *x, size_t i, size_t n, size_t skip, row_body *body,
-                               const void *k, unsigned flags, sum_pair *p)
+LMX_INLINE_VECTOR void sum_odd(const elem *x, const elem *b, size_t i, size_t n, size_t skip,
+                               row_body *body, const void *k, unsigned flags, sum_pair *p)
 {
-    real d[LMX_LANES];
+    real d[LMX_LANES], second[LMX_LANES] = { 0 };
     for (size_t u = 0; u < LMX_LANES; u += V_LANES) {
         const size_t at = i + u;
         const size_t left = at >= n ? 0 : n - at < V_LANES ? n - at : V_LANES;
         const vreal v = left == 0 ? v_set1(0) : e_load_n(x + at, left, 0);
         v_store(d + u, body(v, v, k));
+        if (flags & SUM_B && left > 0)
+            v_store(second + u, e_load_n(b + at, left, 0));
     }
     for (size_t u = 0; u < LMX_LANES; u++)
         if (i + u >= n || i + u == skip)
             d[u] = 0;
     for (size_t g = 0; g < GROUPS; g++)
-        sum_one(p, g, v_load(d + g * V_LANES), flags);
+        sum_one(p, g, v_load(d + g * V_LANES), v_load(second + g * V_LANES), flags);
 }
 
-LMX_INLINE_VECTOR void sum_whole(const elem *x, size_t i, size_t end, row_body *body, const void *k,
-                                 unsigned flags, sum_pair *p)
+LMX_INLINE_VECTOR void sum_whole(const elem *x, const elem *b, size_t i, size_t end, row_body *body,
+                                 const void *k, unsigned flags, sum_pair *p)
 {
     for (; i < end; i += LMX_LANES) {
-        for (size_t q = 0; q < LMX_LANES * sizeof(elem); q += 64)
+        for (size_t q = 0; q < LMX_LANES * sizeof(elem); q += 64) {
             LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q);
+            if (flags & SUM_B)
+                LMX_PREFETCH_READ((const char *)(b + i) + AHEAD + q);
+        }
         for (size_t g = 0; g < GROUPS; g++) {
             const vreal v = e_load(x + i + g * V_LANES);
-            sum_one(p, g, body(v, v, k), flags);
+            const vreal second = flags & SUM_B ? e_load(b + i + g * V_LANES) : v;
+            sum_one(p, g, body(v, v, k), second, flags);
         }
     }
 }
 
 /*
- * chunk->sum: of body(x[i]); with SUM_SQUARES chunk->rest: of its squares.  Lanes are double (for
- * double: compensated), at most 512 additions each in a chunk: within 2^-44 (2^-97) of the sum of
- * the absolute values.
+ * chunk->sum: of body(x[i]); chunk->rest: what the flags say, with the second input b.  Lanes are double
+ * (for double: compensated), at most 512 additions each in a chunk: within 2^-44 (2^-97) of the sum of
+ * the absolute values.  `skip` goes with SUM_SQUARES or no flag.
  */
-LMX_INLINE void sum_row(const elem *x, size_t n, size_t skip, row_body *body, const void *k,
-                        unsigned flags, lmx_chunk *c)
+LMX_INLINE void sum_row(const elem *x, const elem *b, size_t n, size_t skip, row_body *body,
+                        const void *k, unsigned flags, lmx_chunk *c)
 {
     sum_pair p;
     for (size_t g = 0; g < GROUPS; g++)
@@ -64,19 +76,19 @@ LMX_INLINE void sum_row(const elem *x, size_t n, size_t skip, row_body *body, co
     const size_t whole = n / LMX_LANES * LMX_LANES;
     if (skip < whole) {
         const size_t at = skip / LMX_LANES * LMX_LANES;
-        sum_whole(x, 0, at, body, k, flags, &p);
-        sum_odd(x, at, n, skip, body, k, flags, &p);
-        sum_whole(x, at + LMX_LANES, whole, body, k, flags, &p);
+        sum_whole(x, b, 0, at, body, k, flags, &p);
+        sum_odd(x, b, at, n, skip, body, k, flags, &p);
+        sum_whole(x, b, at + LMX_LANES, whole, body, k, flags, &p);
     } else {
-        sum_whole(x, 0, whole, body, k, flags, &p);
+        sum_whole(x, b, 0, whole, body, k, flags, &p);
     }
     if (whole < n)
-        sum_odd(x, whole, n, skip, body, k, flags, &p);
+        sum_odd(x, b, whole, n, skip, body, k, flags, &p);
     const lmx_dd s = lane_total(p.s);
     c->kind = LMX_KIND_PLAIN;
     c->sum.hi = s.hi;
     c->sum.lo = s.lo;
-    if (flags & SUM_SQUARES) {
+    if (flags != 0) {
         const lmx_dd q = lane_total(p.q);
         c->rest.hi = q.hi;
         c->rest.lo = q.lo;

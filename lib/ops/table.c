@@ -5,7 +5,7 @@
 #include "ops/paper.h"
 #include "ops/soft_targets.h"
 
-#define DECLARE(number, name, inputs, result, options, formula) \
+#define DECLARE(number, name, inputs, result, options, parameter, standard, formula) \
   extern const lmx_row_kernel LMX_K(name);
 LMX_ROW_LIST(DECLARE)
 #undef DECLARE
@@ -24,7 +24,8 @@ const lmx_table LMX_K(table) = {
     .elem_size = sizeof(elem),
     .real_size = sizeof(real),
     .row = {
-#define ROW(number, name, inputs, result, options, formula) [number] = &LMX_K(name),
+#define ROW(number, name, inputs, result, options, parameter, standard, formula) \
+  [number] = &LMX_K(name),
         LMX_ROW_LIST(ROW)
 #undef ROW
     },
@@ -47,6 +48,7 @@ const lmx_table LMX_K(table) = {
     .softcap_slope = LMX_K(softcap_slope),
     .exp_split = LMX_K(exp_split),
     .exp = LMX_K(exp),
+    .log = LMX_K(log),
     .two_pass = LMX_K(two_pass),
     .three_pass_recompute = LMX_K(three_pass_recompute),
     .three_pass_reload = LMX_K(three_pass_reload),

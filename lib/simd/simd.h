@@ -37,7 +37,7 @@
  *   v_gt(a, b) v_eq(a, b) v_isnan(v) v_select(m, a, b) = m ? a : b    m_any(m)
  *
  * Integers on the bits of reals; addition wraps
- *   v_bits v_from_bits vi_set1 vi_add vi_shl(v, constant)
+ *   v_bits v_from_bits vi_set1 vi_add vi_shl(v, constant) vi_shr(v, constant), which fills with 0
  *   v_table8(t, i)                      t[i & 7] of eight 32-bit entries (float only)
  *
  * Wide sums

@@ -52,6 +52,7 @@ LMX_INLINE vreal v_from_bits(vint v) { return _mm256_castsi256_pd(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm256_set1_epi64x(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm256_add_epi64(a, b); }
 #define vi_shl(v, count) _mm256_slli_epi64((v), (count))
+#define vi_shr(v, count) _mm256_srli_epi64((v), (count))
 
 #else
 #define V_LANES 8
@@ -94,6 +95,7 @@ LMX_INLINE vreal v_from_bits(vint v) { return _mm256_castsi256_ps(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm256_set1_epi32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 #define vi_shl(v, count) _mm256_slli_epi32((v), (count))
+#define vi_shr(v, count) _mm256_srli_epi32((v), (count))
 
 LMX_INLINE vtable8 v_table8_load(const int32_t t[8])
 {

@@ -42,6 +42,7 @@ LMX_INLINE vreal v_from_bits(vint v) { return _mm512_castsi512_pd(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm512_set1_epi64(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm512_add_epi64(a, b); }
 #define vi_shl(v, count) _mm512_slli_epi64((v), (count))
+#define vi_shr(v, count) _mm512_srli_epi64((v), (count))
 
 #else
 #define V_LANES 16
@@ -79,6 +80,7 @@ LMX_INLINE vreal v_from_bits(vint v) { return _mm512_castsi512_ps(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm512_set1_epi32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 #define vi_shl(v, count) _mm512_slli_epi32((v), (count))
+#define vi_shr(v, count) _mm512_srli_epi32((v), (count))
 
 /* vpermps reads four index bits, so the eight entries stand there twice. */
 LMX_INLINE vtable8 v_table8_load(const int32_t t[8])

@@ -38,6 +38,7 @@ LMX_INLINE vreal v_from_bits(vint v) { return vreinterpretq_f64_s64(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return vdupq_n_s64(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return vaddq_s64(a, b); }
 #define vi_shl(v, count) vshlq_n_s64((v), (count))
+#define vi_shr(v, count) vreinterpretq_s64_u64(vshrq_n_u64(vreinterpretq_u64_s64(v), (count)))
 
 #else
 #define V_LANES 4
@@ -68,6 +69,7 @@ LMX_INLINE vreal v_from_bits(vint v) { return vreinterpretq_f32_s32(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return vdupq_n_s32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return vaddq_s32(a, b); }
 #define vi_shl(v, count) vshlq_n_s32((v), (count))
+#define vi_shr(v, count) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(v), (count)))
 
 LMX_INLINE vtable8 v_table8_load(const int32_t t[8])
 {

@@ -77,6 +77,11 @@ LMX_INLINE vint vi_shl(vint a, int count)
     V_EACH a.v[i] = (ibits)((ubits)a.v[i] << count);
     return a;
 }
+LMX_INLINE vint vi_shr(vint a, int count)
+{
+    V_EACH a.v[i] = (ibits)((ubits)a.v[i] >> count);
+    return a;
+}
 
 #if !defined(LMX_REAL_F64)
 typedef struct { int32_t v[8]; } vtable8;

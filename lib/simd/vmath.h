@@ -291,6 +291,46 @@ LMX_INLINE vreal v_exp(vreal x)
     return v_mul(a, v_select(up, v_set1(raise), v_set1(down)));
 }
 
+/*
+ * log(v 2^k) for positive normal v and integer |k| <= 2^20, within 1 ulp.  v = m 2^n with m in [sqrt(1/2),
+ * sqrt(2)), f = m - 1 exactly, and log(1 + f) = f - (f^2/2 - s (f^2/2 + z P(z))), s = f / (2 + f), z = s^2 <=
+ * 0.0295, by the series of atanh: P = 2/3 + 2/5 z + ... , which is cut where it is below 2^-29 (2^-59) of the
+ * result.  (n + k) ln2 is added in two parts, each by an FMA.
+ */
+#if defined(LMX_REAL_F64)
+#define LOG_SQRT   INT64_C(0x3fe6a09e667f3bcd)
+#define LOG_LIFT   1024
+#define LOG_MAGIC  0x1p+52
+#define LOG_TERMS  10
+#define LOG_LN2    LMX_LN2_1
+#define LOG_LN2_LO LMX_LN2_2
+#else
+#define LOG_SQRT   0x3f3504f3
+#define LOG_LIFT   128
+#define LOG_MAGIC  0x1p+23f
+#define LOG_TERMS  4
+#define LOG_LN2    0x1.62e430p-1f
+#define LOG_LN2_LO -0x1.05c610p-29f
+#endif
+LMX_INLINE_VECTOR vreal v_log(vreal v, vreal k)
+{
+    /* The field of n, lifted so that it is not negative, above the mantissa relative to sqrt(1/2). */
+    const ibits lift = (ibits)LOG_LIFT << V_MANT_BITS;
+    const vint u = vi_add(v_bits(v), vi_set1(lift - LOG_SQRT));
+    const vreal lifted = v_from_bits(vi_add(vi_shr(u, V_MANT_BITS), v_bits(v_set1(LOG_MAGIC))));
+    const vreal n = v_add(v_sub(lifted, v_set1(LOG_MAGIC + LOG_LIFT)), k);
+    enum { FIELD = sizeof(real) * 8 - V_MANT_BITS };
+    const vint mantissa = vi_shr(vi_shl(u, FIELD), FIELD);
+    const vreal f = v_sub(v_from_bits(vi_add(mantissa, vi_set1(LOG_SQRT))), v_set1(1));
+    const vreal s = v_div(f, v_add(f, v_set1(2))), z = v_mul(s, s);
+    vreal p = v_set1((real)2 / (2 * LOG_TERMS + 1));
+    for (int i = LOG_TERMS - 1; i >= 1; i--)
+        p = v_fma(p, z, v_set1((real)2 / (real)(2 * i + 1)));
+    const vreal h = v_mul(v_mul(v_set1((real)0.5), f), f);
+    const vreal tail = v_sub(v_mul(s, v_fma(p, z, h)), h);
+    return v_fma(n, v_set1(LOG_LN2), v_add(f, v_fma(n, v_set1(LOG_LN2_LO), tail)));
+}
+
 LMX_INLINE vreal v_abs(vreal x) { return v_max(x, v_sub(v_set1(0), x)); }
 
 /* exp(x) - 1 for x <= 0, within 2 ulp; -1 for -inf.  2^(k/8) q is added to 2^(k/8) - 1, which is exact, and

@@ -16,6 +16,16 @@ from ._installation import (
     show_config,
 )
 from ._losses import FUNCTIONS as _LOSSES
+from ._positive import (
+    log_stablemax,
+    log_stablemax_vjp,
+    spherical_softmax,
+    spherical_softmax_vjp,
+    stablemax,
+    stablemax_vjp,
+    taylor_softmax,
+    taylor_softmax_vjp,
+)
 from ._softmax import (
     exp_sum,
     log_softmax,
@@ -45,11 +55,19 @@ __all__ = [
     "isa",
     "log_softmax",
     "log_softmax_vjp",
+    "log_stablemax",
+    "log_stablemax_vjp",
     "logsumexp",
     "num_threads",
     "set_num_threads",
     "show_config",
     "softmax",
     "softmax_vjp",
+    "spherical_softmax",
+    "spherical_softmax_vjp",
+    "stablemax",
+    "stablemax_vjp",
+    "taylor_softmax",
+    "taylor_softmax_vjp",
     *_LOSSES,
 ]

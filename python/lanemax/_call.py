@@ -54,6 +54,8 @@ def row_ops() -> list[dict[str, Any]]:
                 "result": ("row", "value", "sum")[info.result],
                 "options": ffi.string(info.options).decode(),
                 "formula": ffi.string(info.formula).decode(),
+                "parameter": ffi.string(info.parameter).decode(),
+                "standard": info.standard,
             }
         )
     return ops
@@ -79,7 +81,7 @@ def losses() -> list[dict[str, Any]]:
     return ops
 
 
-#: the library's limit on the order of taylor_softmax_loss
+#: the library's limit on the order of the Taylor functions
 TAYLOR_ORDER_MAX = 32
 
 # ------------------------------------------------------------------ contexts ---
@@ -333,12 +335,15 @@ def row_op(
     temperature: tuple[Any, int, int] | None = None,
     where: tuple[Any, Strides] | None = None,
     total: tuple[Any, int, int] | None = None,
+    parameter: float | None = None,
 ) -> int:
     """`lmx_row_op` on arrays whose layout is worked out; returns its status."""
     options = _NULL
-    if temperature is not None or where is not None or total is not None:
+    if any(option is not None for option in (temperature, where, total, parameter)):
         options = ffi.new("lmx_row_options *")
         options.size = ffi.sizeof("lmx_row_options")
+        if parameter is not None:
+            options.parameter = parameter
         if temperature is not None:
             array, options.temperature_row, options.temperature_inner = temperature
             options.temperature = ffi.cast("double *", _pointer(array))

@@ -12,7 +12,7 @@ import itertools
 import math
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -270,3 +270,43 @@ class Layout:
 def _across(shape: Sequence[int], over: Sequence[int], kept: Sequence[int], a: Any) -> bool:
     """Whether neighbours in memory belong to different rows, so that columns are the fast way."""
     return _merge(shape, kept, a) == 1 and _merge(shape, over, a) != 1
+
+
+def number(name: str, value: Any) -> float:
+    """A finite Python or NumPy number as a float."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a number, got a bool")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: must be finite, got {number}")
+    return number
+
+
+#: parameter or option -> (what it accepts, in words, and the test)
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "a": ("must be positive", lambda v: v > 0),
+    "eps": ("must be 0 or more", lambda v: v >= 0),
+    "order": (
+        f"must be even, from 2 to {_call.TAYLOR_ORDER_MAX}",
+        lambda v: 2 <= v <= _call.TAYLOR_ORDER_MAX and v % 2 == 0,
+    ),
+    "tau": ("must be 0 or more", lambda v: v >= 0),
+    "q": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
+    "label_smoothing": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
+    "logz_penalty": ("must be 0 or more", lambda v: v >= 0),
+    "softcap": ("must be positive, or None", lambda v: v > 0),
+    "rho": ("must be positive", lambda v: v > 0),
+    "nu": ("must be 0 or more", lambda v: v >= 0),
+}
+
+
+def in_range(name: str, value: Any) -> float:
+    accepted = number(name, value)
+    if name in _RANGES:
+        words, fits = _RANGES[name]
+        if not fits(accepted):
+            raise ValueError(f"{name}: {words}, got {value!r}")
+    return accepted

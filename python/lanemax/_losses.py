@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,46 +22,6 @@ _LETTERS = {
     "C": ("softcap", None),
     "T": ("temperature", 1.0),
 }
-
-
-def _number(name: str, value: Any) -> float:
-    """A finite Python or NumPy number as a float."""
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: expected a number, got a bool")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: must be finite, got {number}")
-    return number
-
-
-#: parameter or option -> (what it accepts, in words, and the test)
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "a": ("must be positive", lambda v: v > 0),
-    "eps": ("must be 0 or more", lambda v: v >= 0),
-    "order": (
-        f"must be even, from 2 to {_call.TAYLOR_ORDER_MAX}",
-        lambda v: 2 <= v <= _call.TAYLOR_ORDER_MAX and v % 2 == 0,
-    ),
-    "tau": ("must be 0 or more", lambda v: v >= 0),
-    "q": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
-    "label_smoothing": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
-    "logz_penalty": ("must be 0 or more", lambda v: v >= 0),
-    "softcap": ("must be positive, or None", lambda v: v > 0),
-    "rho": ("must be positive", lambda v: v > 0),
-    "nu": ("must be 0 or more", lambda v: v >= 0),
-}
-
-
-def _in_range(name: str, value: Any) -> float:
-    number = _number(name, value)
-    if name in _RANGES:
-        words, fits = _RANGES[name]
-        if not fits(number):
-            raise ValueError(f"{name}: {words}, got {value!r}")
-    return number
 
 
 def _integers(target: Any, shape: tuple[int, ...]) -> Any:
@@ -178,11 +137,12 @@ class _Loss:
             raise ValueError(f"ignore_index: {ignored} does not fit in 64 bits")
         values["ignore_index"] = ignored
         values["parameter"] = [
-            _in_range(name, given.get(name, default)) for name, default in self.parameters.items()
+            _check.in_range(name, given.get(name, default))
+            for name, default in self.parameters.items()
         ]
         for name in ("label_smoothing", "logz_penalty", "softcap"):
             if given.get(name) is not None:
-                values[name] = _in_range(name, given[name])
+                values[name] = _check.in_range(name, given[name])
             elif name in given and name != "softcap":
                 raise TypeError(f"{name}: expected a number, got None")
 
@@ -658,7 +618,7 @@ def _adversarial(
 ) -> Any:
     if adversarial_logits is None:
         raise TypeError("adversarial_logits: expected an array, got None")
-    settings = {"rho": _in_range("rho", rho), "nu": _in_range("nu", nu)}
+    settings = {"rho": _check.in_range("rho", rho), "nu": _check.in_range("nu", nu)}
     return _COMP_SUM.run(
         logits, target, gradient, {"tau": tau}, weight, ignore_index, reduction, out, grad_out,
         adversarial_logits, settings,

@@ -38,6 +38,7 @@ def _run(
     temperature: Any = 1.0,
     where: Any = None,
     total: Any = None,
+    parameter: float | None = None,
     keepdims: bool = False,
     names: tuple[str, str] = ("x", "y"),
 ) -> Any:
@@ -98,7 +99,7 @@ def _run(
 
     a, a_strides = layout.input(x)
     b, b_strides = (None, None) if second is None else layout.input(second)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {} if parameter is None else {"parameter": parameter}
     if rates is not None:
         options["temperature"] = layout.per_row(rates)
     if mask is not None:
@@ -113,7 +114,8 @@ def _run(
         # as if nothing were shared: into memory of its own first
         fresh = _empty_like(x)
         _run(name, x, second, axis, out=fresh, temperature=temperature, where=where,
-             total=None if total is None else ExpSum._of(total), names=names)  # fmt: skip
+             total=None if total is None else ExpSum._of(total), parameter=parameter,
+             names=names)  # fmt: skip
         result[...] = fresh
         status = 0
     _call.check(status)
@@ -437,10 +439,10 @@ def log_softmax_vjp(
                 names=("dy", "y"))  # fmt: skip
 
 
-def _given(y: Any) -> Any:
+def _given(y: Any, name: str = "y") -> Any:
     """None is an array of nothing to `_run`, but a mistake here."""
     if y is None:
-        raise TypeError("y: expected an array, got None")
+        raise TypeError(f"{name}: expected an array, got None")
     return y
 
 

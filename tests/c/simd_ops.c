@@ -96,6 +96,20 @@ static void do_vi_shl(const ibits *v, int count, ibits *out)
   case constant:                               \
     out_int(out, vi_shl(in_int(v), constant)); \
     return;
+        SHIFT(0)
+        SHIFTS(SHIFT)
+#undef SHIFT
+    default:
+        memset(out, 0, sizeof(vint));
+    }
+}
+static void do_vi_shr(const ibits *v, int count, ibits *out)
+{
+    switch (count) {
+#define SHIFT(constant)                        \
+  case constant:                               \
+    out_int(out, vi_shr(in_int(v), constant)); \
+    return;
         SHIFTS(SHIFT)
 #undef SHIFT
     default:
@@ -177,6 +191,7 @@ const simd_ops LMX_K(simd_ops) = {
     .vi_set1 = do_vi_set1,
     .vi_add = do_vi_add,
     .vi_shl = do_vi_shl,
+    .vi_shr = do_vi_shr,
     .table8 = do_table8,
     .wide = do_wide,
     .wide_merge = do_wide_merge,

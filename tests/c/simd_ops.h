@@ -67,7 +67,8 @@ typedef struct simd_ops {
     void (*from_bits)(const ibits *v, real *out);
     void (*vi_set1)(ibits a, ibits *out);
     void (*vi_add)(const ibits *a, const ibits *b, ibits *out);
-    void (*vi_shl)(const ibits *v, int count, ibits *out); /* the counts of SHIFTS */
+    void (*vi_shl)(const ibits *v, int count, ibits *out); /* 0 and the counts of SHIFTS */
+    void (*vi_shr)(const ibits *v, int count, ibits *out); /* the counts of SHIFTS */
 
     /* Entry i of t, plus a; float only, else NULL. */
     void (*table8)(const int32_t *t, ibits a, const ibits *i, ibits *out);
@@ -85,9 +86,9 @@ typedef struct simd_ops {
 
 /* Shift counts are constants of the instruction: these are tried. */
 #if REAL_BITS == 64
-#  define SHIFTS(OP) OP(0) OP(1) OP(2) OP(7) OP(20) OP(31) OP(32) OP(33) OP(45) OP(49) OP(52) OP(63)
+#  define SHIFTS(OP) OP(1) OP(2) OP(7) OP(20) OP(31) OP(32) OP(33) OP(45) OP(49) OP(52) OP(63)
 #else
-#  define SHIFTS(OP) OP(0) OP(1) OP(2) OP(7) OP(13) OP(16) OP(17) OP(20) OP(23) OP(29) OP(31)
+#  define SHIFTS(OP) OP(1) OP(2) OP(7) OP(13) OP(16) OP(17) OP(20) OP(23) OP(29) OP(31)
 #endif
 
 #endif

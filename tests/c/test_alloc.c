@@ -243,7 +243,7 @@ int main(void)
         for (int d = 0; d < N_DTYPES; d++) {
             const lmx_row_code o = (lmx_row_code)op;
             const lmx_dtype t = (lmx_dtype)d;
-            if (check_fast && (op + d) % 3 != 0)
+            if (check_fast && (op + d) % 7 != 0)
                 continue; /* it is allocations that matter here, not element types */
             const size_t scale = check_fast ? 1 : 2;
             test_op(o, t, (lmx_shape){ 70, 1000, 1 }, false, "");

@@ -59,6 +59,7 @@ static void call_init(call *c, lmx_row_code op, lmx_dtype dtype)
     c->b = lmx_row_op_info((int)op)->inputs == 2 ? c->mb + PAD : NULL;
     c->out = c->mo + PAD;
     c->options.size = sizeof c->options;
+    c->options.parameter = lmx_row_op_info((int)op)->standard;
     for (size_t i = 0; i < ROWS * INNER; i++) {
         c->temperature[i] = 2;
         c->total[i] = (lmx_expsum){ .mantissa = 0.5, .exponent = 5 };
@@ -510,6 +511,25 @@ static void test_options(lmx_row_code op, lmx_dtype dtype)
     memset(c.mo, 0x5b, sizeof c.mo);
     expect(&c, LMX_ERR_OP, "total with where");
 
+    if (info->parameter[0] != '\0') {
+        static const double bad[] = { -1, -DBL_TRUE_MIN, (double)INFINITY, (double)NAN };
+        static const double bad_order[] = { 0, 1, 3, 2.5, 33, 34, 1e300 };
+        const bool order = strcmp(info->parameter, "order") == 0;
+        for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+            FRESH;
+            c.options.parameter = bad[k];
+            expect(&c, LMX_ERR_ARG, info->parameter);
+        }
+        for (size_t k = 0; order && k < sizeof bad_order / sizeof *bad_order; k++) {
+            FRESH;
+            c.options.parameter = bad_order[k];
+            expect(&c, LMX_ERR_ARG, info->parameter);
+        }
+        FRESH;
+        c.options.parameter = order ? 32 : 0;
+        expect(&c, LMX_OK, "the other end of the parameter");
+    }
+
     if (t) {
         static const double bad[] = { 0.0,
                                       -0.0,
@@ -587,6 +607,33 @@ static lmx_status exp_sum_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
     return lmx_exp_sum(ctx, dtype, rows, cols, x, xs, sum, ss);
 }
 
+/* With the parameter's default. */
+static lmx_status spherical_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                  const void *x, ptrdiff_t xs, void *y, ptrdiff_t ys)
+{
+    return lmx_spherical_softmax(ctx, dtype, rows, cols, x, xs, 1e-4, y, ys);
+}
+
+static lmx_status taylor_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                               const void *x, ptrdiff_t xs, void *y, ptrdiff_t ys)
+{
+    return lmx_taylor_softmax(ctx, dtype, rows, cols, x, xs, 2, y, ys);
+}
+
+static lmx_status spherical_vjp_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                      const void *dy, ptrdiff_t dys, const void *x, ptrdiff_t xs,
+                                      void *dx, ptrdiff_t dxs)
+{
+    return lmx_spherical_softmax_vjp(ctx, dtype, rows, cols, dy, dys, x, xs, 1e-4, dx, dxs);
+}
+
+static lmx_status taylor_vjp_entry(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                   const void *dy, ptrdiff_t dys, const void *x, ptrdiff_t xs,
+                                   void *dx, ptrdiff_t dxs)
+{
+    return lmx_taylor_softmax_vjp(ctx, dtype, rows, cols, dy, dys, x, xs, 2, dx, dxs);
+}
+
 static const entry entries[] = {
     { "lmx_softmax", LMX_ROW_softmax, lmx_softmax, NULL },
     { "lmx_log_softmax", LMX_ROW_log_softmax, lmx_log_softmax, NULL },
@@ -594,6 +641,14 @@ static const entry entries[] = {
     { "lmx_softmax_vjp", LMX_ROW_softmax_vjp, NULL, lmx_softmax_vjp },
     { "lmx_log_softmax_vjp", LMX_ROW_log_softmax_vjp, NULL, lmx_log_softmax_vjp },
     { "lmx_exp_sum", LMX_ROW_exp_sum, exp_sum_entry, NULL },
+    { "lmx_spherical_softmax", LMX_ROW_spherical_softmax, spherical_entry, NULL },
+    { "lmx_taylor_softmax", LMX_ROW_taylor_softmax, taylor_entry, NULL },
+    { "lmx_stablemax", LMX_ROW_stablemax, lmx_stablemax, NULL },
+    { "lmx_log_stablemax", LMX_ROW_log_stablemax, lmx_log_stablemax, NULL },
+    { "lmx_spherical_softmax_vjp", LMX_ROW_spherical_softmax_vjp, NULL, spherical_vjp_entry },
+    { "lmx_taylor_softmax_vjp", LMX_ROW_taylor_softmax_vjp, NULL, taylor_vjp_entry },
+    { "lmx_stablemax_vjp", LMX_ROW_stablemax_vjp, NULL, lmx_stablemax_vjp },
+    { "lmx_log_stablemax_vjp", LMX_ROW_log_stablemax_vjp, NULL, lmx_log_stablemax_vjp },
 };
 
 static lmx_status call_entry(const entry *e, lmx_dtype dtype, size_t rows, size_t cols,
@@ -740,9 +795,11 @@ static void test_information(void)
         int number;
         const char *name, *options, *formula;
         int inputs;
+        const char *parameter;
+        double standard;
     } rows[] = {
-#define LINE(number, name, inputs, result, options, formula) \
-  { number, #name, options, formula, inputs },
+#define LINE(number, name, inputs, result, options, parameter, standard, formula) \
+  { number, #name, options, formula, inputs, parameter, standard },
         LMX_ROW_LIST(LINE)
 #undef LINE
     };
@@ -753,6 +810,8 @@ static void test_information(void)
         CHECK(strcmp(info->name, rows[i].name) == 0 && strcmp(info->options, rows[i].options) == 0);
         CHECK(strcmp(info->formula, rows[i].formula) == 0 && info->inputs == rows[i].inputs);
         CHECK(info->result >= 0 && info->result <= 2);
+        CHECK(strcmp(info->parameter, rows[i].parameter) == 0 &&
+              info->standard == rows[i].standard);
     }
     CHECK(lmx_row_op_info(-1) == NULL && lmx_row_op_info(LMX_ROW_COUNT) == NULL);
     CHECK(lmx_row_op_info(INT32_MAX) == NULL && lmx_row_op_info(INT32_MIN) == NULL);

@@ -176,8 +176,8 @@ static void test_tables(void)
                 const lmx_row_kernel *const k = t->row[op];
                 if (CHECK(k != NULL))
                     CHECK(k->measure != NULL && k->fold != NULL && k->apply != NULL &&
-                          k->rows != NULL && k->measure_columns != NULL &&
-                          k->apply_columns != NULL);
+                          k->rows != NULL &&
+                          (k->measure_columns != NULL) == (k->apply_columns != NULL));
             }
         }
     }

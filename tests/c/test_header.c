@@ -16,12 +16,14 @@
 #ifdef LANEMAX_OPS_H
 /* Numbers are ABI: consecutive from 0. */
 enum {
-#  define COUNT_ONE(number, name, inputs, result, options, formula) count_##name = number,
+#  define COUNT_ONE(number, name, inputs, result, options, parameter, standard, formula) \
+    count_##name = number,
     LMX_ROW_LIST(COUNT_ONE)
 #  undef COUNT_ONE
         count_of_rows
 };
-STATIC_ASSERT(count_softmax == 0 && count_exp_sum == 5 && count_of_rows >= 6,
+STATIC_ASSERT(count_softmax == 0 && count_exp_sum == 5 && count_log_stablemax_vjp == 13 &&
+                  count_of_rows >= 14,
               "the numbers are ABI");
 #endif
 

@@ -326,7 +326,7 @@ int main(void)
     ctx_of[n_ctx++] = ctx_with(3, lmx_isa_available(1));
     ctx_of[n_ctx++] = one;
 
-    const size_t cases = check_full ? 20000 : check_noguard ? 40 : check_fast ? 60 : 400;
+    const size_t cases = check_full ? 20000 : check_noguard ? 20 : check_fast ? 30 : 200;
     for (int op = 0; op < LMX_ROW_COUNT; op++)
         for (int d = 0; d < N_DTYPES; d++) {
             check_at.dtype = dtype_name((lmx_dtype)d);

@@ -396,14 +396,19 @@ static void test_integers(const simd_ops *t)
         t->vi_add(a, b, got);
         for (size_t i = 0; i < t->lanes; i++)
             check_bits(i, (ubits)got[i], (ubits)a[i] + (ubits)b[i], REAL_BITS);
-        check_at.test = "vi_shl";
-#define TRY_SHIFT(count)                \
-  t->vi_shl(a, count, got);             \
+#define TRY_SHIFT(op, count, sign)      \
+  check_at.test = #op;                  \
+  t->op(a, count, got);                 \
   for (size_t i = 0; i < t->lanes; i++) \
-    check_bits(i, (ubits)got[i], (ubits)((ubits)a[i] << count), REAL_BITS);
-        SHIFTS(TRY_SHIFT)
+    check_bits(i, (ubits)got[i], (ubits)((ubits)a[i] sign count), REAL_BITS);
+#define TRY_BOTH(count)        \
+  TRY_SHIFT(vi_shl, count, <<) \
+  TRY_SHIFT(vi_shr, count, >>)
+        TRY_SHIFT(vi_shl, 0, <<)
+        SHIFTS(TRY_BOTH)
+#undef TRY_BOTH
 #undef TRY_SHIFT
-        check_count(15 * t->lanes);
+        check_count(25 * t->lanes);
     }
 }
 

@@ -408,14 +408,79 @@ ROWS: tuple[Function, ...] = (
 )
 
 
+# ----------------------------------------------------------------- other functions than exp
+
+
+def _moderate(x: Array) -> Array:
+    """Return finite logits that no square takes out of the range of the oracle."""
+    finite = np.where(np.isfinite(x.astype(np.float64)), x, 0).astype(np.float64)
+    clipped: Array = np.clip(finite, -1e4, 1e4).astype(x.dtype)
+    return clipped
+
+
+def _moderate_logits(x: Array, rng: np.random.Generator) -> Arguments:
+    return {"x": _moderate(x)}
+
+
+def _moderate_gradient(x: Array, rng: np.random.Generator) -> Arguments:
+    return {"dy": rng.standard_normal(x.shape).astype(x.dtype), "x": _moderate(x)}
+
+
+def _backward_of_input(function: Any) -> Any:
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        return np.asarray(function(a["dy"], a["x"], axis=axis, out=out))
+
+    return call
+
+
+def _positive(name: str, f: Any, log: bool = False) -> tuple[Function, Function]:
+    """Two entries for a function that normalises the values of `f`."""
+    value = loss_oracle.log_shares if log else loss_oracle.shares
+    gradient = loss_oracle.log_shares_vjp if log else loss_oracle.shares_vjp
+
+    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected:
+        return Expected(value(f(a["x"], m), m))
+
+    def expected_vjp(a: Arguments, m: oracle.Arithmetic) -> Expected:
+        exact, terms = gradient(a["dy"], f(a["x"], m), m)
+        return Expected(exact, scale=terms, quanta=2.0)
+
+    return (
+        Function(
+            name,
+            _moderate_logits,
+            _forward(getattr(lm, name)),
+            expected,
+            (Limit("4 ULP", 4.0, "ULP", _normal),),
+            every=4,
+        ),
+        Function(
+            f"{name}_vjp",
+            _moderate_gradient,
+            _backward_of_input(getattr(lm, f"{name}_vjp")),
+            expected_vjp,
+            VJP_LIMITS,
+            in_place="dy",
+            every=4,
+        ),
+    )
+
+
+POSITIVE: tuple[Function, ...] = (
+    *_positive("spherical_softmax", loss_oracle.spherical),
+    *_positive("taylor_softmax", loss_oracle.taylor),
+    *_positive("stablemax", loss_oracle.stable),
+    *_positive("log_stablemax", loss_oracle.stable, log=True),
+)
+
+
 # ------------------------------------------------------------------------------------ losses
 
 
 def _labelled(x: Array, rng: np.random.Generator) -> Arguments:
-    """Finite logits that no square takes out of range, and a target for each row, as a column."""
-    finite = np.where(np.isfinite(x.astype(np.float64)), x, 0).astype(np.float64)
+    """Finite logits, and a target for each row, as a column."""
     return {
-        "x": np.clip(finite, -1e4, 1e4).astype(x.dtype),
+        "x": _moderate(x),
         "target": rng.integers(0, x.shape[1], (x.shape[0], 1)),
     }
 
@@ -486,5 +551,6 @@ def _losses_of_registry() -> tuple[Function, ...]:
 #: What an option changes is seen on half of the samples.
 FUNCTIONS: tuple[Function, ...] = (
     *(replace(f, every=2) if "=" in f.name else f for f in ROWS),
+    *POSITIVE,
     *_losses_of_registry(),
 )

@@ -74,34 +74,27 @@ def _row(a: Pair) -> Exact:
     return oracle.exact(a.hi[:, 0], np.broadcast_to(a.lo, a.hi.shape)[:, 0])
 
 
-def _share(m: Arithmetic, f: Pair, slope: Pair, terms: Array, t: Array) -> Loss:
-    """-log(f[t] / sum f) where the gradient of f is `slope`, a sum of `terms` in absolute value."""
-    own, rest = _at(f, t), m.total(_without(f, t))
-    total = m.add(own, rest)
-    value = m.log1p(m.divide(rest, own))
-    gradient = m.divide(slope, Pair(np.broadcast_to(total.hi, f.hi.shape), total.lo + 0 * f.hi))
-    at_target = _minus(m.divide(m.multiply(_at(slope, t), rest), m.multiply(total, own)))
-    scale = terms / total.hi
-    there = np.take_along_axis(scale, t[:, None], -1)
-    there += np.take_along_axis(terms, t[:, None], -1) / own.hi
-    np.put_along_axis(scale, t[:, None], there, -1)
-    return Loss(_row(value), _exact(_put(gradient, t, at_target)), scale)
+@dataclass(frozen=True)
+class Positive:
+    """A positive function of every logit: its values, its slope, whose terms add up to `terms`."""
+
+    f: Pair
+    slope: Pair
+    terms: Array
 
 
-def spherical_softmax_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
-    """eps is 1e-4."""
-    f = _plus(m, m.product(x, x), 1e-4)
-    return _share(m, f, _pair(2.0 * x), np.abs(2.0 * x), t)
+def spherical(x: Array, m: Arithmetic) -> Positive:
+    """x^2 + eps, eps = 1e-4."""
+    return Positive(_plus(m, m.product(x, x), 1e-4), _pair(2.0 * x), np.abs(2.0 * x))
 
 
-def taylor_softmax_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
-    """The order is 2: ((x + 1)^2 + 1) / 2."""
+def taylor(x: Array, m: Arithmetic) -> Positive:
+    """Order 2: ((x + 1)^2 + 1) / 2."""
     u = m.difference(x, -np.ones_like(x))
-    f = _times(m, _plus(m, m.multiply(u, u), 1.0), 0.5)
-    return _share(m, f, u, 1.0 + np.abs(x), t)
+    return Positive(_times(m, _plus(m, m.multiply(u, u), 1.0), 0.5), u, 1.0 + np.abs(x))
 
 
-def stablemax_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
+def stable(x: Array, m: Arithmetic) -> Positive:
     """x + 1, or 1 / (1 - x) below 0."""
     one = np.ones_like(x)
     small = m.divide(_pair(one), m.difference(one, np.minimum(x, 0.0)))
@@ -110,7 +103,76 @@ def stablemax_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
     below = x < 0
     f = Pair(np.where(below, small.hi, large.hi), np.where(below, small.lo, large.lo))
     slope = Pair(np.where(below, square.hi, 1.0), np.where(below, square.lo, 0.0))
-    return _share(m, f, slope, np.abs(slope.hi), t)
+    return Positive(f, slope, np.abs(slope.hi))
+
+
+def _wide(a: Pair, like: Array) -> Pair:
+    return Pair(np.broadcast_to(a.hi, like.shape), a.lo + 0 * like)
+
+
+def _share(m: Arithmetic, p: Positive, t: Array) -> Loss:
+    """-log(f[t] / sum f)."""
+    own, rest = _at(p.f, t), m.total(_without(p.f, t))
+    total = m.add(own, rest)
+    value = m.log1p(m.divide(rest, own))
+    gradient = m.divide(p.slope, _wide(total, p.f.hi))
+    at_target = _minus(m.divide(m.multiply(_at(p.slope, t), rest), m.multiply(total, own)))
+    scale = p.terms / total.hi
+    there = np.take_along_axis(scale, t[:, None], -1)
+    there += np.take_along_axis(p.terms, t[:, None], -1) / own.hi
+    np.put_along_axis(scale, t[:, None], there, -1)
+    return Loss(_row(value), _exact(_put(gradient, t, at_target)), scale)
+
+
+def shares(p: Positive, m: Arithmetic) -> Exact:
+    """f / sum f."""
+    return _exact(m.divide(p.f, _wide(m.total(p.f), p.f.hi)))
+
+
+def log_shares(p: Positive, m: Arithmetic) -> Exact:
+    """log(f / sum f) as -log1p(rest / f); for the largest, rest is a sum and no difference."""
+    most = np.argmax(p.f.hi, axis=-1)
+    total = m.total(p.f)
+    rest = m.add(_wide(total, p.f.hi), _minus(p.f))
+    rest = _put(rest, most, m.total(_without(p.f, most)))
+    rest = Pair(np.maximum(rest.hi, 0.0), np.where(rest.hi > 0.0, rest.lo, 0.0))
+    return _exact(_minus(m.log1p(m.divide(rest, p.f))))
+
+
+def shares_vjp(dy: Array, p: Positive, m: Arithmetic) -> tuple[Exact, Array]:
+    """The gradient through f / sum f, and the sum of its absolute terms."""
+    total = _wide(m.total(p.f), dy)
+    mean = m.divide(_wide(m.total(m.multiply(p.f, _pair(dy))), dy), total)
+    outer = m.divide(p.slope, total)
+    share = p.f.hi / total.hi
+    size = np.abs(dy) + (share * np.abs(dy)).sum(axis=-1, keepdims=True)
+    gradient = m.multiply(outer, m.add(_pair(dy), _minus(mean)))
+    return _exact(gradient), np.abs(outer.hi) * size
+
+
+def log_shares_vjp(dy: Array, p: Positive, m: Arithmetic) -> tuple[Exact, Array]:
+    """The gradient through log(f / sum f), and the sum of its absolute terms."""
+    share = m.divide(p.f, _wide(m.total(p.f), dy))
+    sum_dy = _wide(m.total(_pair(dy)), dy)
+    rate = m.divide(p.slope, p.f)
+    gradient = m.multiply(rate, m.add(_pair(dy), _minus(m.multiply(share, sum_dy))))
+    size = np.abs(dy) + share.hi * np.abs(dy).sum(axis=-1, keepdims=True)
+    return _exact(gradient), np.abs(rate.hi) * size
+
+
+def spherical_softmax_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """eps is 1e-4."""
+    return _share(m, spherical(x, m), t)
+
+
+def taylor_softmax_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """The order is 2."""
+    return _share(m, taylor(x, m), t)
+
+
+def stablemax_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """No parameter."""
+    return _share(m, stable(x, m), t)
 
 
 def one_hot_mse_loss(x: Array, t: Array, m: Arithmetic) -> Loss:

@@ -130,9 +130,45 @@ def promises(dtype: np.dtype[Any]) -> Iterator[Promise]:
         ),
     )
 
+    yield from _positive(dtype)
     if dtype.itemsize > 2:
         yield from _sums(dtype)
     yield from _errors(dtype)
+
+
+def _positive(dtype: np.dtype[Any]) -> Iterator[Promise]:
+    """Yield what is promised about softmax with another function than the exponential."""
+    inf, nan = np.inf, np.nan
+    top = float(np.asarray(LARGEST[dtype.name]).astype(dtype))
+    names = ("spherical_softmax", "taylor_softmax", "stablemax")
+    rows: list[tuple[str, tuple[float, ...], tuple[Any, Any, Any]]] = [
+        # row, results of the three
+        ("NaN", (1, nan), ([nan] * 2,) * 3),
+        ("+inf", (inf, 1), ([nan] * 2,) * 3),
+        ("-inf", (-inf, 1), ([nan] * 2, [nan] * 2, [0, 1])),
+        ("all -inf", (-inf, -inf), ([nan] * 2,) * 3),
+        ("one element", (-7.5,), ([1],) * 3),
+        ("the largest number twice", (top, top), ([0.5] * 2,) * 3),
+        ("zeros", (0, 0), ([0.5] * 2,) * 3),
+    ]
+    for row, values, results in rows:
+        x = np.array(values, np.float64).astype(dtype)
+        for name, want in zip(names, results, strict=True):
+            yield f"{name}, {row}", _gives(getattr(lm, name), x, want, dtype)
+    one = np.array([-7.5], np.float64).astype(dtype)
+    yield "log_stablemax of one element", lambda: bool(np.all(lm.log_stablemax(one) == 0))
+    pair = np.array([-inf, 1.0]).astype(dtype)
+    yield (
+        "log_stablemax of a masked element",
+        lambda: bool(lm.log_stablemax(pair)[0] == -inf and lm.log_stablemax(pair)[1] == 0),
+    )
+    zeros = np.zeros(2, dtype)
+    yield (
+        "spherical_softmax of zeros with eps = 0",
+        _gives(lm.spherical_softmax, zeros, [nan] * 2, dtype, eps=0),
+    )
+    yield "an odd order", lambda: _raises(ValueError, lambda: lm.taylor_softmax(zeros, order=3))
+    yield "a negative eps", lambda: _raises(ValueError, lambda: lm.spherical_softmax(zeros, eps=-1))
 
 
 def _sums(dtype: np.dtype[Any]) -> Iterator[Promise]:
