@@ -364,7 +364,8 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
         w->own = lmx_two_sum(c->table->get(w->a + k * c->a.stride[1] * size),
                              -c->table->get(w->o + k * c->o.stride[1] * size));
     }
-    w->row.scale = 1 / (c->denominator * t);
+    const double divisor = c->denominator * t;
+    w->row.scale = lmx_finite(divisor) ? 1 / divisor : 1 / c->denominator / t;
     if (c->spec.mixed)
         w->row.on = w->soft != NULL ? 0 : weight * c->keep;
     else
@@ -619,7 +620,9 @@ static lmx_status run(lmx_ctx *ctx, call *c)
         lmx_dd sum = { 0, 0 };
         for (size_t b = 0; b < blocks; b++)
             sum = add_losses(sum, c->block[b]);
-        c->table->put_value(c->loss, sum.hi / c->denominator);
+        /* Smoothing and the penalty do not see the weights: no rows to take a mean over all the same. */
+        const int nothing = c->spec.mixed && c->denominator == 0;
+        c->table->put_value(c->loss, nothing ? lmx_qnan() : sum.hi / c->denominator);
     }
     free(to_free);
     return LMX_OK;
@@ -786,6 +789,8 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
     for (size_t i = 0; i < ARRAYS; i++)
         if (all[i]->data != NULL && !lmx_array_aligned(all[i]))
             return LMX_ERR_ALIGN;
+    if (((uintptr_t)c.opt.weight | (uintptr_t)c.opt.temperature) % sizeof(double) != 0)
+        return LMX_ERR_ALIGN;
     /* Outputs: an element of one is no other's, nor an input's, but for a gradient in place. */
     const int in_place = grad != NULL && lmx_array_same(&c.grad, &c.o);
     for (size_t i = INPUTS; i < ARRAYS; i++)
@@ -810,6 +815,8 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
         return LMX_OK;
     }
 
+    if (c.real_table->real_size == 4 && c.opt.softcap > FLT_MAX)
+        c.opt.softcap = 0; /* no float is changed by it */
     c.spec.p[0] = c.opt.parameter[0];
     c.spec.p[1] = c.opt.parameter[1];
     c.spec.cols = (double)shape->cols;

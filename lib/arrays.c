@@ -59,6 +59,8 @@ int lmx_array_distinct(const lmx_array *a)
 {
     int dims[3];
     size_t span = 1;
+    if (empty(a))
+        return 1;
     for (int k = order(a, dims) - 1; k >= 0; k--) {
         const size_t s = magnitude(a->stride[dims[k]]);
         if (s < span)

@@ -90,8 +90,8 @@ typedef struct lmx_row_kernel {
 /* A strided run of elements with temperature and mask, to contiguous reals and back. */
 typedef struct lmx_gather {
     ptrdiff_t stride;
-    double rate; /* 1 / temperature */
-    double rate_lo;
+    double rate;                /* 1 / temperature, and what its rounding left out; */
+    double rate_lo;             /* or, with a rate of 0, the temperature itself */
     const unsigned char *where; /* NULL: all kept */
     ptrdiff_t where_stride;
     int masked_value; /* scatter writes 0, or with 1: -inf, where masked */

@@ -4,6 +4,8 @@
 #ifndef LMX_REACH_H
 #define LMX_REACH_H
 
+#include <float.h>
+
 #include "arrays.h"
 #include "kernels.h"
 
@@ -16,7 +18,8 @@ LMX_INLINE const char *lmx_row_at(const lmx_array *x, size_t r, size_t j)
     return (const char *)x->data + offset * (ptrdiff_t)x->size;
 }
 
-/* g divides by t: the reciprocal in two parts, the first a real of the kernel. */
+/* g divides by t: by the reciprocal in two parts, the first a real of the kernel, or, where that is no
+ * normal number, by t itself. */
 LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
 {
     if (real_size == 4) {
@@ -25,6 +28,12 @@ LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
     } else {
         g->rate = 1 / t;
         g->rate_lo = -fma(g->rate, t, -1) / t;
+    }
+    const double least = real_size == 4 ? FLT_MIN : DBL_MIN;
+    if (!(g->rate >= least && g->rate <= 1 / least)) {
+        const double smallest = real_size == 4 ? 0x1p-149 : 0x1p-1074;
+        g->rate = 0;
+        g->rate_lo = t > smallest ? t : smallest;
     }
 }
 

@@ -47,12 +47,30 @@ static lmx_status lmx_contiguous1(lmx_ctx *ctx, int op_and_dtype, size_t size, s
 {
     return lmx_contiguous(ctx, op_and_dtype, size, cols, a, NULL, out);
 }
+
+/* types: lmx_dtype, from bit 2 on lmx_int, from bit 5 on lmx_reduction */
+static lmx_status lmx_contiguous_loss(lmx_ctx *ctx, int op, int types, size_t rows, size_t cols,
+                                      const void *logits, const void *target, void *loss,
+                                      void *grad)
+{
+    const lmx_shape shape = { rows, cols, 1 };
+    const lmx_strides row = { (ptrdiff_t)cols, 1, 0 };
+    lmx_loss_options options;
+    const lmx_status status = lmx_loss_defaults((lmx_loss_code)op, &options);
+    if (status != LMX_OK)
+        return status;
+    options.reduction = (lmx_reduction)(types >> 5);
+    return lmx_loss(ctx, (lmx_loss_code)op, (lmx_dtype)(types & 3), &shape, logits, &row, target,
+                    (lmx_int)(types >> 2 & 7), 1, &options, loss, 1, grad, &row);
+}
 """
 FEW_ARGUMENTS_CDEF = """
 lmx_status lmx_contiguous(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,
                           const void *a, const void *b, void *out);
 lmx_status lmx_contiguous1(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,
                            const void *a, void *out);
+lmx_status lmx_contiguous_loss(lmx_ctx *ctx, int op, int types, size_t rows, size_t cols,
+                               const void *logits, const void *target, void *loss, void *grad);
 """
 
 

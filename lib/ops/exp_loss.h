@@ -24,11 +24,16 @@ static vreal far_softmax(vreal x, vreal b, const void *k)
 {
     const vreal *c = k;
     (void)b;
+    const vreal zero = v_set1(0);
     const vreal d = v_sub(x, c[0]), w = v_add(d, c[0]); /* TwoSum of x and -c[0] */
-    const vreal lost = v_sub(v_sub(x, w), v_sub(c[0], v_sub(w, d)));
-    const vreal y = v_exp(d), part = v_mul(y, v_sub(lost, c[1]));
+    const vreal off = v_sub(v_sub(v_sub(x, w), v_sub(c[0], v_sub(w, d))), c[1]);
+    const vreal lost = v_select(v_isnan(off), zero, off); /* nothing of an infinite d */
+    /* for a large center what was lost may be large too: TwoSum of d and that */
+    const vreal s = v_add(d, lost), u = v_sub(s, d);
+    const vreal rest = v_add(v_sub(d, v_sub(s, u)), v_sub(lost, u));
+    const vreal y = v_exp(s), part = v_mul(y, rest);
     /* nothing is to be added to 0 or inf */
-    const vreal zero = v_set1(0), some = v_select(v_isnan(part), zero, part);
+    const vreal some = v_select(v_isnan(part), zero, part);
     return v_mul(v_add(y, v_select(v_eq(y, v_set1(LMX_INF)), zero, some)), c[2]);
 }
 
@@ -48,10 +53,15 @@ static void gradient_exp(const void *o, size_t n, const lmx_chunk *chunk, const 
 }
 
 /* The row's sum of exponentials; 0 where the row is NaN throughout. */
-LMX_INLINE int fold_exp(const lmx_chunk *chunks, size_t n, lmx_loss_row *row)
+LMX_INLINE int fold_exp(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec,
+                        lmx_loss_row *row)
 {
     lmx_fold_log(chunks, n, &row->norm);
     row->bad = row->norm.kind != LMX_KIND_PLAIN;
+    if (spec->cols == 1 && !row->bad) { /* nothing else, not even what pads a vector */
+        row->norm.max = chunks[0].max;
+        row->norm.log_rest = dd_of(0);
+    }
     return !row->bad;
 }
 
@@ -71,8 +81,12 @@ LMX_INLINE lmx_dd log_sum_over(const lmx_norm *norm, double x)
 LMX_INLINE void scale_softmax(lmx_loss_row *row, double m, int64_t n)
 {
     lmx_norm *const norm = &row->norm;
-    const double size = m < 0 ? -m : m;
     const lmx_sum s = norm->sum;
+    double size = m < 0 ? -m : m;
+    if (size < 0x1p-900) { /* the sum over a subnormal would be infinite */
+        size *= 0x1p+200;
+        n -= 200;
+    }
     row->far = 0;
     if (!(size > 0) || !lmx_finite(size)) { /* 0 times every probability, or NaN */
         norm->sum.hi = size == 0 ? INFINITY : lmx_qnan();
@@ -91,6 +105,7 @@ LMX_INLINE void scale_softmax(lmx_loss_row *row, double m, int64_t n)
 }
 
 /* What the comp-sum losses share, from loss_comp_sum_loss.c; theta = tau - 1. */
-int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, lmx_loss_row *row, double theta);
+int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec,
+                           lmx_loss_row *row, double theta);
 
 #endif

@@ -35,7 +35,8 @@ void LMX_K(gather)(const void *x_, size_t n, const lmx_gather *how, void *out_)
         const vreal rate = v_set1((real)how->rate), rate_lo = v_set1((real)how->rate_lo);
         for (size_t i = 0; i < n; i += V_LANES) {
             const size_t left = n - i < V_LANES ? n - i : V_LANES;
-            v_store_n(z + i, divide(v_load_n(z + i, left, 0), rate, rate_lo), left);
+            const vreal v = v_load_n(z + i, left, 0);
+            v_store_n(z + i, how->rate == 0 ? v_div(v, rate_lo) : divide(v, rate, rate_lo), left);
         }
     }
     if (how->where != NULL)

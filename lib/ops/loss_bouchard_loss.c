@@ -106,12 +106,17 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         slope = 2 * share.hi * up;
     }
     row->loss = dd_value(dd_sub(sum, d)) * up;
+    const lmx_dd less = { -d.hi * up, -d.lo * up };
+    if (D == 2) /* xi is |d|, and the bound 2 log(1 + exp(-d)) */
+        row->loss = 2 * dd_value(softplus_of(less));
+    else if (row->loss < 0) /* a bound of what is positive, when its terms cancel to nothing */
+        row->loss = 0;
     row->pre = down;
     row->center = (double)(real)center.hi;
     row->center_lo = (center.hi - row->center) + center.lo;
     loss_factor(row, slope * row->scale, 0);
     row->b = row->scale / D;
-    row->at_target = row->scale * (slope * dd_value(d) + (1 / D - 1));
+    row->at_target = row->scale * (D == 2 ? -sigmoid_of(less) : slope * dd_value(d) + (1 / D - 1));
     return LMX_LOSS_DONE;
 }
 

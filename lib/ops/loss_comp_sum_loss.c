@@ -9,9 +9,10 @@
  * Comp-sum losses, of L = cross-entropy and theta = tau - 1: (1 - p^theta) / theta, theta = 0: L.
  * Gradient: p^theta (softmax - [k = t]), the power folded into softmax's exponent.
  */
-int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, lmx_loss_row *row, double theta)
+int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec,
+                           lmx_loss_row *row, double theta)
 {
-    if (!fold_exp(chunks, n, row))
+    if (!fold_exp(chunks, n, spec, row))
         return LMX_LOSS_DONE;
     const lmx_dd L = log_sum_over(&row->norm, row->x);
     const lmx_dd u = dd_mul(dd_of(-theta), L.hi < INFINITY ? L : dd_of(0)); /* log p^theta */
@@ -21,7 +22,9 @@ int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, lmx_loss_row *row,
         row->at_target = theta > 0 ? 0 : -row->scale;
         return LMX_LOSS_DONE;
     }
-    row->loss = theta == 0 ? dd_value(L) : -expm1_of(u) / theta;
+    /* expm1(u) = u (1 + u/2 + ...) where u, which may be subnormal, is that small */
+    const int straight = u.hi > -0x1p-60 && u.hi < 0x1p-60;
+    row->loss = straight ? dd_value(L) : -expm1_of(u) / theta;
     if (!row->gradient)
         return LMX_LOSS_DONE;
     if (u.hi > 0x1p+40 || u.hi < -0x1p+40) {
@@ -36,7 +39,7 @@ int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, lmx_loss_row *row,
 
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
-    return LMX_K(finish_comp_sum)(chunks, n, row, spec->p[0] - 1);
+    return LMX_K(finish_comp_sum)(chunks, n, spec, row, spec->p[0] - 1);
 }
 
 const lmx_loss_kernel LMX_K(comp_sum_loss) = { measure_exp, finish, gradient_exp, 0 };

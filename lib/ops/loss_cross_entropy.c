@@ -15,7 +15,8 @@ static void finish_mixed(const lmx_loss_spec *spec, lmx_loss_row *row)
     const lmx_norm *const norm = &row->norm;
     const lmx_mix *const mix = &row->mix;
     const lmx_dd L = lmx_dd_add(dd_of(norm->max), norm->log_rest);
-    lmx_dd loss = dd_mul(dd_of(spec->penalty), dd_mul(L, L));
+    /* without a penalty no square of L, which may overflow */
+    lmx_dd loss = spec->penalty > 0 ? dd_mul(dd_of(spec->penalty), dd_mul(L, L)) : dd_of(0);
     double p = 0, own_term = 0;
     if (row->x == row->x) { /* a target of its own */
         const lmx_dd own = log_sum_over(norm, row->x);
@@ -39,7 +40,7 @@ static void finish_mixed(const lmx_loss_spec *spec, lmx_loss_row *row)
 
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
-    if (!fold_exp(chunks, n, row))
+    if (!fold_exp(chunks, n, spec, row))
         return LMX_LOSS_DONE;
     if (spec->mixed) {
         finish_mixed(spec, row);

@@ -5,7 +5,7 @@
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
     (void)spec;
-    return LMX_K(finish_comp_sum)(chunks, n, row, 1);
+    return LMX_K(finish_comp_sum)(chunks, n, spec, row, 1);
 }
 
 const lmx_loss_kernel LMX_K(mae_loss) = { measure_exp, finish, gradient_exp, 0 };

@@ -116,6 +116,18 @@ LMX_INLINE lmx_dd log1p_of(lmx_dd v)
     return l;
 }
 
+/* log(1 + a / b) for b > 0, whatever their exponents */
+LMX_INLINE lmx_dd log1p_ratio(lmx_sum a, lmx_sum b)
+{
+    if (a.hi == 0)
+        return dd_of(0);
+    const lmx_dd q = dd_div((lmx_dd){ a.hi, a.lo }, (lmx_dd){ b.hi, b.lo });
+    const int64_t n = a.n - b.n;
+    if (n > 100) /* the 1 is nothing */
+        return lmx_log_dd(q.hi, q.lo, n);
+    return log1p_of((lmx_dd){ lmx_scale2_gradual(q.hi, n), lmx_scale2_gradual(q.lo, n) });
+}
+
 /* log(1 + exp(u)) */
 LMX_INLINE lmx_dd softplus_of(lmx_dd u)
 {

@@ -30,7 +30,7 @@ static void measure(const void *o, size_t n, size_t skip, const lmx_loss_spec *s
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
     const moments m = all_moments(chunks, n);
-    if (sizeof(real) == 8 && row->e == 0 && m.q.hi > 0x1p+1000) {
+    if (sizeof(real) == 8 && row->e == 0 && !(m.q.hi <= 0x1p+1000)) {
         row->e = 600; /* the sum of squares of what fits may fit where a part of it does not */
         return LMX_LOSS_AGAIN;
     }

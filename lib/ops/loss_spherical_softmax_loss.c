@@ -7,20 +7,20 @@
  * Gradient: 2 o[k] / T - [k = t] 2 o[t] / (o[t]^2 + eps), T the whole sum; at the target the two are
  * -2 o[t] rest / (T (o[t]^2 + eps)).  eps = 0 and o[t] = 0: loss +inf, gradient 0 there.
  */
-#include "ops/loss_math.h"
-#include "ops/sums.h"
+#include "ops/positive.h"
 
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
     const moments m = all_moments(chunks, n);
     const double eps = spec->p[0];
     if (sizeof(real) == 8) {
-        const double most = m.q.hi > row->x * row->x ? m.q.hi : row->x * row->x;
-        if (row->e == 0 && !(most < 0x1p+900)) {
+        const double scaled = row->x * lmx_scale2_gradual(1, -row->e), square = scaled * scaled;
+        if (row->e == 0 && !(m.q.hi < 0x1p+900 && square < 0x1p+900)) {
             row->e = 600;
             return LMX_LOSS_AGAIN;
         }
-        if (row->e <= 0 && row->e > -1000 && m.q.hi < 0x1p-800 && eps < 0x1p-800) {
+        if (row->e <= 0 && row->e > -1000 && m.q.hi < 0x1p-800 && square < 0x1p-800 &&
+            eps < 0x1p-800) {
             row->e -= 500;
             return LMX_LOSS_AGAIN;
         }
@@ -37,10 +37,18 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     row->center = row->center_lo = row->b = 0;
     row->pre = lmx_scale2(1, -row->e);
     loss_factor(row, all.hi > 0 ? 2 * row->scale / all.hi : 0, -row->e);
-    if (own.hi > 0) {
-        row->loss = dd_value(log1p_of(w_div(rest, own)));
-        const double ratio = rest.hi / all.hi * (2 * row->scale / own.hi);
-        row->at_target = lmx_scale2_gradual(-x * ratio, -row->e);
+    /* The target once more in units that suit it: in those of the row its square may be 0. */
+    const int64_t half = exponent_of(eps) / 2, of_x = exponent_of(row->x);
+    const int64_t size = eps == 0 || of_x > half ? of_x : half;
+    const int64_t near = size > -400 && size < 400 ? 0 : size < -1000 ? -1000 : size;
+    const double x_near = row->x * lmx_scale2_gradual(1, -near);
+    const lmx_dd value =
+        w_add(w_mul(dd_of(x_near), dd_of(x_near)), dd_of(lmx_scale2_gradual(eps, -2 * near)));
+    if (value.hi > 0) {
+        row->loss = dd_value(log1p_ratio(lmx_sum_of(rest.hi, rest.lo, 2 * row->e, 0),
+                                         lmx_sum_of(value.hi, value.lo, 2 * near, 0)));
+        const double ratio = rest.hi / all.hi * (2 * row->scale / value.hi);
+        row->at_target = lmx_scale2_gradual(-x_near * ratio, -near);
     } else {
         row->loss = INFINITY;
         row->at_target = 0;

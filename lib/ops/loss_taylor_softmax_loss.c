@@ -56,19 +56,25 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         row->e += (sizeof(real) == 4 ? 200 : 1800) / order;
         return LMX_LOSS_AGAIN;
     }
-    row->loss = dd_value(log1p_of(w_div(rest, own)));
+    /* The target's value once more in units that suit it: it may be 0 in those of the largest. */
+    const int64_t large = order * (row->x < 0 ? -row->x : row->x) < 0x1p+20 ? 0 : row->e;
+    const double own_x = row->x * lmx_scale2_gradual(1, -large);
+    taylor_coefficients(c, order, large);
+    const lmx_dd value = polynomial(c, order, own_x);
+    row->loss = dd_value(log1p_ratio(lmx_sum_of(rest.hi, rest.lo, row->e * order, 0),
+                                     lmx_sum_of(value.hi, value.lo, large * order, 0)));
     if (!row->gradient)
         return LMX_LOSS_DONE;
     row->center = row->center_lo = row->b = 0;
     row->pre = down;
     loss_factor(row, row->scale / all.hi, -row->e);
-    taylor_coefficients(c, order - 1, row->e);
-    const lmx_dd slope = polynomial(c, order - 1, x);
+    taylor_coefficients(c, order - 1, large);
+    const lmx_dd slope = polynomial(c, order - 1, own_x);
     if (order == 2) { /* (1 + x) / T */
         row->b = row->scale / all.hi * lmx_scale2_gradual(1, -2 * row->e);
     }
     row->at_target =
-        lmx_scale2_gradual(-row->scale * (rest.hi / all.hi) * (dd_value(slope) / own.hi), -row->e);
+        lmx_scale2_gradual(-row->scale * (rest.hi / all.hi) * (dd_value(slope) / value.hi), -large);
     return LMX_LOSS_DONE;
 }
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from . import _call, _check
 
-_REDUCTIONS = {"mean": 0, "sum": 1, "none": 2}
 _INT64 = np.iinfo(np.int64)
+_IGNORED = -100  # the default, by identity
 
 #: what the letters of a loss's options stand for: argument, default
 _LETTERS = {
@@ -33,7 +33,8 @@ def _integers(target: Any, shape: tuple[int, ...]) -> Any:
             f"target: expected shape {shape}, that of the logits without the last axis, "
             f"got {target.shape}"
         )
-    return np.ascontiguousarray(target, target.dtype.newbyteorder("=")).reshape(-1)
+    native = target.astype(target.dtype.newbyteorder("="), copy=False)
+    return np.require(native, requirements=["C", "A"]).reshape(-1)
 
 
 def _weights(weight: Any, classes: int) -> Any:
@@ -45,7 +46,7 @@ def _weights(weight: Any, classes: int) -> Any:
         raise TypeError(f"weight: expected real numbers, got dtype {array.dtype}")
     if array.shape != (classes,):
         raise ValueError(f"weight: expected shape ({classes},), one per class, got {array.shape}")
-    return np.ascontiguousarray(array, np.float64)
+    return np.require(array.astype(np.float64, copy=False), requirements=["C", "A"])
 
 
 def _bad_label(target: Any, classes: int, ignore_index: int) -> IndexError:
@@ -122,9 +123,9 @@ class _Loss:
         real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
         values: dict[str, Any] = dict(settings or {})
-        if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
+        if not isinstance(reduction, str) or reduction not in _call.REDUCTIONS:
             raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-        values["reduction"] = _REDUCTIONS[reduction]
+        values["reduction"] = _call.REDUCTIONS[reduction]
         if isinstance(ignore_index, (bool, np.bool_)):
             raise TypeError("ignore_index: expected an integer, got a bool")
         try:
@@ -148,7 +149,7 @@ class _Loss:
 
         _check._refuse_masked("target", target, "plain targets")
         labels: Any = np.asarray(target)
-        if labels.size == 0 and not isinstance(target, np.ndarray):
+        if labels.size == 0 and isinstance(target, (list, tuple)):
             labels = labels.astype(np.int64)
         soft: Any = None
         if "P" in self.letters and (
@@ -451,11 +452,15 @@ def _functions(loss: _Loss) -> dict[str, Any]:
         target: Any,
         *,
         weight: Any = None,
-        ignore_index: Any = -100,
+        ignore_index: Any = _IGNORED,
         reduction: Any = "mean",
         out: Any = None,
         **parameters: Any,
     ) -> Any:
+        if not parameters and weight is None and ignore_index is _IGNORED and out is None:
+            found = _call.fast_loss(loss.code, logits, target, reduction, False, None)
+            if found is not None:
+                return found
         return loss.run(
             logits, target, False, parameters, weight, ignore_index, reduction, out, None
         )
@@ -465,12 +470,16 @@ def _functions(loss: _Loss) -> dict[str, Any]:
         target: Any,
         *,
         weight: Any = None,
-        ignore_index: Any = -100,
+        ignore_index: Any = _IGNORED,
         reduction: Any = "mean",
         out: Any = None,
         grad_out: Any = None,
         **parameters: Any,
     ) -> Any:
+        if not parameters and weight is None and ignore_index is _IGNORED and out is None:
+            found = _call.fast_loss(loss.code, logits, target, reduction, True, grad_out)
+            if found is not None:
+                return found
         return loss.run(
             logits, target, True, parameters, weight, ignore_index, reduction, out, grad_out
         )

@@ -695,3 +695,55 @@ def test_extreme_rows():
         with_inf = value_and_grad(name, x, [0, 0], weight=[0.0, 1.0, 1.0], reduction="none")[1]
         bits = support.bits(with_inf)[np.isnan(with_inf)]
         assert (bits == 0x7FF8000000000000).all()
+
+
+def test_rows_at_the_ends_of_the_range():
+    """What a comparison with PyTorch and random properties found, with the right results."""
+    f = np.float32
+    grad = lm.cross_entropy_and_grad(f([0, 838861]), 0, logz_penalty=10.0)[1]
+    assert grad[1] == f(2 * 10 * 838861 + 1)
+    grad = lm.cross_entropy_and_grad(f([0, 65553]), 0, temperature=2.0**-24)[1]
+    assert grad.tolist() == [-(2.0**24), 2.0**24]
+    x = np.array([2.0**50, 2.0**50 + 25])
+    grad = lm.comp_sum_loss_and_grad(x, 0, tau=0.0, weight=[0.3, 1.0], reduction="sum")[1]
+    assert abs(grad[1] / (0.3 * np.exp(25.0)) - 1) <= 2.0**-50
+    assert lm.spherical_softmax_loss([2.0, 0.0, 0.0], 0, eps=0) == 0
+    assert lm.spherical_softmax_loss([2.41], 0, eps=0) == 0
+    assert abs(lm.spherical_softmax_loss([1.0, 1e200], 0) / (400 * np.log(10)) - 1) <= 1e-6
+    assert lm.spherical_softmax_loss([0.0, 2.0**512], 0, eps=0) == np.inf
+    loss, grad = lm.taylor_softmax_loss_and_grad([0.0, 1e200], 0)
+    assert abs(loss - (400 * np.log(10) - np.log(2))) <= 1e-12
+    assert grad[0] == -1 and abs(grad[1] / 2e-200 - 1) <= 2.0**-51
+    assert abs(lm.spherical_softmax_loss([1e-160, 1.0], 0, eps=0) / (320 * np.log(10)) - 1) < 1e-15
+    want = 400 * np.log(10) - np.log(40320)
+    assert abs(lm.taylor_softmax_loss([0.0, 1e50], 0, order=8) - want) <= 1e-12
+    loss, grad = lm.taylor_softmax_loss_and_grad(f([0, 1e12]), 0, order=32)
+    assert np.isfinite(loss) and grad[0] == -1
+    assert lm.one_hot_mse_loss([0.0, 1.5e154], 0) == np.inf
+    assert lm.cross_entropy([1.4e154, 0.0], np.array([1.0, 0.0])) == 0
+    three = f([1, 2, 3])
+    assert lm.cross_entropy(three, 0, softcap=4e38) == lm.cross_entropy(three, 0)
+    hot = lm.softmax(f([0, 2.0**-127]), temperature=2.0**-131)
+    assert hot.tolist() == lm.softmax(f([0, 16])).tolist()
+    assert np.isfinite(lm.cross_entropy_and_grad(np.zeros(3), 0, temperature=4.4e307)[1]).all()
+    assert lm.bouchard_loss(f([224, 0, 0]), 0) >= 0
+    assert lm.bouchard_loss(f([-1.1e8, -3e16]), 0) >= 0
+    confident = float(lm.bouchard_loss(f([170.1, 0.3]), 0))
+    assert abs(confident / (2 * np.exp(-(float(f(170.1)) - float(f(0.3))) / 2)) - 1) <= 1e-6
+    for extra in ({"label_smoothing": 0.1}, {"logz_penalty": 0.1}):
+        assert np.isnan(lm.cross_entropy(np.zeros((1, 3)), [0], weight=[0.0, 1, 1], **extra))
+    loss = lm.generalized_cross_entropy([0.0, 3.1, 1.0, 0.0], 0, q=5e-324)
+    assert loss == lm.cross_entropy([0.0, 3.1, 1.0, 0.0], 0)
+    grad = lm.cross_entropy_and_grad(f([0]), 0, weight=[1e30], reduction="sum")[1]
+    assert grad.tolist() == [0]
+
+
+def test_arguments_anywhere_in_memory():
+    room = np.zeros(2 * 8 + 3 * 8 + 2, np.uint8)
+    target, weight = np.ndarray(2, np.int64, room, 1), np.ndarray(3, np.float64, room, 17)
+    target[:], weight[:] = [0, 1], [0.5, 1, 2]
+    x = np.arange(6.0).reshape(2, 3)
+    want = lm.cross_entropy(x, [0, 1], weight=[0.5, 1, 2])
+    assert lm.cross_entropy(x, target, weight=weight) == want
+    loss, grad = lm.cross_entropy_and_grad(np.empty((0, 4)), np.empty(0, int))
+    assert np.isnan(loss) and grad.shape == (0, 4)
