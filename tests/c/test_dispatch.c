@@ -208,7 +208,10 @@ static void test_selftest(void)
         broken.table[d] = &table;
         CHECK(lmx_tier_agrees(&broken, portable));
         for (int op = 0; op < LMX_ROW_COUNT; op++) { /* one operation does the work of another */
-            table.row[op] = portable->table[d]->row[(op + 1) % LMX_ROW_COUNT];
+            int other = (op + 1) % LMX_ROW_COUNT;
+            while (strcmp(lmx_row_op_info(other)->parameter, "order") == 0)
+                other = (other + 1) % LMX_ROW_COUNT; /* it relies on its parameter */
+            table.row[op] = portable->table[d]->row[other];
             CHECK(!lmx_tier_agrees(&broken, portable));
             table.row[op] = portable->table[d]->row[op];
         }
