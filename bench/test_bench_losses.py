@@ -26,6 +26,12 @@ def test_loss_and_grad(case, x, target, measure, loss):
     measure(lambda: function(x, target, grad_out=grad), moved=3)
 
 
+def test_smooth_adversarial_and_grad(case, x, dy, target, measure):
+    attacked, grads = x + dy, (np.empty_like(x), np.empty_like(x))
+    function = lm.smooth_adversarial_comp_sum_loss_and_grad
+    measure(lambda: function(x, attacked, target, grad_out=grads), moved=6)
+
+
 @pytest.mark.peer
 def test_torch(case, x, target, measure):
     torch = pytest.importorskip("torch")

@@ -19,7 +19,9 @@ def target(t):
     return mp.fsum(t**k / mp.factorial(k + 3) for k in range(40))
 
 
-nodes = [HALF * mp.cos(mp.pi * (2 * k + 1) / (2 * (DEGREE + 1))) for k in range(DEGREE + 1)]
+nodes = [
+    HALF * mp.cos(mp.pi * (2 * k + 1) / (2 * (DEGREE + 1))) for k in range(DEGREE + 1)
+]
 matrix = mp.matrix(DEGREE + 1, DEGREE + 1)
 values = mp.matrix(DEGREE + 1, 1)
 for i, t in enumerate(nodes):

@@ -548,9 +548,53 @@ def _losses_of_registry() -> tuple[Function, ...]:
     return tuple(found)
 
 
+def _attacked(x: Array, rng: np.random.Generator) -> Arguments:
+    """Logits, targets, and logits of an input that was changed a little."""
+    arguments = _labelled(x, rng)
+    moved = arguments["x"].astype(np.float64) + rng.normal(0, 0.1, x.shape)
+    return {**arguments, "adversarial": np.clip(moved, -1e4, 1e4).astype(x.dtype)}
+
+
+def _adversarial(gradient: bool) -> Function:
+    name = "smooth_adversarial_comp_sum_loss"
+    function = getattr(lm, name + "_and_grad" if gradient else name)
+
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        turned = axis == 0
+        logits, attacked = (a[k].T if turned else a[k] for k in ("x", "adversarial"))
+        found = function(logits, attacked, a["target"].reshape(-1), reduction="none")
+        if not gradient:
+            return np.asarray(found)
+        both = np.concatenate(found[1:], axis=-1)
+        return np.ascontiguousarray(both.T) if turned else both
+
+    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected | None:
+        if gradient:
+            return None
+        exact = loss_oracle.smooth_adversarial(a["x"], a["adversarial"], a["target"].reshape(-1), m)
+        return Expected(exact)
+
+    limit = (
+        Limit("the same bits", 0.0, "ULP", _normal)
+        if gradient
+        else Limit("4 ULP", 4.0, "ULP", _normal)
+    )
+    return Function(
+        f"{name} gradient" if gradient else name,
+        _attacked,
+        call,
+        expected,
+        (limit,),
+        in_place="",
+        every=20,
+    )
+
+
 #: What an option changes is seen on half of the samples.
 FUNCTIONS: tuple[Function, ...] = (
     *(replace(f, every=2) if "=" in f.name else f for f in ROWS),
     *POSITIVE,
     *_losses_of_registry(),
+    _adversarial(False),
+    _adversarial(True),
 )

@@ -225,6 +225,57 @@ def mae_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
     return Loss(_row(left), _exact(gradient), scale)
 
 
+def comp_sum_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """tau is 1: cross-entropy."""
+    found = cross_entropy(x, t, m)
+    terms = found.terms.copy()
+    there = np.take_along_axis(terms, t[:, None], -1)
+    np.put_along_axis(terms, t[:, None], 2.0 - there, -1)  # p + 1, where that is 1 - p
+    return Loss(found.value, found.gradient, terms)
+
+
+def generalized_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
+    """q is 0.7: (1 - exp(-q L)) / q with L = -log p; the gradient is p^q (softmax - one-hot)."""
+    q = 0.7
+    entropy = cross_entropy(x, t, m)
+    u = _times(m, Pair(entropy.value.hi[:, None], entropy.value.lo[:, None]), q)
+    u = Pair(
+        np.ldexp(u.hi, entropy.value.shift[:, None]), np.ldexp(u.lo, entropy.value.shift[:, None])
+    )
+    n, shift = m.exp(_minus(u))
+    power = Pair(np.ldexp(n.hi, shift), np.ldexp(n.lo + 0 * n.hi, shift))
+    series = _pair(np.ones_like(u.hi))  # (1 - exp(-u)) / u = 1 - u/2 (1 - u/3 (1 - ...))
+    for k in range(16, 1, -1):
+        series = _plus(m, _minus(_over(m, m.multiply(u, series), float(k))), 1.0)
+    series = m.multiply(u, series)
+    rest = _plus(m, _minus(power), 1.0)
+    small = u.hi < 0.25
+    part = Pair(np.where(small, series.hi, rest.hi), np.where(small, series.lo, rest.lo))
+    wide = _wide(power, x)
+    slope = Pair(np.ldexp(entropy.gradient.hi, entropy.gradient.shift),
+                 np.ldexp(entropy.gradient.lo, entropy.gradient.shift))  # fmt: skip
+    gradient = m.multiply(wide, slope)
+    terms = comp_sum_loss(x, t, m).terms * wide.hi
+    return Loss(_row(_over(m, part, q)), _exact(gradient), terms)
+
+
+def smooth_adversarial(x: Array, a: Array, t: Array, m: Arithmetic) -> Exact:
+    """tau, rho and nu are 1: cross-entropy, and the distance of the margins."""
+    own = np.take_along_axis(m.difference(a, x).hi, t[:, None], -1)
+    low = np.take_along_axis(m.difference(a, x).lo + 0 * x, t[:, None], -1)
+    e = m.add(_wide(Pair(own, low), x), m.difference(x, a))
+    squares = m.total(m.multiply(e, e))
+    root = np.sqrt(squares.hi)
+    wrong = m.add(squares, _minus(m.product(root, root)))
+    safe = np.where(root > 0.0, root, 1.0)
+    distance = m.add(_pair(root), _pair(np.where(root > 0.0, wrong.hi / (2.0 * safe), 0.0)))
+    value = cross_entropy(x, t, m).value
+    entropy = Pair(
+        np.ldexp(value.hi, value.shift)[:, None], np.ldexp(value.lo, value.shift)[:, None]
+    )
+    return _row(m.add(entropy, distance))
+
+
 def z_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
     """a is 1, b is 0: softplus(-z[t])."""
     cols = float(x.shape[1])
@@ -278,4 +329,6 @@ FORMULAS: dict[str, Formula] = {
     "one_hot_mse_loss": one_hot_mse_loss,
     "stablemax_cross_entropy": stablemax_cross_entropy,
     "mae_loss": mae_loss,
+    "comp_sum_loss": comp_sum_loss,
+    "generalized_cross_entropy": generalized_cross_entropy,
 }
