@@ -57,7 +57,7 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         return LMX_LOSS_AGAIN;
     }
     /* The target's value once more in units that suit it: it may be 0 in those of the largest. */
-    const int64_t large = order * (row->x < 0 ? -row->x : row->x) < 0x1p+20 ? 0 : row->e;
+    const int64_t of_x = exponent_of(row->x), large = order * of_x < 800 ? 0 : of_x;
     const double own_x = row->x * lmx_scale2_gradual(1, -large);
     taylor_coefficients(c, order, large);
     const lmx_dd value = polynomial(c, order, own_x);

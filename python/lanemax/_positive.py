@@ -253,7 +253,7 @@ def spherical_softmax_vjp(
     >>> import numpy as np
     >>> import lanemax as lm
     >>> lm.spherical_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])).round(4)
-    array([ 0.1327, -0.0204, -0.0306])
+    array([ 0.1326, -0.0204, -0.0306])
     """
     return _backward("spherical_softmax_vjp", dy, x, axis, out, _check.in_range("eps", eps))
 

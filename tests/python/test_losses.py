@@ -719,6 +719,7 @@ def test_rows_at_the_ends_of_the_range():
     assert abs(lm.taylor_softmax_loss([0.0, 1e50], 0, order=8) - want) <= 1e-12
     loss, grad = lm.taylor_softmax_loss_and_grad(f([0, 1e12]), 0, order=32)
     assert np.isfinite(loss) and grad[0] == -1
+    assert np.isfinite(loss) and abs(lm.taylor_softmax_loss([2.0**267, 1e300], 0) - 1011.4) < 1
     assert lm.one_hot_mse_loss([0.0, 1.5e154], 0) == np.inf
     assert lm.cross_entropy([1.4e154, 0.0], np.array([1.0, 0.0])) == 0
     three = f([1, 2, 3])

@@ -128,9 +128,11 @@ def test_special_value_at_a_chunk_edge(function, dtype, tier):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 31, 32, 33, 40])
 def test_special_value_in_short_rows(n, tier):
+    """Every position in the best tier; the C tests have them all in every tier."""
     rng = np.random.default_rng(n)
+    positions = range(n) if tier == support.TIERS[-1] else range(n % 3 if n > 3 else 0, n, 3)
     for dtype in DTYPES:
-        for what, x in cells(dtype, n, list(range(n)), rng):
+        for what, x in cells(dtype, n, list(positions), rng):
             for function in OF_LOGITS:
                 check(function, x, f"{what} n={n}")
 
