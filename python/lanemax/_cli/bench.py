@@ -293,7 +293,7 @@ def time_axis(bench: Bench, shape: tuple[int, int]) -> Row:
 
 
 def time_losses(bench: Bench, shape: tuple[int, int]) -> Row:
-    """Time every loss, alone and with its gradient, beside PyTorch's cross-entropy."""
+    """Time every loss, alone and with its gradient, beside the peers' cross-entropy."""
     case = peers.make_case("log_softmax", np.dtype(np.float32), shape, bench.threads)
     x, out = case.x, case.out
     target = np.random.default_rng(1).integers(0, shape[1], shape[0])

@@ -319,6 +319,18 @@ class Jax:
         x = jax.numpy.asarray(case.x)
         yield "new", lambda: jax.block_until_ready(compiled(x))
 
+    def cross_entropy(self, x: Array, target: Array) -> Offers:
+        """Return the mean loss of rows, and with its gradient, compiled."""
+        jax = self._jax
+        logits, labels = jax.numpy.asarray(x), jax.numpy.asarray(target)[:, None]
+
+        def loss(o: Any, t: Any) -> Any:
+            return -jax.numpy.take_along_axis(jax.nn.log_softmax(o, axis=-1), t, axis=-1).mean()
+
+        alone, both = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
+        yield "", lambda: jax.block_until_ready(alone(logits, labels))
+        yield " and grad", lambda: jax.block_until_ready(both(logits, labels))
+
 
 PEERS: tuple[Any, ...] = (SciPy(), Torch(), OnnxRuntime(), Jax(), NumPy())
 NAMES = tuple(p.name for p in PEERS)
