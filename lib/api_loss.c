@@ -3,6 +3,7 @@
  * Entry of the losses: check, weigh the rows, hand out.  A row is measured chunk by chunk, finished,
  * and with a gradient written chunk by chunk; what a loss is made of is in lib/ops/loss_<name>.c.
  */
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -639,13 +639,22 @@ lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_
     return status;
 }
 
+static lmx_status contiguous_with(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
+                                  size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
+                                  ptrdiff_t b_stride, const lmx_row_options *options, void *out,
+                                  ptrdiff_t out_stride)
+{
+    const lmx_shape shape = { rows, cols, 1 };
+    const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
+    return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, options, out, &so);
+}
+
 static lmx_status contiguous(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
                              size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
                              ptrdiff_t b_stride, void *out, ptrdiff_t out_stride)
 {
-    const lmx_shape shape = { rows, cols, 1 };
-    const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
-    return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, NULL, out, &so);
+    return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, NULL, out,
+                           out_stride);
 }
 
 static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
@@ -653,10 +662,9 @@ static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                                  ptrdiff_t b_stride, double parameter, void *out,
                                  ptrdiff_t out_stride)
 {
-    const lmx_shape shape = { rows, cols, 1 };
-    const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
     const lmx_row_options options = { .size = sizeof options, .parameter = parameter };
-    return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, &options, out, &so);
+    return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, &options, out,
+                           out_stride);
 }
 
 lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,

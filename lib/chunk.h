@@ -298,6 +298,14 @@ LMX_INLINE lmx_sum lmx_sum_add(lmx_sum a, lmx_sum b)
     return lmx_sum_of(s.hi, s.lo + (a.lo + lmx_scale2(b.lo, d)), a.n, a.base);
 }
 
+/* a < b, of sums without a base, by their leading parts */
+LMX_INLINE int lmx_sum_less(lmx_sum a, lmx_sum b)
+{
+    if (a.hi == 0 || b.hi == 0 || a.n == b.n)
+        return a.hi < b.hi;
+    return a.n < b.n;
+}
+
 /* log of a sum; -inf, +inf and NaN in hi. */
 LMX_INLINE lmx_dd lmx_sum_log(lmx_sum s)
 {
@@ -395,6 +403,25 @@ LMX_INLINE void lmx_fold_sum(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
     norm->sum = sum;
 }
 
+/* The chunk of the row's largest logit, the first of several. */
+LMX_INLINE size_t lmx_largest_chunk(const lmx_chunk *chunks, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (chunks[i].max > chunks[best].max)
+            best = i;
+    return best;
+}
+
+/* sum, and those of all chunks but one */
+LMX_INLINE lmx_sum lmx_add_others(lmx_sum sum, const lmx_chunk *chunks, size_t n, size_t but)
+{
+    for (size_t i = 0; i < n; i++)
+        if (i != but)
+            sum = lmx_sum_add(sum, chunks[i].sum);
+    return sum;
+}
+
 /* exp_sum: both sums */
 LMX_INLINE void lmx_fold_fine(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
 {
@@ -433,16 +460,11 @@ LMX_INLINE void lmx_fold_log(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
     norm->log_rest = (lmx_dd){ 0, 0 };
     if (norm->kind != LMX_KIND_PLAIN)
         return;
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (chunks[i].max > chunks[best].max)
-            best = i;
+    const size_t best = lmx_largest_chunk(chunks, n);
     const double m = chunks[best].max;
     if (chunks[best].has_rest) {
-        lmx_sum others = { 0, 0, 0, 0 };
-        for (size_t i = 0; i < n; i++)
-            if (i != best)
-                others = lmx_sum_add(others, chunks[i].sum);
+        const lmx_sum nothing = { 0, 0, 0, 0 };
+        const lmx_sum others = lmx_add_others(nothing, chunks, n, best);
         norm->max = m;
         norm->log_rest = lmx_log1p(chunks[best].ratio + lmx_sum_relative(others, m));
     } else {

@@ -147,7 +147,7 @@ LMX_INLINE double sigmoid_of(lmx_dd u)
     return e / (1 + e);
 }
 
-/* The sums of all chunks: of d and d^2 where moments were measured. */
+/* The sums of all chunks, `sum` and `rest`: of d and d^2 where moments were measured. */
 typedef struct {
     lmx_dd s, q;
 } moments;

@@ -12,9 +12,9 @@
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
     const moments m = all_moments(chunks, n);
-    const double eps = spec->p[0];
+    const double eps = spec->p[0], x = row->x * lmx_scale2(1, -row->e);
     if (sizeof(real) == 8) {
-        const double scaled = row->x * lmx_scale2_gradual(1, -row->e), square = scaled * scaled;
+        const double square = x * x;
         if (row->e == 0 && !(m.q.hi < 0x1p+900 && square < 0x1p+900)) {
             row->e = 600;
             return LMX_LOSS_AGAIN;
@@ -25,7 +25,6 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
             return LMX_LOSS_AGAIN;
         }
     }
-    const double x = row->x * lmx_scale2(1, -row->e);
     const double unit = lmx_scale2_gradual(eps, -2 * row->e); /* eps, as the squares are scaled */
     const lmx_dd own = w_add(w_mul(dd_of(x), dd_of(x)), dd_of(unit));
     const lmx_dd others = w_mul(dd_of(spec->cols - 1), dd_of(unit));

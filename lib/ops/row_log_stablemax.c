@@ -17,8 +17,9 @@ static void measure(const void *x_, const void *b, size_t n, void *terms, lmx_ch
     c->max = row_largest(x, n, 0);
     if (c->kind != LMX_KIND_PLAIN)
         return;
-    const lmx_sum own = stable_exact(c->max);
-    if (own.n + 1 < c->sum.n || (own.n + 1 == c->sum.n && own.hi < c->sum.hi))
+    lmx_sum twice = stable_exact(c->max);
+    twice.n++;
+    if (lmx_sum_less(twice, c->sum))
         return; /* not half of the sum */
     size_t at = 0;
     while (at + 1 < n && (double)e_get(x + at) != c->max)
@@ -38,24 +39,15 @@ static void fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
     norm->max = INFINITY;
     if (norm->kind != LMX_KIND_PLAIN)
         return;
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (chunks[i].max > chunks[best].max)
-            best = i;
+    const size_t best = lmx_largest_chunk(chunks, n);
     if (!chunks[best].has_rest)
         return;
-    lmx_sum others = chunks[best].rest;
-    for (size_t i = 0; i < n; i++)
-        if (i != best)
-            others = lmx_sum_add(others, chunks[i].sum);
+    const lmx_sum others = lmx_add_others(chunks[best].rest, chunks, n, best);
     const lmx_sum own = stable_exact(chunks[best].max);
-    const lmx_dd q = dd_div((lmx_dd){ others.hi, others.lo }, (lmx_dd){ own.hi, own.lo });
-    const int64_t shift = others.n - own.n;
-    if (q.hi != 0 && (shift > 0 || (shift == 0 && q.hi >= 1)))
+    if (!lmx_sum_less(others, own))
         return; /* not more than half */
     norm->max = chunks[best].max;
-    norm->log_rest =
-        log1p_of((lmx_dd){ lmx_scale2_gradual(q.hi, shift), lmx_scale2_gradual(q.lo, shift) });
+    norm->log_rest = log1p_ratio(others, own);
 }
 
 /* S = sum.hi 2^n with sum.hi in [0.5, 1): for x >= 0 log((1 + x) / (2 sum.hi)) - (n - 1) log 2, below

@@ -14,10 +14,7 @@ static void measure(const void *dy, const void *x, size_t n, void *terms, lmx_ch
 static void fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
 {
     lmx_fold_sum(chunks, n, norm);
-    lmx_dd total = { 0, 0 };
-    for (size_t i = 0; i < n; i++)
-        total = lmx_dd_add(total, (lmx_dd){ chunks[i].rest.hi, chunks[i].rest.lo });
-    norm->mean = -dd_value(total);
+    norm->mean = -dd_value(all_moments(chunks, n).q);
 }
 
 static vreal body(vreal dy, vreal x, const void *k_)

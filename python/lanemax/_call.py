@@ -61,7 +61,8 @@ def row_ops() -> list[dict[str, Any]]:
     return ops
 
 
-CODES = {op["name"]: code for code, op in enumerate(row_ops())}
+ROW_OPS = row_ops()
+CODES = {op["name"]: code for code, op in enumerate(ROW_OPS)}
 
 
 def losses() -> list[dict[str, Any]]:

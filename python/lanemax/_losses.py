@@ -109,6 +109,10 @@ class _Loss:
         settings: dict[str, Any] | None = None,
     ) -> Any:
         """The loss, or (loss, gradient, ...); with adversarial logits there are two gradients."""
+        if not given and weight is None and ignore_index is _IGNORED and out is None:
+            found = _call.fast_loss(self.code, logits, target, reduction, gradient, grad_out)
+            if found is not None:
+                return found
         for name in given:
             if name not in self.parameters and name not in self.options:
                 known = ", ".join([*self.parameters, *self.options]) or "none"
@@ -457,10 +461,6 @@ def _functions(loss: _Loss) -> dict[str, Any]:
         out: Any = None,
         **parameters: Any,
     ) -> Any:
-        if not parameters and weight is None and ignore_index is _IGNORED and out is None:
-            found = _call.fast_loss(loss.code, logits, target, reduction, False, None)
-            if found is not None:
-                return found
         return loss.run(
             logits, target, False, parameters, weight, ignore_index, reduction, out, None
         )
@@ -476,10 +476,6 @@ def _functions(loss: _Loss) -> dict[str, Any]:
         grad_out: Any = None,
         **parameters: Any,
     ) -> Any:
-        if not parameters and weight is None and ignore_index is _IGNORED and out is None:
-            found = _call.fast_loss(loss.code, logits, target, reduction, True, grad_out)
-            if found is not None:
-                return found
         return loss.run(
             logits, target, True, parameters, weight, ignore_index, reduction, out, grad_out
         )

@@ -6,10 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from . import _call, _check
-from ._softmax import _given, _run
+from ._softmax import _LAST, _given, _run
 
-_LAST = -1  # the default axis; CPython has one object for it
-_STANDARD = {op["name"]: op["standard"] for op in _call.row_ops()}
+_STANDARD = {op["name"]: op["standard"] for op in _call.ROW_OPS}
 _CODES = {name: 4 * code for name, code in _call.CODES.items()}
 
 

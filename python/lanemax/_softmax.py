@@ -131,7 +131,7 @@ def _run(
     return result[()] if kind == "value" else result
 
 
-_KINDS = {op["name"]: op["result"] for op in _call.row_ops()}
+_KINDS = {op["name"]: op["result"] for op in _call.ROW_OPS}
 
 
 def _total(total: ExpSum, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:

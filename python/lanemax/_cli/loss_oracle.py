@@ -70,6 +70,23 @@ def _exact(a: Pair) -> Exact:
     return oracle.exact(a.hi, np.broadcast_to(a.lo, a.hi.shape))
 
 
+def _scaled(a: Pair | Exact, shift: Array) -> Pair:
+    """Return a * 2**shift."""
+    return Pair(np.ldexp(a.hi, shift), np.ldexp(a.lo + 0 * a.hi, shift))
+
+
+def _column(a: Pair) -> Pair:
+    return Pair(a.hi[:, None], a.lo[:, None])
+
+
+def _sqrt(m: Arithmetic, a: Pair) -> Pair:
+    """Return the square root, by a Newton step on that of the leading part."""
+    root = np.sqrt(a.hi)
+    wrong = m.add(a, _minus(m.product(root, root)))
+    step = wrong.hi / (2.0 * np.where(root > 0.0, root, 1.0))
+    return m.add(_pair(root), _pair(np.where(root > 0.0, step, 0.0)))
+
+
 def _row(a: Pair) -> Exact:
     return oracle.exact(a.hi[:, 0], np.broadcast_to(a.lo, a.hi.shape)[:, 0])
 
@@ -198,8 +215,7 @@ def cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
 
 
 def _exponential(rows: oracle.Rows) -> Pair:
-    e = rows.exponential
-    return Pair(np.ldexp(e.hi, rows.shift), np.ldexp(e.lo + 0 * e.hi, rows.shift))
+    return _scaled(rows.exponential, rows.shift)
 
 
 def _rest(rows: oracle.Rows, t: Array, m: Arithmetic) -> tuple[Pair, Pair]:
@@ -215,10 +231,9 @@ def mae_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
     rest, total = _rest(rows, t, m)
     left = m.divide(rest, total)
     e = _exponential(rows)
-    wide = Pair(np.broadcast_to(total.hi, x.shape), total.lo + 0 * x)
-    p = m.divide(e, wide)
+    p = m.divide(e, _wide(total, x))
     own = _at(p, t)
-    gradient = m.multiply(p, Pair(np.broadcast_to(own.hi, x.shape), own.lo + 0 * x))
+    gradient = m.multiply(p, _wide(own, x))
     gradient = _put(gradient, t, _minus(m.multiply(own, left)))
     scale = p.hi * own.hi
     np.put_along_axis(scale, t[:, None], own.hi * (1.0 + own.hi), -1)
@@ -237,13 +252,9 @@ def comp_sum_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
 def generalized_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
     """q is 0.7: (1 - exp(-q L)) / q with L = -log p; the gradient is p^q (softmax - one-hot)."""
     q = 0.7
-    entropy = cross_entropy(x, t, m)
-    u = _times(m, Pair(entropy.value.hi[:, None], entropy.value.lo[:, None]), q)
-    u = Pair(
-        np.ldexp(u.hi, entropy.value.shift[:, None]), np.ldexp(u.lo, entropy.value.shift[:, None])
-    )
-    n, shift = m.exp(_minus(u))
-    power = Pair(np.ldexp(n.hi, shift), np.ldexp(n.lo + 0 * n.hi, shift))
+    entropy = comp_sum_loss(x, t, m)
+    u = _times(m, _column(_scaled(entropy.value, entropy.value.shift)), q)
+    power = _scaled(*m.exp(_minus(u)))
     series = _pair(np.ones_like(u.hi))  # (1 - exp(-u)) / u = 1 - u/2 (1 - u/3 (1 - ...))
     for k in range(16, 1, -1):
         series = _plus(m, _minus(_over(m, m.multiply(u, series), float(k))), 1.0)
@@ -252,61 +263,44 @@ def generalized_cross_entropy(x: Array, t: Array, m: Arithmetic) -> Loss:
     small = u.hi < 0.25
     part = Pair(np.where(small, series.hi, rest.hi), np.where(small, series.lo, rest.lo))
     wide = _wide(power, x)
-    slope = Pair(np.ldexp(entropy.gradient.hi, entropy.gradient.shift),
-                 np.ldexp(entropy.gradient.lo, entropy.gradient.shift))  # fmt: skip
-    gradient = m.multiply(wide, slope)
-    terms = comp_sum_loss(x, t, m).terms * wide.hi
-    return Loss(_row(_over(m, part, q)), _exact(gradient), terms)
+    gradient = m.multiply(wide, _scaled(entropy.gradient, entropy.gradient.shift))
+    return Loss(_row(_over(m, part, q)), _exact(gradient), entropy.terms * wide.hi)
 
 
 def smooth_adversarial(x: Array, a: Array, t: Array, m: Arithmetic) -> Exact:
     """tau, rho and nu are 1: cross-entropy, and the distance of the margins."""
-    own = np.take_along_axis(m.difference(a, x).hi, t[:, None], -1)
-    low = np.take_along_axis(m.difference(a, x).lo + 0 * x, t[:, None], -1)
-    e = m.add(_wide(Pair(own, low), x), m.difference(x, a))
-    squares = m.total(m.multiply(e, e))
-    root = np.sqrt(squares.hi)
-    wrong = m.add(squares, _minus(m.product(root, root)))
-    safe = np.where(root > 0.0, root, 1.0)
-    distance = m.add(_pair(root), _pair(np.where(root > 0.0, wrong.hi / (2.0 * safe), 0.0)))
+    own = _at(m.difference(a, x), t)
+    e = m.add(_wide(own, x), m.difference(x, a))
     value = cross_entropy(x, t, m).value
-    entropy = Pair(
-        np.ldexp(value.hi, value.shift)[:, None], np.ldexp(value.lo, value.shift)[:, None]
-    )
-    return _row(m.add(entropy, distance))
+    distance = _sqrt(m, m.total(m.multiply(e, e)))
+    return _row(m.add(_column(_scaled(value, value.shift)), distance))
 
 
 def z_loss(x: Array, t: Array, m: Arithmetic) -> Loss:
     """a is 1, b is 0: softplus(-z[t])."""
     cols = float(x.shape[1])
 
-    def wide(a: Pair) -> Pair:
-        return Pair(np.broadcast_to(a.hi, x.shape), a.lo + 0 * x)
-
     mean = _over(m, m.total(_pair(x)), cols)
-    d = m.add(_pair(x), _minus(wide(mean)))
+    d = m.add(_pair(x), _minus(_wide(mean, x)))
     var = _over(m, m.total(m.multiply(d, d)), cols)
     flat = var.hi <= 2.0**-40 * np.mean(x * x, axis=-1, keepdims=True)
     var = Pair(np.where(flat, 1.0, var.hi), np.where(flat, 0.0, var.lo))
-    root = np.sqrt(var.hi)
-    wrong = m.add(var, _minus(m.product(root, root)))
-    std = m.add(_pair(root), _pair(wrong.hi / (2.0 * root)))
-    z = m.divide(d, wide(std))
+    std = _sqrt(m, var)
+    z = m.divide(d, _wide(std, x))
     own = _at(z, t)
     own = Pair(np.where(flat, 0.0, own.hi), np.where(flat, 0.0, own.lo))
     sign = np.where(own.hi > 0, -1.0, 1.0)
-    n, shift = m.exp(Pair(sign * own.hi, sign * own.lo))
-    e = Pair(np.ldexp(n.hi, shift), np.ldexp(n.lo, shift))
+    e = _scaled(*m.exp(Pair(sign * own.hi, sign * own.lo)))
     value = m.log1p(e)
     low = own.hi <= 0
     value = m.add(value, Pair(np.where(low, -own.hi, 0.0), np.where(low, -own.lo, 0.0)))
     # r = exp(-z) / (1 + exp(-z))
     r = m.divide(Pair(np.where(low, 1.0, e.hi), np.where(low, 0.0, e.lo)), _plus(m, e, 1.0))
     f = m.divide(r, _times(m, std, cols))
-    product = m.multiply(z, wide(own))
+    product = m.multiply(z, _wide(own, x))
     inner = _plus(m, product, 1.0)
     inner = _put(inner, t, _plus(m, _at(inner, t), -cols))
-    gradient = m.multiply(wide(f), inner)
+    gradient = m.multiply(_wide(f, x), inner)
     terms = 1.0 + np.abs(product.hi)
     there = np.take_along_axis(terms, t[:, None], -1) + cols
     np.put_along_axis(terms, t[:, None], there, -1)
