@@ -1,30 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bouchard_loss: an upper bound of cross_entropy that is quadratic in the logits (Bouchard 2007), at the
- * best value of its parameter xi.
+ * best values of its parameters alpha and xi.
  *
- * With t = tanh(xi / 2), lambda = t / (4 xi), delta = 1 - t, the bound is
- *   xi (1 - 1/D + delta (4 - 4/D - D delta) / (4 t)) + D log1p(exp(-xi)) + mean - o[t] + lambda D var:
- * the published form (spec 5.5) without its terms of order D xi, which cancel.  It is least where
- *   xi^2 (1 - ((D - 2) / (D t))^2) = var,   xi >= log(D - 1);
- * the left side grows with xi, from 0 there.  In e = exp(-xi) it is
- *   xi^2 4 (1 - e (D - 1)) (D - 1 - e) / (D^2 (1 - e)^2), without cancellation but where var is small.
- * Gradient: (1 + t (o[k] - mean) D / (2 xi)) / D - [k = t]; xi itself adds nothing.
+ * The published form (spec 5.5) consists of terms of the order of D xi, of which a confident row leaves
+ * D exp(-xi).  Let t = tanh(xi / 2), delta = 1 - t, lambda = t / (4 xi); of the D - 1 other logits mu the
+ * mean and S the sum of squared distances from it, g = o[t] - mu and w = g - 2 xi.  The target's term is
+ * quadratic about its distance from alpha + xi and the others' about theirs from alpha - xi, and the best
+ * alpha leaves
+ *   (1 - 1/D) (lambda (K + w^2) - delta w) - delta^2 (D - 2)^2 xi / (4 D t) + D log1p(exp(-xi))
+ * with K = S D / (D - 1).  Its one negative term, for w <= 0, is never more than half of what it is taken
+ * from (most at D = 3 and equal logits).  It is least where, with e = exp(-xi),
+ *   4 xi^2 (1 - h) = g^2 + K,   h = e (D - 2)^2 / ((D - 1) (1 - e)^2),   xi >= log(D - 1),
+ * so that w = -(K + h g^2) / ((1 - h) (g + 2 xi)) too: small where g is large, and not a difference.
+ * An error of xi is of second order in the bound; one of w, of second order relative to w.
+ * Gradient: (o[k] - mu) t / (2 xi) + beta / D, and at the target beta / D - beta, for
+ * beta = delta - w t / (2 xi); xi itself adds nothing.
  */
 #include "ops/loss_math.h"
 #include "ops/sums.h"
 
-/* xi^2 (1 - ((D - 2) / (D t))^2) */
+static double exp_minus(double xi) { return exp_of(dd_of(-xi)); }
+
+/* xi^2 (1 - h), without cancellation but near its least value, 0 */
 static double variance_at(double xi, double D)
 {
-    const double e = exp_of(dd_of(-xi)), u = expm1_of(dd_of(-xi));
-    return 4 * xi * xi * (1 - e * (D - 1)) * (D - 1 - e) / (D * D * u * u);
+    const double e = exp_minus(xi), u = expm1_of(dd_of(-xi));
+    return xi * xi * (1 - e * (D - 1)) * (D - 1 - e) / ((D - 1) * u * u);
 }
 
-/* The root, by regula falsi (Illinois): the bound is flat there, its slope in the logits is not. */
-static double best_xi(double var, double D)
+/* The root of variance_at(xi) = var to 2^-32, by regula falsi (Illinois); D > 2. */
+static double search_xi(double var, double D)
 {
-    double lo = D > 2 ? dd_value(lmx_log_dd(D - 1, 0, 0)) : 0, f_lo = -var;
+    double lo = dd_value(lmx_log_dd(D - 1, 0, 0)), f_lo = -var;
     double hi = lo + 1, f_hi = variance_at(hi, D) - var;
     while (f_hi < 0) {
         lo = hi;
@@ -33,7 +41,7 @@ static double best_xi(double var, double D)
         f_hi = variance_at(hi, D) - var;
     }
     int side = 0;
-    for (int i = 0; i < 100 && f_hi != 0 && hi - lo > hi * 0x1p-51; i++) {
+    for (int i = 0; i < 100 && f_hi != 0 && hi - lo > hi * 0x1p-32; i++) {
         double mid = lo - f_lo * ((hi - lo) / (f_hi - f_lo));
         if (!(mid > lo && mid < hi))
             mid = 0.5 * (lo + hi);
@@ -53,71 +61,136 @@ static double best_xi(double var, double D)
     return hi;
 }
 
+/* h, from e = exp(-xi) */
+static double share_of(double e, double D)
+{
+    return e * (D - 2) * (D - 2) / ((D - 1) * (1 - e) * (1 - e));
+}
+
+/* 2 xi after a step of Newton's: the root of (2 xi)^2 (1 - h) = square. */
+static lmx_dd polished(double xi2, lmx_dd square, double D)
+{
+    const double e = exp_minus(0.5 * xi2), h = share_of(e, D);
+    const lmx_dd part = w_mul(dd_of(xi2), w_mul(dd_of(xi2), w_sub(dd_of(1), dd_of(h))));
+    const double slope = xi2 * (2 * (1 - h) + 0.5 * xi2 * h * (1 + e) / (1 - e));
+    return lmx_two_sum(xi2, -w_sub(part, square).hi / slope);
+}
+
+typedef struct {
+    lmx_dd xi2, w; /* 2 xi and g - 2 xi */
+} best;
+
+/*
+ * 2 xi = sqrt((g^2 + K) / (1 - h)), iterated where each round takes most of the error away: it changes h
+ * by h xi / (2 (1 - h)) times its error.  Else h is searched for, and then D exp(-xi) is at least 1 / (8 xi),
+ * so that w may be a difference.  certain: h is known to be 0.
+ */
+static best find_best(lmx_dd g, lmx_dd K, double D, int certain)
+{
+    const lmx_dd square = w_add(w_mul(g, g), K), one = dd_of(1);
+    const double first = 0.5 * sqrt(square.hi);
+    double h = 0;
+    if (!certain) {
+        const double least = dd_value(lmx_log_dd(D - 1, 0, 0));
+        h = first > least + 1 ? share_of(exp_minus(first), D) : 1;
+        if (!(h * (1 + first) < 0.25)) {
+            const lmx_dd xi2 = polished(2 * search_xi(0.25 * square.hi, D), square, D);
+            return (best){ xi2, w_sub(g, xi2) };
+        }
+        for (int i = 0; i < 60; i++) {
+            const double last = h;
+            h = share_of(exp_minus(first / sqrt(1 - h)), D);
+            if (h >= last * (1 - 0x1p-50) && h <= last * (1 + 0x1p-50))
+                break;
+        }
+    }
+    const lmx_dd left = w_sub(one, dd_of(h));
+    const lmx_dd xi2 = w_sqrt(w_div(square, left));
+    if (!(g.hi > 0))
+        return (best){ xi2, w_sub(g, xi2) };
+    if (!certain) /* its relative error is that of exp(-xi), which the last digit of xi matters to */
+        h = share_of(exp_of((lmx_dd){ -0.5 * xi2.hi, -0.5 * xi2.lo }), D);
+    const lmx_dd part = w_div(w_add(K, w_mul(dd_of(h), w_mul(g, g))), left);
+    return (best){ xi2, dd_neg(w_div(part, w_add(g, xi2))) };
+}
+
+/* The bound, and what its gradient consists of. */
+typedef struct {
+    double value, slope, beta; /* slope: t / (2 xi) */
+} bound;
+
+static bound bound_at(best at, lmx_dd K, double D, int certain)
+{
+    const lmx_dd one = dd_of(1), xi = { 0.5 * at.xi2.hi, 0.5 * at.xi2.lo };
+    lmx_dd e = dd_of(0), logs = e, delta = e, t = one;
+    if (!certain) {
+        const lmx_exp2part part = lmx_exp_split(-xi.hi, -xi.lo);
+        e = (lmx_dd){ lmx_scale2_gradual(part.m, part.n), lmx_scale2_gradual(part.m_lo, part.n) };
+        const lmx_dd more = w_add(one, e);
+        delta = w_div((lmx_dd){ 2 * e.hi, 2 * e.lo }, more);
+        t = e.hi < 0.25 ? w_div(w_sub(one, e), more) : dd_of(-expm1_of(dd_neg(xi)) / more.hi);
+        logs = part.n < -1000 ? dd_of(lmx_scale2_gradual(D * part.m, part.n))
+                              : w_mul(dd_of(D), log1p_of(e));
+    }
+    const lmx_dd twice = { 2 * at.xi2.hi, 2 * at.xi2.lo };
+    /* t is xi / 2 where that is small */
+    const lmx_dd lambda = xi.hi < 0x1p-60 ? dd_of(0.125) : w_div(t, twice);
+    const lmx_dd spread = w_mul(lambda, w_add(K, w_mul(at.w, at.w)));
+    const lmx_dd near = w_sub(spread, w_mul(delta, at.w));
+    const lmx_dd apart = w_mul(delta, dd_of(D - 2));
+    const lmx_dd less = w_div(w_mul(apart, apart), w_mul(dd_of(16 * D), lambda));
+    const lmx_dd sum = w_add(w_sub(logs, less), w_sub(near, w_div(near, dd_of(D))));
+    const double slope = 2 * lambda.hi;
+    return (bound){ dd_value(sum), slope, fma(-slope, at.w.hi, delta.hi) };
+}
+
 static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, lmx_loss_row *row)
 {
-    const moments m = all_moments(chunks, n);
-    const double D = spec->cols;
-    if (sizeof(real) == 8 && row->e == 0 && row->pivot == 0 && !(m.q.hi < 0x1p+900)) {
+    const moments m = all_moments(chunks, n); /* of the other logits */
+    const double D = spec->cols, x = row->x;
+    if (sizeof(real) == 8 && row->e == 0 && row->pivot == 0 &&
+        !(m.q.hi < 0x1p+900 && x < 0x1p+450 && x > -0x1p+450)) {
         row->e = 600;
         return LMX_LOSS_AGAIN;
     }
-    if (!lmx_finite(m.q.hi)) {
+    if (!lmx_finite(m.q.hi) || !lmx_finite(x)) {
         row->bad = 1;
         return LMX_LOSS_DONE;
     }
     const double down = lmx_scale2(1, -row->e), up = lmx_scale2(1, row->e);
-    const lmx_dd mean = dd_div(m.s, dd_of(D)); /* relative to the pivot, in units of 2^e */
-    const lmx_dd var = dd_div(dd_sub(m.q, dd_mul(mean, m.s)), dd_of(D));
-    const lmx_dd center = lmx_dd_add(dd_of(row->pivot), mean);
-    const double square = fma(center.hi, center.hi, var.hi);
-    if (sizeof(real) == 4 && row->pivot == 0 && var.hi < 0x1p-20 * square) {
-        row->pivot = (double)(real)center.hi;
-        if (row->pivot != 0)
-            return LMX_LOSS_AGAIN;
+    double unit = up;                                                   /* of g and xi, below */
+    lmx_dd g = dd_of(0), K = g, mu = lmx_two_sum(row->pivot, x * down); /* in units of 2^e */
+    bound b = { 0, 0.25, 0 };
+    if (D > 1) {
+        const lmx_dd others = dd_of(D - 1);
+        const lmx_dd mean = w_div(m.s, others); /* relative to the pivot */
+        const lmx_dd squares = w_sub(m.q, w_mul(mean, m.s));
+        /* What cancelled is to be measured from the mean: from there differences are exact. */
+        const double limit = FLOAT_LOSS ? 0x1p-20 : 0x1p-40;
+        if (D > 2 && row->pivot == 0 && squares.hi < limit * m.q.hi) {
+            row->pivot = (double)(real)mean.hi;
+            if (row->pivot != 0)
+                return LMX_LOSS_AGAIN;
+        }
+        mu = lmx_dd_add(dd_of(row->pivot), mean);
+        g = lmx_dd_add(lmx_two_sum(x * down, -row->pivot), dd_neg(mean));
+        if (D > 2 && squares.hi > 0)
+            K = w_div(w_mul(squares, dd_of(D)), others);
+        const int far = row->e != 0 && fma(g.hi, g.hi, K.hi) > 0x1p-1000;
+        unit = far ? 1 : up;
+        g = (lmx_dd){ g.hi * unit, g.lo * unit };
+        K = (lmx_dd){ K.hi * unit * unit, K.lo * unit * unit };
+        b = bound_at(find_best(g, K, D, far || D == 2), K, D, far);
+        b.value *= far ? up : 1;
     }
-    /* o[t] - mean, in units of 2^e */
-    const lmx_dd d = dd_sub(lmx_two_sum(row->x * down, -row->pivot), mean);
-    const lmx_dd v = var.hi > 0 ? var : dd_of(0);
-    lmx_dd sum = dd_of(0); /* of all but mean - o[t], in units of 2^e */
-    double slope = 0;      /* t / (2 xi), the gradient's, in units of 2^-e */
-    if (D > 1 && row->e != 0 && v.hi > 0x1p-1000) { /* t is 1, and xi may not fit */
-        const double xi = D * sqrt(v.hi) / (2 * sqrt(D - 1));
-        sum = lmx_dd_add(dd_of(xi - xi / D), dd_of(D * v.hi / (4 * xi)));
-        slope = 1 / (2 * xi);
-    } else if (D > 1) { /* else the bound is exact, for t -> 0 */
-        const lmx_dd V = { v.hi * up * up, v.lo * up * up };
-        const double xi = best_xi(V.hi, D);
-        const lmx_dd e = exp_dd_neg(-xi), one = dd_of(1);
-        const lmx_dd delta = dd_div((lmx_dd){ 2 * e.hi, 2 * e.lo }, lmx_dd_add(one, e));
-        const lmx_dd t =
-            delta.hi < 0.5 ? dd_sub(one, delta) : dd_of(-expm1_of(dd_of(-xi)) / (1 + e.hi));
-        const int tiny = xi < 0x1p-60; /* t is xi / 2 */
-        const lmx_dd ratio = tiny ? dd_of(2) : dd_div(dd_of(xi), t);
-        /* For a confident row everything of the order of delta and more cancels, but for a log1p(e). */
-        const lmx_dd four = dd_sub(dd_of(4), dd_div(dd_of(4), dd_of(D)));
-        const lmx_dd part = dd_mul(dd_mul(ratio, delta), dd_sub(four, dd_mul(dd_of(D), delta)));
-        const lmx_dd log_part = dd_mul(dd_of(D), log1p_of(e));
-        const lmx_dd large = dd_sub(dd_of(xi), dd_div(dd_of(xi), dd_of(D)));
-        const lmx_dd flat =
-            lmx_dd_add(large, lmx_dd_add((lmx_dd){ 0.25 * part.hi, 0.25 * part.lo }, log_part));
-        const lmx_dd share = tiny ? dd_of(0.125) : dd_div(t, dd_of(4 * xi));
-        sum = lmx_dd_add(flat, dd_mul(share, dd_mul(dd_of(D), V)));
-        sum = (lmx_dd){ sum.hi * down, sum.lo * down };
-        slope = 2 * share.hi * up;
-    }
-    row->loss = dd_value(dd_sub(sum, d)) * up;
-    const lmx_dd less = { -d.hi * up, -d.lo * up };
-    if (D == 2) /* xi is |d|, and the bound 2 log(1 + exp(-d)) */
-        row->loss = 2 * dd_value(softplus_of(less));
-    else if (row->loss < 0) /* a bound of what is positive, when its terms cancel to nothing */
-        row->loss = 0;
+    row->loss = b.value;
     row->pre = down;
-    row->center = (double)(real)center.hi;
-    row->center_lo = (center.hi - row->center) + center.lo;
-    loss_factor(row, slope * row->scale, 0);
-    row->b = row->scale / D;
-    row->at_target = row->scale * (D == 2 ? -sigmoid_of(less) : slope * dd_value(d) + (1 / D - 1));
+    row->center = (double)(real)mu.hi;
+    row->center_lo = (mu.hi - row->center) + mu.lo;
+    loss_factor(row, b.slope * unit * row->scale, 0);
+    row->b = b.beta / D * row->scale;
+    row->at_target = (1 / D - 1) * b.beta * row->scale;
     return LMX_LOSS_DONE;
 }
 
-LMX_LOSS_KERNEL(bouchard_loss, LMX_K(measure_moments), finish, LMX_K(linear_gradient), 0)
+LMX_LOSS_KERNEL(bouchard_loss, LMX_K(measure_moments), finish, LMX_K(linear_gradient), 1)

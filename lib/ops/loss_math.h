@@ -65,15 +65,6 @@ LMX_INLINE double exp_of(lmx_dd x)
     return e.n > 1000 ? lmx_scale2(m, e.n - 100) * 0x1p+100 : lmx_scale2_gradual(m, e.n);
 }
 
-/* exp(x) for x <= 0, to about 2^-60. */
-LMX_INLINE lmx_dd exp_dd_neg(double x)
-{
-    if (!(x > -800))
-        return dd_of(x == x ? 0 : x);
-    const lmx_exp2part e = lmx_exp_split(x, 0);
-    return (lmx_dd){ lmx_scale2_gradual(e.m, e.n), lmx_scale2_gradual(e.m_lo, e.n) };
-}
-
 /*
  * expm1(x) within 1 ulp.  For |x| <= ln2/2 from the terms of exp behind the 1, x^2/2 kept in two
  * parts; beyond, nothing of 2^n m - 1 cancels below a quarter of it.

@@ -48,6 +48,51 @@ static char *map_tiles(size_t tiles)
     return all;
 }
 
+/*
+ * The target is behind 2^31 classes.  Tiles of the gradient are written over each other; its tail, which
+ * is apart, is what the loss says.
+ */
+static void test_losses(lmx_dtype dtype, lmx_ctx *ctx, const char *x, size_t tiles, double log_sum,
+                        double mean, double square)
+{
+    const size_t size = elem_size(dtype), n = check_at.n;
+    const lmx_shape shape = { 1, n, 1 };
+    const lmx_strides strides = { 0, 1, 0 };
+    const int64_t target = (int64_t)n - 3;
+    const double at = elem_get(dtype, x, n - 3), z = (at - mean) / sqrt(square - mean * mean);
+    check_at.test = "losses of more than 2^31 classes";
+    char *const grad = map_tiles(tiles);
+    if (grad == NULL) {
+        check_skip(check_at.test, "cannot map the address space");
+        return;
+    }
+    const struct {
+        lmx_loss_code op;
+        double want, slope; /* at the target, a coarse 2 percent */
+    } cases[] = {
+        { LMX_LOSS_cross_entropy, log_sum - at, exp(at - log_sum) - 1 },
+        { LMX_LOSS_one_hot_mse_loss, square * (double)n - 2 * at + 1, 2 * (at - 1) },
+        { LMX_LOSS_z_loss, log1p(exp(-z)),
+          (z * z / (double)n - 1) / (1 + exp(z)) / sqrt(square - mean * mean) },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double loss = 0;
+        float loss32 = 0;
+        memset(grad + tiles * TILE, 0xee, TAIL * size);
+        CHECK(lmx_loss(ctx, cases[i].op, dtype, &shape, x, &strides, &target, LMX_I64, 1, NULL,
+                       dtype == LMX_F64 ? (void *)&loss : &loss32, 1, grad, &strides) == LMX_OK);
+        loss = dtype == LMX_F64 ? loss : (double)loss32;
+        if (!(fabs(loss / cases[i].want - 1) <= (dtype == LMX_F64 ? 1e-12 : 2e-7)))
+            check_fail("%s: got %.17g want %.17g", lmx_loss_info(cases[i].op)->name, loss,
+                       cases[i].want);
+        const double slope = elem_get(dtype, grad, n - 3);
+        if (!(fabs(slope / cases[i].slope - 1) <= 0.02))
+            check_fail("%s: gradient %.9g want %.9g", lmx_loss_info(cases[i].op)->name, slope,
+                       cases[i].slope);
+    }
+    munmap(grad, (tiles + 1) * TILE);
+}
+
 /* Period of the data: short, so that the reference is exact. */
 #define PERIOD 1024
 
@@ -65,16 +110,25 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     }
     /* Tiles: N(0, 1); tail: 10 above, so that its sum is about a percent of theirs... */
     check_random r = check_random_new(1);
-    double sum = 0, tail = 0;
+    double sum = 0, tail = 0, line = 0, square = 0; /* the last two, of a period and then of all */
     row_fill(dtype, x, PERIOD, ROW_NORMAL, &r);
-    for (size_t i = 0; i < PERIOD; i++)
-        sum += exp(elem_get(dtype, x, i));
+    for (size_t i = 0; i < PERIOD; i++) {
+        const double v = elem_get(dtype, x, i);
+        sum += exp(v);
+        line += v;
+        square += v * v;
+    }
+    line *= (double)(tiles * per_tile / PERIOD);
+    square *= (double)(tiles * per_tile / PERIOD);
     for (size_t at = PERIOD * size; at < TILE; at *= 2)
         memcpy(x + at, x, at);
     char *const last = x + tiles * TILE;
     for (size_t i = 0; i < TAIL; i++) {
         elem_put(dtype, last, i, 14 + check_uniform(&r, 0, 1));
-        tail += exp(elem_get(dtype, last, i));
+        const double v = elem_get(dtype, last, i);
+        tail += exp(v);
+        line += v;
+        square += v * v;
     }
     const double want = log(sum * (double)(tiles * per_tile / PERIOD) + tail);
     const double n = (double)check_at.n;
@@ -133,9 +187,12 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     for (size_t j = 0; j < TAIL; j++) {
         const double a = elem_get(dtype, x, j), b = elem_get(dtype, last, j);
         const double p = 1 / (1 + exp(b - a)), q = elem_get(dtype, y, j);
-        if (!(fabs(q - p) <= p * (size == 2 ? 0x1p-8 : 1e-6)))
+        const double step =
+            dtype == LMX_F16 ? 0x1p-24 : 0; /* of its subnormals, which p is among */
+        if (!(fabs(q - p) <= p * (size == 2 ? 0x1p-8 : 1e-6) + 0.5 * step))
             check_fail("column %zu: got %.9g want %.9g", j, q, p);
     }
+    test_losses(dtype, ctx, x, tiles, want, line / n, square / n);
     munmap(x, (tiles + 1) * TILE);
 }
 

@@ -125,11 +125,18 @@ def one_hot_mse_loss(o, t, smoothing=0):
 
 
 def bouchard_loss(o, t):
+    if len(o) == 1:
+        return Row(mp.mpf(0), [mp.mpf(0)], [mp.mpf(2)])
+    # A confident row leaves D exp(-xi) of terms of the order of xi; below 1e-330 nobody sees it.
+    lost = min((max(o) - min(o)) / 2 / mp.log(10), 330)
+    with mp.workdps(mp.mp.dps + int(lost)):
+        return _bouchard(o, t)
+
+
+def _bouchard(o, t):
     D = len(o)
     mean = mp.fsum(o) / D
     var = mp.fsum((v - mean) ** 2 for v in o) / D
-    if D == 1:
-        return Row(mp.mpf(0), [mp.mpf(0)], [mp.mpf(2)])
 
     def bound(xi):
         lam = (1 / (1 + mp.exp(-xi)) - mp.mpf("0.5")) / (2 * xi)
@@ -146,11 +153,16 @@ def bouchard_loss(o, t):
     lo, hi = mp.mpf(10) ** -30, mp.mpf(1)
     while excess(hi) < 0:
         hi *= 2
-    for _ in range(260):
+    for _ in range(150):
         mid = (lo + hi) / 2
         lo, hi = (mid, hi) if excess(mid) < 0 else (lo, mid)
-    xi = hi
+    xi = mp.findroot(excess, (lo, hi), verify=False)
     slope = (1 / (1 + mp.exp(-xi)) - mp.mpf("0.5")) / xi
-    grad = [mp.mpf(1) / D + slope * (v - mean) - (k == t) for k, v in enumerate(o)]
-    terms = [mp.mpf(1) / D + slope * abs(v - mean) + (k == t) for k, v in enumerate(o)]
+    # from the mean of the others, for there the terms of a confident row's gradient are its size
+    others = (D * mean - o[t]) / (D - 1)
+    beta = 1 - slope * (o[t] - others)
+    grad = [beta / D + slope * (v - others) for v in o]
+    terms = [abs(beta) / D + slope * abs(v - others) for v in o]
+    grad[t] = beta / D - beta
+    terms[t] = abs(beta)
     return Row(bound(xi), grad, terms)

@@ -58,7 +58,7 @@ def ulp_error(got, want: mp.mpf, dtype) -> float:
     return float(abs(mp.mpf(float(got)) - want) / mp.mpf(2) ** (exponent - info.nmant))
 
 
-KINDS = ("normal", "wide", "confident", "offset", "small", "equal", "two")
+KINDS = ("normal", "wide", "confident", "sure", "offset", "small", "equal", "two")
 
 
 def logits_of(kind, rng, shape, dtype):
@@ -67,6 +67,10 @@ def logits_of(kind, rng, shape, dtype):
         x *= 20
     elif kind == "confident":
         x[..., 0] += 25
+    elif kind == "sure":  # losses of 1e-17 in float, 1e-87 in double
+        x = 1e-3 * x + 7
+        x[1:] = np.round(x[1:])
+        x[..., 0] += 80 if dtype == np.float32 else 400
     elif kind == "offset":
         x = x * 0.5 + 1000
     elif kind == "small":
@@ -727,8 +731,12 @@ def test_rows_at_the_ends_of_the_range():
     hot = lm.softmax(f([0, 2.0**-127]), temperature=2.0**-131)
     assert hot.tolist() == lm.softmax(f([0, 16])).tolist()
     assert np.isfinite(lm.cross_entropy_and_grad(np.zeros(3), 0, temperature=4.4e307)[1]).all()
-    assert lm.bouchard_loss(f([224, 0, 0]), 0) >= 0
+    assert abs(lm.bouchard_loss(f([160, 0, 0]), 0) / (3 * np.exp(-80.0)) - 1) <= 1e-6
+    assert lm.bouchard_loss([1480.0, 0, 0, 0], 0) == 1.675e-321  # 4 exp(-740), a subnormal
     assert lm.bouchard_loss(f([-1.1e8, -3e16]), 0) >= 0
+    far, grad = lm.bouchard_loss_and_grad([-1e300, 1e300, 0.0], 0)
+    np.testing.assert_allclose(far, 1e300 * (1 + 2 / np.sqrt(3)), rtol=1e-15)
+    np.testing.assert_allclose(grad.sum(), 0, atol=1e-15)
     confident = float(lm.bouchard_loss(f([170.1, 0.3]), 0))
     assert abs(confident / (2 * np.exp(-(float(f(170.1)) - float(f(0.3))) / 2)) - 1) <= 1e-6
     for extra in ({"label_smoothing": 0.1}, {"logz_penalty": 0.1}):
