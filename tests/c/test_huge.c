@@ -187,9 +187,8 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     for (size_t j = 0; j < TAIL; j++) {
         const double a = elem_get(dtype, x, j), b = elem_get(dtype, last, j);
         const double p = 1 / (1 + exp(b - a)), q = elem_get(dtype, y, j);
-        const double step =
-            dtype == LMX_F16 ? 0x1p-24 : 0; /* of its subnormals, which p is among */
-        if (!(fabs(q - p) <= p * (size == 2 ? 0x1p-8 : 1e-6) + 0.5 * step))
+        const double ulp = dtype == LMX_F16 ? 0x1p-24 : 0; /* of its subnormals, which p is among */
+        if (!(fabs(q - p) <= p * (size == 2 ? 0x1p-8 : 1e-6) + 0.5 * ulp))
             check_fail("column %zu: got %.9g want %.9g", j, q, p);
     }
     test_losses(dtype, ctx, x, tiles, want, line / n, square / n);
