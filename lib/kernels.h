@@ -87,6 +87,15 @@ typedef struct lmx_row_kernel {
     int uses_terms;    /* measure() can store what apply() with LMX_HOW_TERMS reads */
 } lmx_row_kernel;
 
+/* An activation on n elements; p are its np parameters. */
+typedef struct lmx_unary_kernel {
+    void (*forward)(const void *x, size_t n, const double *p, size_t np, void *y, unsigned how);
+    void (*backward)(const void *dy, const void *x, size_t n, const double *p, size_t np, void *dx,
+                     unsigned how);
+    /* of dy times the derivative by each parameter; NULL if none is learned */
+    void (*sums)(const void *dy, const void *x, size_t n, const double *p, size_t np, lmx_dd *sums);
+} lmx_unary_kernel;
+
 /* A strided run of elements with temperature and mask, to contiguous reals and back. */
 typedef struct lmx_gather {
     ptrdiff_t stride;
@@ -106,6 +115,8 @@ typedef struct lmx_table {
     void (*put_value)(void *out, double value);                        /* one real */
     void (*fill)(void *out, size_t n, ptrdiff_t stride, double value); /* elements */
     double (*get)(const void *x);                                      /* one element */
+
+    const lmx_unary_kernel *unary[LMX_UNARY_COUNT];
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
     /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c), the

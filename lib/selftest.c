@@ -68,6 +68,25 @@ static void run_loss(const lmx_table *t, int op, workspace *w)
     memcpy(w->result + N * 8 + 8, &row.at_target, sizeof row.at_target);
 }
 
+/* The gradient pulled back, its sums by the parameters, or the values. */
+static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
+{
+    const lmx_unary_kernel *kernel = t->unary[op];
+    const char *names = lmx_unary_info(op)->parameters;
+    const double p[2] = { names[0] == 0 ? 0 : 2, 0.5 };
+    const size_t n = names[0] == 0 ? 0 : strchr(names, ' ') == NULL ? 1 : 2;
+    lmx_dd sums[2] = { { 0, 0 }, { 0, 0 } };
+    memset(w->result, 0, sizeof w->result);
+    if (!backward) {
+        kernel->forward(w->x, N, p, n, w->result, 0);
+        return;
+    }
+    kernel->backward(w->y, w->x, N, p, n, w->result, 0);
+    if (kernel->sums != NULL)
+        kernel->sums(w->y, w->x, N, p, n, sums);
+    memcpy(w->result + N * 8, sums, sizeof sums);
+}
+
 /* A masked logit for functions of logits; gradients are finite. */
 static void mask(const lmx_table *t, int op, workspace *w)
 {
@@ -93,6 +112,12 @@ static int tables_agree(const lmx_table *t, const lmx_table *reference)
     for (int op = 0; op < LMX_LOSS_COUNT; op++) {
         run_loss(t, op, &a);
         run_loss(reference, op, &b);
+        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+            return 0;
+    }
+    for (int i = 0; i < 2 * LMX_UNARY_COUNT; i++) {
+        run_unary(t, i / 2, i % 2, &a);
+        run_unary(reference, i / 2, i % 2, &b);
         if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
             return 0;
     }

@@ -67,6 +67,18 @@ const lmx_loss_description *lmx_loss_info(int op)
     return op >= 0 && op < (int)LMX_LOSS_COUNT ? &losses[op] : NULL;
 }
 
+static const lmx_unary_description unaries[] = {
+#define INFO(number, name, parameters, standard, learned, ulp, formula) \
+  [number] = { #name, parameters, standard, learned, ulp, formula },
+    LMX_UNARY_LIST(INFO)
+#undef INFO
+};
+
+const lmx_unary_description *lmx_unary_info(int op)
+{
+    return op >= 0 && op < (int)LMX_UNARY_COUNT ? &unaries[op] : NULL;
+}
+
 const char *lmx_isa_available(int i)
 {
     const uint32_t features = lmx_cpu_features();

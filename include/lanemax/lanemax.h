@@ -416,6 +416,74 @@ typedef struct lmx_loss_description {
 
 LMX_API const lmx_loss_description *lmx_loss_info(int op);
 
+/* ---------------------------------------------------------- activations --- */
+
+typedef enum lmx_unary_code {
+#define LMX_UNARY_CODE(number, name, parameters, standard, learned, ulp, formula) \
+    LMX_UNARY_##name = number,
+    LMX_UNARY_LIST(LMX_UNARY_CODE)
+#undef LMX_UNARY_CODE
+    LMX_UNARY_COUNT
+} lmx_unary_code;
+
+typedef struct lmx_unary_options {
+    size_t size; /* sizeof(lmx_unary_options), so that fields can be appended */
+
+    /* As the registry names them; NULL: the default. Used in the compute type. */
+    const double *parameter;
+    size_t        parameters; /* how many; poly_relu: 2 to 9, the last is the bias */
+
+    /* cols reals (float; LMX_F64: double) that are added to each row first, rounded once; NULL: none */
+    const void *bias;
+
+    /* lmx_unary_vjp() only, NULL where not wanted: gradients by the parameters, as many as they are (OP if
+     * they are not learned), and by the bias, cols of them; sums over all rows. */
+    double *parameter_grad;
+    double *bias_grad;
+} lmx_unary_options;
+
+/*
+ * y = f(x), element by element, f from the registry.  x has shape (rows, cols, inner); y may be x itself
+ * with the same strides.  options may be NULL.
+ *
+ * Accuracy: the registry's bound in ulp for float, also in the tails, twice that for double; subnormal
+ * results 2 quanta; 16-bit results are those of float rounded once more; poly_relu: (m + 2) u times the sum
+ * of its absolute terms.  At +inf and -inf the limit of f; NaN gives NaN.  The bits do not depend on the
+ * tier, the threads or the strides.
+ *
+ * Errors: OP, DTYPE, ARG (options->size, parameters), NULL, SHAPE (a bias with inner > 1), OVERFLOW, ALIGN,
+ * STRIDE, OVERLAP, NOMEM.
+ */
+LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
+                             const lmx_shape *shape,
+                             const void *x, const lmx_strides *x_strides,
+                             const lmx_unary_options *options,
+                             void *y, const lmx_strides *y_strides);
+
+/*
+ * dx = dy f'(x), x being the input of f before a bias.  dx may be dy or x.  At a kink the derivative is
+ * that of the side below.  Within 6 u times the sum of the absolute terms of the formula, u = 2^-24 (double:
+ * 2^-53).  Sums for gradients by parameters are taken in double (double: compensated), in fixed blocks.
+ */
+LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
+                                 const lmx_shape *shape,
+                                 const void *dy, const lmx_strides *dy_strides,
+                                 const void *x, const lmx_strides *x_strides,
+                                 const lmx_unary_options *options,
+                                 void *dx, const lmx_strides *dx_strides);
+
+/* What the registry says about an activation; NULL past the last. */
+typedef struct lmx_unary_description {
+    const char *name;
+    const char *parameters; /* names, separated by blanks */
+    double      standard;   /* default of the first, where it has one */
+    int         learned;    /* its parameters have gradients */
+    double      ulp;        /* bound; 0: see lmx_unary() */
+    const char *formula;
+} lmx_unary_description;
+
+LMX_API const lmx_unary_description *lmx_unary_info(int op);
+
 /* ---------------------------------------------------------- information --- */
 
 /* What the registry says about operation op; NULL past the last. */

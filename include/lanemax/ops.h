@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registry.  One line per operation on rows and one per loss; the enums of the
- * public header, the kernel tables, lmx_row_op_info(), lmx_loss_info(), the C and
- * Python tests and the benchmarks expand it.  The numbers are ABI: append, never renumber.
+ * The registry.  One line per operation on rows, per activation and per loss; the enums
+ * of the public header, the kernel tables, lmx_row_op_info(), lmx_unary_info(),
+ * lmx_loss_info(), the C and Python tests and the benchmarks expand it.  The numbers are ABI: append, never renumber.
  *
  * Operations on rows (lib/ops/row_<name>.c):
  *
@@ -41,6 +41,33 @@
        "s'(x[i]) / sum_k s(x[k]) * (dy[i] - sum_k y[k] dy[k])")                       \
     OP(13, log_stablemax_vjp, 2, ROW, "", "", 0,                                      \
        "(dy[i] - y[i] sum_k dy[k]) / (1 + abs(x[i])), y = stablemax(x)")
+
+/*
+ * Activations, element by element (lib/ops/unary_<name>.c); s(u) is 1 / (1 + exp(-u)), Phi the normal distribution:
+ *
+ *   OP(number, name, parameters, default, learned, bound, formula)
+ *
+ *   parameters  names, separated by blanks; "weight bias": 2 to 9 numbers, the last is the bias
+ *   default     of the first, where it has one
+ *   learned     1 if the gradient by the parameters is computed too
+ *   bound       in ulp (float32; float64: twice that), 0 for what docs/algorithms.md says
+ */
+#define LMX_UNARY_PARAMETERS 9
+#define LMX_UNARY_LIST(OP)                                                                      \
+    OP(0, relu, "", 0, 0, 0.5, "max(x, 0)")                                                     \
+    OP(1, squared_relu, "", 0, 0, 0.5, "max(x, 0)^2")                                           \
+    OP(2, relu_power, "power", 3, 0, 2, "max(x, 0)^power")                                      \
+    OP(3, sigmoid, "", 0, 0, 2, "1 / (1 + exp(-x))")                                            \
+    OP(4, tanh, "", 0, 0, 2, "tanh(x)")                                                         \
+    OP(5, softplus, "beta", 1, 0, 2, "log(1 + exp(beta x)) / beta")                             \
+    OP(6, silu, "", 0, 0, 2, "x s(x)")                                                          \
+    OP(7, swish, "beta", 1, 1, 2, "x s(beta x)")                                                \
+    OP(8, gelu, "", 0, 0, 2, "x Phi(x)")                                                        \
+    OP(9, gelu_tanh, "", 0, 0, 2, "x s(2 sqrt(2/pi) (x + 0.044715 x^3))")                       \
+    OP(10, mish, "", 0, 0, 2, "x tanh(log(1 + exp(x)))")                                        \
+    OP(11, crrelu, "eps", 0.01, 1, 2, "max(x, 0) + eps x exp(-x^2 / 2)")                        \
+    OP(12, fatrelu, "threshold", 0, 0, 0.5, "x where x > threshold, else 0")                    \
+    OP(13, poly_relu, "weight bias", 0, 1, 0, "weight[0] r^m + ... + weight[m-1] r + bias, r = max(x, 0)")
 
 /*
  * Losses (lib/ops/loss_<name>.c); o are the logits, t is the target, D the number of classes:

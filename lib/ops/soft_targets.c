@@ -3,6 +3,7 @@
 #include "ops/soft_targets.h"
 
 #include "ops/row.h"
+#include "simd/vpair.h"
 
 /* u = (keep y + add) weight, without y: add weight, without weight: 1 for it */
 void LMX_K(soften)(const void *y_, const void *weight_, size_t n, double keep, double add, void *u_)
@@ -54,7 +55,10 @@ void LMX_K(subtract)(const void *u_, size_t n, double scale, void *g_)
 }
 
 /* expm1(-2 |o / cap|), in (-1, 0] */
-LMX_INLINE vreal twice(vreal o, vreal rate) { return v_expm1(v_mul(v_abs(o), rate)); }
+LMX_INLINE vreal twice(vreal o, vreal rate)
+{
+    return p_value(v_expm1_pair(v_mul(v_abs(o), rate)));
+}
 
 /* o = cap tanh(o / cap): tanh(v) = -E / (E + 2) for E = expm1(-2 v), v >= 0 */
 void LMX_K(softcap)(void *o_, size_t n, double cap)
@@ -77,8 +81,8 @@ void LMX_K(softcap_slope)(const void *o_, size_t n, double cap, void *g_)
     const vreal rate = v_set1((real)(-2 / cap)), two = v_set1(2), four = v_set1(4);
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
-        const vreal v = v_mul(v_abs(v_load_n(o + i, left, 0)), rate);
-        const vreal E = v_expm1(v), e = v_exp(v), d = v_add(E, two);
+        const vreal x = v_load_n(o + i, left, 0);
+        const vreal E = twice(x, rate), e = v_exp(v_mul(v_abs(x), rate)), d = v_add(E, two);
         const vreal slope = v_div(v_mul(four, e), v_mul(d, d));
         v_store_n(g + i, v_mul(v_load_n(g + i, left, 0), slope), left);
     }

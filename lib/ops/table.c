@@ -14,6 +14,11 @@ LMX_ROW_LIST(DECLARE)
 LMX_LOSS_LIST(DECLARE)
 #undef DECLARE
 
+#define DECLARE(number, name, parameters, standard, learned, ulp, formula) \
+  extern const lmx_unary_kernel LMX_K(name);
+LMX_UNARY_LIST(DECLARE)
+#undef DECLARE
+
 #define STRING_(s) #s
 #define STRING(s)  STRING_(s)
 
@@ -38,6 +43,11 @@ const lmx_table LMX_K(table) = {
 #define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &LMX_K(name),
         LMX_LOSS_LIST(LOSS)
 #undef LOSS
+    },
+    .unary = {
+#define UNARY(number, name, parameters, standard, learned, ulp, formula) [number] = &LMX_K(name),
+        LMX_UNARY_LIST(UNARY)
+#undef UNARY
     },
     .soften = LMX_K(soften),
     .mix = LMX_K(mix),

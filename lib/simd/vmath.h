@@ -333,18 +333,4 @@ LMX_INLINE_VECTOR vreal v_log(vreal v, vreal k)
 
 LMX_INLINE vreal v_abs(vreal x) { return v_max(x, v_sub(v_set1(0), x)); }
 
-/* exp(x) - 1 for x <= 0, within 2 ulp; -1 for -inf.  2^(k/8) q is added to 2^(k/8) - 1, which is exact, and
- * 0 or of at least twice its size. */
-LMX_INLINE vreal v_expm1(vreal x)
-{
-    vint k;
-    x = v_max(v_set1(-50), x);
-#if defined(LMX_REAL_F64)
-    const vreal q = v_exp_p(x, &k), T = v_exp_power(k, vi_set1(0));
-#else
-    const vreal q = v_exp_q(x, exp_tails(), &k), T = v_exp_power(k, v_set1(0));
-#endif
-    return v_fma(T, q, v_sub(T, v_set1(1)));
-}
-
 #endif

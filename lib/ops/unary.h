@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loops of the activations, once: a result for each element, the gradient pulled back through it, and
+ * sums of the gradient times the derivatives by the parameters.  A file unary_<name>.c supplies bodies.
+ */
+#ifndef LMX_UNARY_H
+#define LMX_UNARY_H
+
+#include "ops/products.h"
+#include "ops/row.h"
+#include "simd/vpair.h"
+
+/* What the bodies find in k: the parameters, in the compute type. */
+typedef struct {
+    vreal p[LMX_UNARY_PARAMETERS];
+    size_t n;
+    double first;
+    vreal limit, limit_slope; /* of p[0] x^(n-1) + ... + p[n-1] and its derivative at +inf */
+} unary_constants;
+
+LMX_INLINE unary_constants unary_at(const double *p, size_t n)
+{
+    unary_constants k;
+    k.n = n;
+    k.first = n > 0 ? p[0] : 0;
+    for (size_t i = 0; i < LMX_UNARY_PARAMETERS; i++)
+        k.p[i] = v_set1(i < n ? (real)p[i] : 0);
+    real limit = n > 0 ? (real)p[n - 1] : 0, slope = n > 1 ? (real)p[n - 2] : 0;
+    for (size_t i = n; i-- > 0;) {
+        limit = i + 1 < n && p[i] != 0 ? (real)p[i] * LMX_INF : limit;
+        slope = i + 2 < n && p[i] != 0 ? (real)p[i] * LMX_INF : slope;
+    }
+    k.limit = v_set1(limit);
+    k.limit_slope = v_set1(slope);
+    return k;
+}
+
+typedef vreal unary_value(vreal x, const unary_constants *k);
+typedef vreal unary_pull(vreal dy, vreal x, const unary_constants *k);
+/* d value / d p[i] */
+typedef vreal unary_partial(vreal x, const unary_constants *k, size_t i);
+
+LMX_INLINE vreal with_nan(vreal x, vreal v) { return v_select(v_isnan(x), x, v); }
+
+/*
+ * out[i] = body(a[i], b[i]) with one copy of a long body for whole vectors and one for what is left before the
+ * first line of a stream and at the end.  Such a body fills the pipeline by itself; unrolling gains nothing.
+ */
+LMX_INLINE_VECTOR void unary_map(const elem *a, const elem *b, size_t n, elem *out, unsigned how,
+                                 unsigned flags, row_body *body, const void *k)
+{
+    const int stream = (how & LMX_HOW_STREAM) != 0;
+    const size_t past = stream ? (size_t)(0 - (uintptr_t)out) % 64 / sizeof(elem) : 0;
+    size_t i = 0, end = past < n ? past : n;
+    for (;;) {
+        for (; i < end; i += V_LANES)
+            map_few(a, b, i, end - i < V_LANES ? end - i : V_LANES, out, flags, body, k);
+        i = end;
+        if (i == n)
+            break;
+        for (; i + V_LANES <= n; i += V_LANES) {
+            if (stream) {
+                LMX_PREFETCH_READ((const char *)(a + i) + AHEAD);
+                if (flags & MAP_B)
+                    LMX_PREFETCH_READ((const char *)(b + i) + AHEAD);
+            }
+            const vreal r = map_one(a, b, i, flags, body, k);
+            if (stream)
+                e_stream(out + i, r);
+            else
+                e_store(out + i, r);
+        }
+        end = n;
+    }
+    if (stream)
+        v_fence();
+}
+
+/* Both at NaN: the sums of a parameter's gradient are NaN too. */
+LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_constants *k,
+                           unary_partial *partial, lmx_dd *sums)
+{
+    for (size_t q = 0; q < k->n; q++) {
+        lane_sums s;
+        for (size_t g = 0; g < GROUPS; g++)
+            s.group[g] = vw_zero();
+        for (size_t i = 0; i < n; i += LMX_LANES)
+            for (size_t g = 0; g < GROUPS; g++) {
+                const size_t at = i + g * V_LANES;
+                const size_t left = at >= n ? 0 : n - at < V_LANES ? n - at : V_LANES;
+                if (left == 0)
+                    continue;
+                const vreal d = e_load_n(dy + at, left, 0), v = e_load_n(x + at, left, 0);
+                s.group[g] = vw_fma(s.group[g], d, partial(v, k, q));
+            }
+        sums[q] = lane_total(s);
+    }
+}
+
+#define LMX_UNARY_BODIES(name, value_, pull_)                                                      \
+  static vreal name##_value(vreal x, vreal b, const void *k)                                       \
+  {                                                                                                \
+    (void)b;                                                                                       \
+    return canonical(value_(x, k));                                                                \
+  }                                                                                                \
+  static vreal name##_pull(vreal dy, vreal x, const void *k)                                       \
+  {                                                                                                \
+    return canonical(pull_(dy, x, k));                                                             \
+  }                                                                                                \
+  static void name##_forward(const void *x, size_t n, const double *p, size_t np, void *y,         \
+                             unsigned how)                                                         \
+  {                                                                                                \
+    const unary_constants k = unary_at(p, np);                                                     \
+    unary_map(x, NULL, n, y, how, 0, name##_value, &k);                                            \
+  }                                                                                                \
+  static void name##_backward(const void *dy, const void *x, size_t n, const double *p, size_t np, \
+                              void *dx, unsigned how)                                              \
+  {                                                                                                \
+    const unary_constants k = unary_at(p, np);                                                     \
+    unary_map(dy, x, n, dx, how, MAP_B, name##_pull, &k);                                          \
+  }
+
+/* An activation without parameters that are learned. */
+#define LMX_UNARY_KERNEL(name, value_, pull_) \
+  LMX_UNARY_BODIES(name, value_, pull_)       \
+  const lmx_unary_kernel LMX_K(name) = { name##_forward, name##_backward, NULL };
+
+#define LMX_LEARNED_KERNEL(name, value_, pull_, partial_)                                      \
+  LMX_UNARY_BODIES(name, value_, pull_)                                                        \
+  static void name##_sums(const void *dy, const void *x, size_t n, const double *p, size_t np, \
+                          lmx_dd *sums)                                                        \
+  {                                                                                            \
+    const unary_constants k = unary_at(p, np);                                                 \
+    unary_sums(dy, x, n, &k, partial_, sums);                                                  \
+  }                                                                                            \
+  const lmx_unary_kernel LMX_K(name) = { name##_forward, name##_backward, name##_sums };
+
+#endif

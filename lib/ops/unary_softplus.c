@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* softplus: log(1 + exp(beta x)) / beta = max(x, 0) + log1p(exp(-|beta x|)) / beta. */
+#include "ops/unary.h"
+
+LMX_INLINE vreal value(vreal x, const unary_constants *k)
+{
+    const vpair u = p_product(k->p[0], x);
+    const vmask below = v_gt(v_set1(0), u.hi);
+    const vlifted e = v_exp_lifted(p_select(below, u, p_neg(u)));
+    /* log1p(e) is e where e is lifted */
+    const vpair log = v_log1p_pair(p_scaled(e.part, e.down));
+    const vfactor f = f_of(v_neg(v_abs(u.hi)), e.part, e.down, log);
+    const vpair share = p_scaled(p_div(f.part, p_of(k->p[0])), f.post);
+    const vreal r = v_max(v_set1(0), x), y = p_value(p_add(p_of(r), share));
+    return v_select(v_isnan(y), r, y); /* infinite, or NaN itself */
+}
+
+LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+{
+    return f_times(l_own(v_logistic(p_product(k->p[0], x))), dy);
+}
+
+LMX_UNARY_KERNEL(softplus, value, pull)

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numbers in two parts, hi + lo with lo a few units in the last place of hi, and the functions that
+ * activations are made of, to a few hundredths of a unit in float: what is left of the error of a result
+ * is the rounding at its end.  For double the parts carry the error of the polynomials, below one unit.
+ */
+#ifndef LMX_VPAIR_H
+#define LMX_VPAIR_H
+
+#include "simd/vmath.h"
+
+typedef struct {
+    vreal hi, lo;
+} vpair;
+
+/* the largest finite real */
+#define LMX_MOST ((real)(sizeof(real) == 4 ? 0x1.fffffep+127 : 0x1.fffffffffffffp+1023))
+
+/* x between -most and most; NaN stays */
+LMX_INLINE vreal v_clamp(vreal x, real most)
+{
+    return v_min(v_set1(most), v_max(v_set1(-most), x));
+}
+
+LMX_INLINE vreal v_neg(vreal a) { return v_sub(v_set1(0), a); }
+LMX_INLINE vpair p_of(vreal a) { return (vpair){ a, v_set1(0) }; }
+LMX_INLINE vpair p_neg(vpair a) { return (vpair){ v_neg(a.hi), v_neg(a.lo) }; }
+LMX_INLINE vreal p_value(vpair a) { return v_add(a.hi, a.lo); }
+LMX_INLINE vpair p_select(vmask m, vpair a, vpair b)
+{
+    return (vpair){ v_select(m, a.hi, b.hi), v_select(m, a.lo, b.lo) };
+}
+
+/* a + b for |a| >= |b|, exactly (Dekker) */
+LMX_INLINE vpair p_fast_sum(vreal a, vreal b)
+{
+    const vreal s = v_add(a, b);
+    return (vpair){ s, v_sub(b, v_sub(s, a)) };
+}
+
+/* a + b, exactly (Knuth) */
+LMX_INLINE vpair p_two_sum(vreal a, vreal b)
+{
+    const vreal s = v_add(a, b), t = v_sub(s, a);
+    return (vpair){ s, v_add(v_sub(a, v_sub(s, t)), v_sub(b, t)) };
+}
+
+/* a * b, exactly unless it underflows */
+LMX_INLINE vpair p_product(vreal a, vreal b)
+{
+    const vreal p = v_mul(a, b);
+    return (vpair){ p, v_fma(a, b, v_neg(p)) };
+}
+
+LMX_INLINE vpair p_add(vpair a, vpair b)
+{
+    const vpair s = p_two_sum(a.hi, b.hi);
+    return (vpair){ s.hi, v_add(s.lo, v_add(a.lo, b.lo)) };
+}
+
+LMX_INLINE vpair p_mul(vpair a, vpair b)
+{
+    const vpair p = p_product(a.hi, b.hi);
+    return (vpair){ p.hi, v_add(p.lo, v_fma(a.hi, b.lo, v_mul(a.lo, b.hi))) };
+}
+
+/* The remainder of the quotient, divided too. */
+LMX_INLINE vpair p_div(vpair a, vpair b)
+{
+    const vreal r = v_div(v_set1(1), b.hi), q = v_mul(a.hi, r);
+    const vreal left = v_fma(v_neg(q), b.hi, a.hi);
+    return (vpair){ q, v_mul(v_add(left, v_fma(v_neg(q), b.lo, a.lo)), r) };
+}
+
+/* The sign of s on a, which has none. */
+LMX_INLINE vreal v_with_sign(vreal a, vreal s)
+{
+    enum { TOP = sizeof(real) * 8 - 1 };
+    return v_from_bits(vi_add(v_bits(a), vi_shl(vi_shr(v_bits(s), TOP), TOP)));
+}
+
+/* ---------------------------------------------------------- exponential --- */
+
+/* exp(x) = T (1 + q.hi + q.lo): T is a power of two (float: of 2^(1/8)), times that of which lift_bits() are `lift`. */
+typedef struct {
+    vreal T;
+    vpair q;
+} exp_parts;
+
+LMX_INLINE vreal lift_bits(int64_t power)
+{
+    return v_from_bits(vi_set1((ibits)((uint64_t)power << V_MANT_BITS)));
+}
+
+LMX_INLINE_VECTOR exp_parts v_exp_parts(vreal x, vreal lift)
+{
+    const v_reduced r = v_reduce(x);
+    const vint k = v_bits(r.k);
+    exp_parts e;
+#if defined(LMX_REAL_F64)
+    const vreal c = v_fma(v_exp_c(r.t), r.t, v_set1(LMX_EXP_C2));
+    e.q = p_fast_sum(r.t, v_mul(v_mul(r.t, r.t), c));
+    e.q.lo = v_add(e.q.lo, v_reduced_rest(r));
+    e.T = v_exp_power(k, v_bits(lift));
+#else
+    /* The series: what it leaves out of t is below 2^-30 of it at ln2/16. */
+    vreal c = v_fma(r.t, v_set1(0x1.111112p-7f), v_set1(0x1.555556p-5f));
+    c = v_fma(c, r.t, v_set1(0x1.555556p-3f));
+    c = v_fma(c, r.t, v_set1(0x1p-1f));
+    e.q = p_fast_sum(r.t, v_mul(v_mul(r.t, r.t), c));
+    e.q.lo = v_add(e.q.lo, v_from_bits(v_table8(exp_tails(), k)));
+    e.T = v_exp_power(k, lift);
+#endif
+    return e;
+}
+
+/*
+ * exp(x), x <= 0, is part * down: part is a normal number for all that is not 0 when the largest real multiplies
+ * it.  Up to EXP_NEAR it is lifted by 64 (double: 512) powers of two, then by 128 (1022), so that a part that is
+ * lifted where exp(x) is below LIFT_FROM is less than 1; beyond EXP_LEAST, where it is 0, nothing but subnormal
+ * numbers is lost.
+ */
+#if defined(LMX_REAL_F64)
+#define EXP_LIFT     512
+#define EXP_LIFT_FAR 1022
+#define EXP_DOWN     0x1p-512
+#define EXP_DOWN_FAR 0x1p-1022
+#define EXP_NEAR     -760
+#define EXP_LEAST    -1416
+#define LIFT_FROM    -355
+#else
+#define EXP_LIFT     64
+#define EXP_LIFT_FAR 128
+#define EXP_DOWN     0x1p-64f
+#define EXP_DOWN_FAR 0x1p-128f
+#define EXP_NEAR     -110
+#define EXP_LEAST    -176
+#define LIFT_FROM    -45
+#endif
+typedef struct {
+    vpair part;
+    vreal down;
+} vlifted;
+
+/* exp(x.hi + x.lo) for x <= 0 */
+LMX_INLINE_VECTOR vlifted v_exp_lifted(vpair x)
+{
+    const vreal least = v_set1(EXP_LEAST);
+    const vmask far = v_gt(v_set1(EXP_NEAR), x.hi);
+    const vreal lift = v_select(far, lift_bits(EXP_LIFT_FAR), lift_bits(EXP_LIFT));
+    const exp_parts e = v_exp_parts(v_max(least, x.hi), lift);
+    const vreal a = v_fma(e.T, e.q.hi, e.T);
+    const vreal rest = v_fma(e.T, e.q.hi, v_sub(e.T, a));
+    const vpair y = { a, v_fma(a, x.lo, v_fma(e.T, e.q.lo, rest)) };
+    return (vlifted){ p_select(v_gt(least, x.hi), p_of(v_set1(0)), y),
+                      v_select(far, v_set1(EXP_DOWN_FAR), v_set1(EXP_DOWN)) };
+}
+
+LMX_INLINE vpair p_scaled(vpair a, vreal power)
+{
+    return (vpair){ v_mul(a.hi, power), v_mul(a.lo, power) };
+}
+
+/* exp(x) - 1 for x <= 0; T - 1 is 0 or of at least twice the size of T q. */
+LMX_INLINE_VECTOR vpair v_expm1_pair(vreal x)
+{
+    const exp_parts e = v_exp_parts(v_max(v_set1(-50), x), v_set1(0));
+    const vpair less = p_fast_sum(v_set1(-1), e.T);
+    const vreal a = v_fma(e.T, e.q.hi, less.hi);
+    const vreal rest = v_fma(e.T, e.q.hi, v_sub(less.hi, a));
+    return (vpair){ a, v_add(less.lo, v_fma(e.T, e.q.lo, rest)) };
+}
+
+/* log(1 + e) for e from 0 to 1.  f is e, or (e - 1) / 2 where 1 + e is sqrt(2) and more; as v_log. */
+LMX_INLINE_VECTOR vpair v_log1p_pair(vpair e)
+{
+    const vreal half = v_set1((real)0.5), zero = v_set1(0);
+    const vmask upper = v_gt(e.hi, v_set1((real)0.41421357));
+    const vpair less = p_fast_sum(v_set1(-1), e.hi);
+    const vreal f = v_select(upper, v_mul(half, less.hi), e.hi);
+    const vreal f_lo = v_select(upper, v_mul(half, v_add(less.lo, e.lo)), e.lo);
+    const vreal s = v_div(f, v_add(f, v_set1(2))), z = v_mul(s, s);
+    vreal p = v_set1((real)2 / (2 * LOG_TERMS + 1));
+    for (int i = LOG_TERMS - 1; i >= 1; i--)
+        p = v_fma(p, z, v_set1((real)2 / (real)(2 * i + 1)));
+    const vreal h = v_mul(v_mul(half, f), f);
+    const vreal h_lo = v_fma(v_mul(half, f), f, v_neg(h));
+    const vreal tail = v_sub(v_mul(s, v_fma(p, z, h)), h);
+    /* d log(1 + f) = df (1 - f / (1 + f)); f / (1 + f) = 2 s / (1 + s) */
+    const vreal more = v_fma(v_neg(f_lo), v_mul(v_set1(2), v_sub(s, z)), f_lo);
+    const vpair r = p_two_sum(v_select(upper, v_set1(LOG_LN2), zero), f);
+    const vreal lo = v_add(v_sub(more, h_lo), v_select(upper, v_set1(LOG_LN2_LO), zero));
+    const vpair u = p_fast_sum(r.hi, tail);
+    return (vpair){ u.hi, v_add(u.lo, v_add(r.lo, lo)) };
+}
+
+/* ------------------------------------------------------------ factors --- */
+
+/* A factor from 0 to 1, part * post: where it is tiny, post is a power of two and part is less than 1. */
+typedef struct {
+    vpair part;
+    vreal post;
+} vfactor;
+
+/* lifted * down where exponent, that of its size, says that it is tiny; else plain, the same by itself */
+LMX_INLINE vfactor f_of(vreal exponent, vpair lifted, vreal down, vpair plain)
+{
+    const vmask tiny = v_gt(v_set1(LIFT_FROM), exponent);
+    return (vfactor){ p_select(tiny, lifted, plain), v_select(tiny, down, v_set1(1)) };
+}
+
+LMX_INLINE vreal f_value(vfactor f) { return v_mul(p_value(f.part), f.post); }
+
+/* x times a factor; 0 where that vanishes, though x be infinite */
+LMX_INLINE vreal f_times(vfactor f, vreal x)
+{
+    const vreal y = v_mul(v_fma(x, f.part.hi, v_mul(x, f.part.lo)), f.post);
+    const vreal plain = v_mul(f.part.hi, f.post), zero = v_set1(0);
+    const vreal limit = v_select(v_eq(plain, zero), zero, v_mul(x, plain));
+    return v_select(v_eq(v_abs(x), v_set1(LMX_INF)), limit, y);
+}
+
+/* s(u) = 1 / (1 + exp(-u)) and s(-u): the smaller and the larger of them, whose part is all of it */
+typedef struct {
+    vfactor small;
+    vpair large;
+    vmask below; /* u < 0: the smaller is s(u) */
+} vlogistic;
+
+LMX_INLINE_VECTOR vlogistic v_logistic(vpair u)
+{
+    vlogistic l;
+    l.below = v_gt(v_set1(0), u.hi);
+    const vpair size = p_select(l.below, u, p_neg(u)); /* -|u| */
+    const vlifted e = v_exp_lifted(size);
+    const vpair plain = p_scaled(e.part, e.down);
+    vpair d = p_fast_sum(v_set1(1), plain.hi);
+    d.lo = v_add(d.lo, plain.lo);
+    l.large = p_div(p_of(v_set1(1)), d);
+    const vpair lifted = p_div(e.part, d);
+    l.small = f_of(size.hi, lifted, e.down, p_scaled(lifted, e.down));
+    return l;
+}
+
+/* s(u) */
+LMX_INLINE vfactor l_own(vlogistic l)
+{
+    return (vfactor){ p_select(l.below, l.small.part, l.large),
+                      v_select(l.below, l.small.post, v_set1(1)) };
+}
+
+/* s(-u) */
+LMX_INLINE vreal l_other(vlogistic l)
+{
+    return v_select(l.below, p_value(l.large), f_value(l.small));
+}
+
+/* v s(u) s(-u) */
+LMX_INLINE vreal l_both(vlogistic l, vreal v)
+{
+    return f_times(l.small, v_mul(v, p_value(l.large)));
+}
+
+#endif
