@@ -14,6 +14,9 @@
 /* Sums by column are kept for so many blocks at most. */
 #define BIAS_BLOCKS 64
 
+/* Shorter rows are gathered into longer pieces, if they do not follow each other anyway. */
+#define SHORT_ROW 128
+
 typedef struct call {
     const lmx_unary_kernel *kernel, *real_kernel;
     const lmx_table *table, *real_table;
@@ -21,10 +24,12 @@ typedef struct call {
     lmx_array dy, x, out; /* dy without data: forward */
     lmx_unary_options opt;
     double standard;
-    int direct;
+    int direct; /* elements are read and written in place, */
+    int packed; /* those of a group of rows as one run */
     unsigned how;
 
-    size_t rows, block, blocks, chunks; /* rows of a block; chunks of a row */
+    /* Rows in all, of a group that is computed at once, and of a block; chunks of a row. */
+    size_t rows, group, block, blocks, chunks;
     size_t workers;
     char *scratch; /* not direct: reals of x and dy for each worker */
     size_t scratch_size;
@@ -32,29 +37,30 @@ typedef struct call {
     lmx_dd *bias_sums; /* by column, for each block */
 } call;
 
-static void add_bias(const call *c, size_t first, size_t n, void *z)
+static void add_bias(const call *c, size_t first, size_t rows, size_t n, void *z)
 {
     if (c->real_table->real_size == 8) {
         const double *b = (const double *)c->opt.bias + first;
-        double *v = z;
-        for (size_t i = 0; i < n; i++)
-            v[i] += b[i];
+        for (double *v = z, *end = v + rows * n; v < end; v += n)
+            for (size_t i = 0; i < n; i++)
+                v[i] += b[i];
     } else {
         const float *b = (const float *)c->opt.bias + first;
-        float *v = z;
-        for (size_t i = 0; i < n; i++)
-            v[i] += b[i];
+        for (float *v = z, *end = v + rows * n; v < end; v += n)
+            for (size_t i = 0; i < n; i++)
+                v[i] += b[i];
     }
 }
 
-static void add_columns(const call *c, const void *dx, size_t n, lmx_dd *sums)
+static void add_columns(const call *c, const void *dx, size_t rows, size_t n, lmx_dd *sums)
 {
-    for (size_t i = 0; i < n; i++) {
-        const double v = c->real_table->real_size == 8 ? ((const double *)dx)[i]
-                                                       : (double)((const float *)dx)[i];
-        const lmx_dd s = lmx_two_sum(sums[i].hi, v);
-        sums[i] = (lmx_dd){ s.hi, sums[i].lo + s.lo };
-    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) {
+            const double v = c->real_table->real_size == 8 ? ((const double *)dx)[r * n + i]
+                                                           : (double)((const float *)dx)[r * n + i];
+            const lmx_dd s = lmx_two_sum(sums[i].hi, v);
+            sums[i] = (lmx_dd){ s.hi, sums[i].lo + s.lo };
+        }
 }
 
 static const char *piece_of(const lmx_array *a, const call *c, size_t row, size_t first)
@@ -65,67 +71,93 @@ static const char *piece_of(const lmx_array *a, const call *c, size_t row, size_
            (ptrdiff_t)first * a->stride[1] * (ptrdiff_t)a->size;
 }
 
-static void gather(const call *c, const lmx_array *a, const char *from, size_t n, void *to)
+/* Each element follows the one before it in memory: rows, then what is inside. */
+static int packed(const lmx_array *a, const lmx_shape *s)
 {
-    const lmx_gather g = { a->stride[1], 1, 0, NULL, 0, 0 };
-    c->table->gather(from, n, &g, to);
+    return a->data == NULL || (s->inner == 1 && (s->cols == 1 || a->stride[1] == 1) &&
+                               (s->rows == 1 || a->stride[0] == (ptrdiff_t)s->cols));
 }
 
-/* Elements [first, first + n) of a row; sums of the piece go to *sums, a column's to columns[]. */
-static void piece(const call *c, size_t row, size_t first, size_t n, unsigned worker, lmx_dd *sums,
-                  lmx_dd *columns)
+static int in_rows(const lmx_array *a, const lmx_shape *s)
 {
-    const char *x = piece_of(&c->x, c, row, first), *dy = piece_of(&c->dy, c, row, first);
-    char *out = (char *)(uintptr_t)piece_of(&c->out, c, row, first);
-    const lmx_unary_kernel *kernel = c->kernel;
-    void *to = out;
-    unsigned how = c->how;
-    if (!c->direct) {
-        char *z = c->scratch + (size_t)worker * 2 * c->scratch_size, *d = z + c->scratch_size;
-        gather(c, &c->x, x, n, z);
-        if (c->opt.bias != NULL)
-            add_bias(c, first, n, z);
-        if (dy != NULL)
-            gather(c, &c->dy, dy, n, d);
-        x = to = z;
-        dy = dy != NULL ? d : NULL;
-        kernel = c->real_kernel;
-        how = 0;
+    return a->data == NULL || s->cols == 1 || a->stride[1] == 1;
+}
+
+/* Elements [first, first + n) of `rows` rows; sums of the piece go to *sums, a column's to columns[]. */
+typedef struct {
+    size_t row, rows, first, n;
+} extent;
+
+/* The elements as contiguous reals, or back. */
+static void move(const call *c, const lmx_array *a, const extent *e, char *z, int back)
+{
+    const int one = packed(a, &c->shape) && e->n == c->shape.cols; /* run of elements */
+    const lmx_gather g = { one ? 1 : a->stride[1], 1, 0, NULL, 0, 0 };
+    const size_t n = one ? e->rows * e->n : e->n;
+    for (size_t r = 0; r < (one ? 1 : e->rows); r++, z += n * c->table->real_size) {
+        const char *at = piece_of(a, c, e->row + r, e->first);
+        if (back)
+            c->table->scatter(z, n, &g, (char *)(uintptr_t)at);
+        else
+            c->table->gather(at, n, &g, z);
     }
+}
+
+static void compute(const call *c, const lmx_unary_kernel *kernel, const void *dy, const void *x,
+                    size_t n, void *out, unsigned how, lmx_dd *sums)
+{
     const double *p = c->opt.parameter;
     const size_t np = c->opt.parameters;
     if (dy == NULL) {
-        kernel->forward(x, n, p, np, to, how);
-    } else {
-        if (c->sums != NULL) {
-            lmx_dd part[LMX_UNARY_PARAMETERS];
-            kernel->sums(dy, x, n, p, np, part);
-            for (size_t i = 0; i < np; i++)
-                sums[i] = lmx_dd_add(sums[i], part[i]);
-        }
-        kernel->backward(dy, x, n, p, np, to, how);
-        if (columns != NULL)
-            add_columns(c, to, n, columns);
+        kernel->forward(x, n, p, np, out, how);
+        return;
     }
-    if (!c->direct) {
-        const lmx_gather g = { c->out.stride[1], 1, 0, NULL, 0, 0 };
-        c->table->scatter(to, n, &g, out);
+    if (sums != NULL) {
+        lmx_dd part[LMX_UNARY_PARAMETERS];
+        kernel->sums(dy, x, n, p, np, part);
+        for (size_t i = 0; i < np; i++)
+            sums[i] = lmx_dd_add(sums[i], part[i]);
     }
+    kernel->backward(dy, x, n, p, np, out, how);
 }
 
-/* Task i: chunk i % chunks of the rows of block i / chunks. */
+static void piece(const call *c, const extent *e, unsigned worker, lmx_dd *sums, lmx_dd *columns)
+{
+    if (c->direct) {
+        const size_t calls = c->packed ? 1 : e->rows, n = c->packed ? e->rows * e->n : e->n;
+        for (size_t r = 0; r < calls; r++)
+            compute(c, c->kernel, piece_of(&c->dy, c, e->row + r, e->first),
+                    piece_of(&c->x, c, e->row + r, e->first), n,
+                    (char *)(uintptr_t)piece_of(&c->out, c, e->row + r, e->first), c->how, sums);
+        return;
+    }
+    char *z = c->scratch + (size_t)worker * 2 * c->scratch_size, *d = z + c->scratch_size;
+    move(c, &c->x, e, z, 0);
+    if (c->opt.bias != NULL)
+        add_bias(c, e->first, e->rows, e->n, z);
+    if (c->dy.data != NULL)
+        move(c, &c->dy, e, d, 0);
+    compute(c, c->real_kernel, c->dy.data != NULL ? d : NULL, z, e->rows * e->n, z, 0, sums);
+    if (columns != NULL)
+        add_columns(c, z, e->rows, e->n, columns);
+    move(c, &c->out, e, z, 1);
+}
+
+/* Task i: chunk i % chunks of the rows of block i / chunks, a group of rows at a time. */
 static void task(void *job, size_t begin, size_t end, unsigned worker)
 {
     const call *c = job;
     for (size_t i = begin; i < end; i++) {
         const size_t b = i / c->chunks, first = i % c->chunks * LMX_CHUNK;
-        const size_t left = c->shape.cols - first, n = left < LMX_CHUNK ? left : LMX_CHUNK;
-        const size_t from = b * c->block;
+        const size_t left = c->shape.cols - first, from = b * c->block;
         const size_t to = c->rows - from < c->block ? c->rows : from + c->block;
         lmx_dd *sums = c->sums != NULL ? c->sums + i * c->opt.parameters : NULL;
         lmx_dd *columns = c->bias_sums != NULL ? c->bias_sums + b * c->shape.cols + first : NULL;
-        for (size_t row = from; row < to; row++)
-            piece(c, row, first, n, worker, sums, columns);
+        for (size_t row = from; row < to; row += c->group) {
+            const extent e = { row, to - row < c->group ? to - row : c->group, first,
+                               left < LMX_CHUNK ? left : LMX_CHUNK };
+            piece(c, &e, worker, sums, columns);
+        }
     }
 }
 
@@ -147,7 +179,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     const size_t cols = c->shape.cols;
     c->rows = c->shape.rows * c->shape.inner;
     c->chunks = (cols - 1) / LMX_CHUNK + 1;
-    c->block = cols >= LMX_CHUNK ? 1 : LMX_CHUNK / cols;
+    c->group = c->block = cols >= LMX_CHUNK ? 1 : LMX_CHUNK / cols;
     if (c->opt.bias_grad != NULL && c->rows / BIAS_BLOCKS >= c->block)
         c->block = c->rows / BIAS_BLOCKS + 1;
     c->blocks = (c->rows - 1) / c->block + 1;
@@ -155,7 +187,8 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     if (tasks < 4) /* what is not worth waking a thread for */
         pool = NULL;
     c->workers = pool != NULL ? lmx_pool_threads(pool) : 1;
-    c->scratch_size = ((cols < LMX_CHUNK ? cols : LMX_CHUNK) * c->table->real_size + 63) / 64 * 64;
+    const size_t most = c->group * (cols < LMX_CHUNK ? cols : LMX_CHUNK); /* elements of a piece */
+    c->scratch_size = (most * c->table->real_size + 63) / 64 * 64;
 
     const size_t scratch = c->direct ? 0 : c->workers * 2 * c->scratch_size + 64;
     const size_t sums = c->opt.parameter_grad != NULL ? tasks * c->opt.parameters : 0;
@@ -235,18 +268,6 @@ static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, con
     return (lmx_array){ data, size, { s->rows, s->cols, s->inner }, { t->row, t->col, t->inner } };
 }
 
-/* Each element follows the one before it in memory: rows, then what is inside. */
-static int packed(const lmx_array *a, const lmx_shape *s)
-{
-    return a->data == NULL || (s->inner == 1 && (s->cols == 1 || a->stride[1] == 1) &&
-                               (s->rows == 1 || a->stride[0] == (ptrdiff_t)s->cols));
-}
-
-static int in_rows(const lmx_array *a, const lmx_shape *s)
-{
-    return a->data == NULL || s->cols == 1 || a->stride[1] == 1;
-}
-
 static lmx_status check_and_run(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
                                 const lmx_shape *shape, int backward, const void *dy,
                                 const lmx_strides *dy_strides, const void *x,
@@ -297,10 +318,13 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype
         (backward && !is_dy && lmx_array_overlap(&c.out, &c.dy)))
         return LMX_ERR_OVERLAP;
 
-    c.direct = c.opt.bias == NULL && in_rows(&c.x, shape) && in_rows(&c.dy, shape) &&
-               in_rows(&c.out, shape);
-    if (c.direct && c.opt.parameter_grad == NULL && packed(&c.x, shape) && packed(&c.dy, shape) &&
-        packed(&c.out, shape)) /* one long row */
+    /* Sums are those of groups of rows, so that rows with gaps are brought together for them. */
+    c.packed = packed(&c.x, shape) && packed(&c.dy, shape) && packed(&c.out, shape);
+    const int rows = in_rows(&c.x, shape) && in_rows(&c.dy, shape) && in_rows(&c.out, shape);
+    const int alone =
+        shape->cols >= LMX_CHUNK || (c.opt.parameter_grad == NULL && shape->cols >= SHORT_ROW);
+    c.direct = c.opt.bias == NULL && (c.packed || (rows && alone));
+    if (c.packed && c.direct && c.opt.parameter_grad == NULL) /* one long row */
         c.shape = (lmx_shape){ 1, shape->rows * shape->cols, 1 };
     /* Beyond the caches, past them. */
     const size_t bytes = shape->rows * shape->inner * shape->cols * size;

@@ -55,10 +55,7 @@ void LMX_K(subtract)(const void *u_, size_t n, double scale, void *g_)
 }
 
 /* expm1(-2 |o / cap|), in (-1, 0] */
-LMX_INLINE vreal twice(vreal o, vreal rate)
-{
-    return p_value(v_expm1_pair(v_mul(v_abs(o), rate)));
-}
+LMX_INLINE vreal twice(vreal o, vreal rate) { return p_value(v_expm1_pair(v_mul(v_abs(o), rate))); }
 
 /* o = cap tanh(o / cap): tanh(v) = -E / (E + 2) for E = expm1(-2 v), v >= 0 */
 void LMX_K(softcap)(void *o_, size_t n, double cap)

@@ -29,7 +29,7 @@ LMX_INLINE vpair argument(vreal x)
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
     (void)k;
-    return times_logistic(x, argument(inside(x)));
+    return v_times_logistic(x, argument(inside(x)));
 }
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)

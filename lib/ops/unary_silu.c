@@ -5,7 +5,7 @@
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
     (void)k;
-    return times_logistic(x, p_of(x));
+    return v_times_logistic(x, p_of(x));
 }
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)

@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ._activations import FUNCTIONS as _ACTIVATIONS
 from ._call import version as _version
 from ._expsum import ExpSum
 from ._installation import (
@@ -38,11 +39,12 @@ from ._softmax import (
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """The losses, whose names come from the registry."""
+        """The losses and activations, whose names come from the registry."""
 
 
 __version__ = _version()
 globals().update(_LOSSES)
+globals().update(_ACTIVATIONS)
 
 __all__ = [
     "ExpSum",
@@ -70,4 +72,5 @@ __all__ = [
     "taylor_softmax",
     "taylor_softmax_vjp",
     *_LOSSES,
+    *_ACTIVATIONS,
 ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import operator
 import os
@@ -76,6 +77,23 @@ def losses() -> list[dict[str, Any]]:
                 "parameters": names,
                 "defaults": list(info.defaults)[: len(names)],
                 "options": ffi.string(info.options).decode(),
+                "formula": ffi.string(info.formula).decode(),
+            }
+        )
+    return ops
+
+
+def unary_ops() -> list[dict[str, Any]]:
+    """The registry of activations, as the C library has it."""
+    ops: list[dict[str, Any]] = []
+    while (info := lib.lmx_unary_info(len(ops))) != _NULL:
+        ops.append(
+            {
+                "name": ffi.string(info.name).decode(),
+                "parameters": ffi.string(info.parameters).decode().split(),
+                "standard": info.standard,
+                "learned": bool(info.learned),
+                "bound": info.ulp,
                 "formula": ffi.string(info.formula).decode(),
             }
         )
@@ -314,6 +332,137 @@ def fast_reduction(op: int, x: Any, out: Any, sums: bool) -> Any:
         return None
 
 
+@functools.lru_cache(maxsize=512)
+def _rows_of(cols: int, rows: int = 1) -> tuple[Any, Any]:
+    """Shape and strides of rows that follow each other; the library only reads them."""
+    return ffi.new("lmx_shape *", (rows, cols, 1)), ffi.new("lmx_strides *", (cols, 1, 0))
+
+
+_DOUBLES = ffi.typeof("double[]")
+_UNARY_OPTIONS = ffi.typeof("lmx_unary_options *")
+_UNARY_OPTIONS_SIZE = ffi.sizeof("lmx_unary_options")
+
+
+def _unary_options(
+    parameters: list[float] | None, bias: Any = None, grads: Any = None, bias_grad: Any = None
+) -> tuple[Any, Any]:
+    """`lmx_unary_options` of contiguous arrays, and what must live as long as they are used."""
+    alive = (
+        ffi.new(_DOUBLES, parameters) if parameters else _NULL,
+        _NULL if bias is None else _from_buffer(_CHARS, bias),
+        _NULL if grads is None else _from_buffer(_DOUBLES, grads, True),
+        _NULL if bias_grad is None else _from_buffer(_DOUBLES, bias_grad, True),
+    )
+    count = len(parameters) if parameters else 0
+    return ffi.new(_UNARY_OPTIONS, (_UNARY_OPTIONS_SIZE, alive[0], count, *alive[1:])), alive
+
+
+@functools.lru_cache(maxsize=64)
+def _number_options(number: float, sign: float) -> tuple[Any, Any]:
+    """Those of one parameter, which the library only reads; -0 equals 0, hence the sign."""
+    return _unary_options([number])
+
+
+_unary = lib.lmx_unary
+_unary_vjp = lib.lmx_unary_vjp
+
+
+def _is_row_bias(bias: Any, code: int, shape: tuple[int, ...], out: Any) -> bool:
+    return (
+        type(bias) is _ndarray
+        and bias.dtype is (F64 if code == 1 else F32)
+        and bias.shape == shape[-1:]
+        and bias.flags.c_contiguous
+        and bias.flags.aligned
+        and (out is None or not np.may_share_memory(out, bias))
+    )
+
+
+def fast_unary(op: int, x: Any, parameters: list[float] | None, out: Any, bias: Any = None) -> Any:
+    """An activation; as `fast_row`, None where it is not that case."""
+    if type(x) is not _ndarray:
+        return None
+    dtype = x.dtype
+    code = _code_of(dtype)
+    shape = x.shape
+    if code is None or not shape:
+        return None
+    size = x.size
+    if bias is None:
+        rows, step = _rows_of(size)
+    elif size and _is_row_bias(bias, code, shape, out):
+        cols = shape[-1]
+        rows, step = _rows_of(cols, size // cols)
+    else:
+        return None
+    try:
+        px = _from_buffer(_CHARS, x)
+        if out is None:
+            out = _empty(shape, dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+            return None
+        py = _from_buffer(_CHARS, out, True)
+    except (ValueError, BufferError):
+        return None
+    if bias is None and not parameters:
+        return None if _unary(state.ctx, op, code, rows, px, step, _NULL, py, step) else out
+    if bias is None and parameters and len(parameters) == 1:
+        options, _alive = _number_options(parameters[0], math.copysign(1.0, parameters[0]))
+    else:
+        options, _alive = _unary_options(parameters, bias)
+    return None if _unary(state.ctx, op, code, rows, px, step, options, py, step) else out
+
+
+def fast_unary_vjp(
+    op: int,
+    dy: Any,
+    x: Any,
+    parameters: list[float] | None,
+    out: Any,
+    learned: bool = False,
+    bias: Any = None,
+) -> Any:
+    """Its gradient, and if `learned` or with a bias a tuple: that, its parameters', its bias's."""
+    if type(dy) is not _ndarray or type(x) is not _ndarray:
+        return None
+    dtype = x.dtype
+    code = _code_of(dtype)
+    shape = x.shape
+    if code is None or not shape or dy.dtype is not dtype or dy.shape != shape:
+        return None
+    size = x.size
+    summed = learned or bias is not None
+    if not summed:
+        rows, step = _rows_of(size)
+    elif size and (bias is None or _is_row_bias(bias, code, shape, out)):
+        cols = shape[-1]  # sums are cut by the shape
+        rows, step = _rows_of(cols, size // cols)
+    else:
+        return None
+    try:
+        pdy = _from_buffer(_CHARS, dy)
+        px = _from_buffer(_CHARS, x)
+        if out is None:
+            out = _empty(shape, dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+            return None
+        pout = _from_buffer(_CHARS, out, True)
+    except (ValueError, BufferError):
+        return None
+    if not summed and not parameters:
+        return (
+            None
+            if _unary_vjp(state.ctx, op, code, rows, pdy, step, px, step, _NULL, pout, step)
+            else out
+        )
+    grads = _empty(len(parameters), F64) if learned and parameters else None
+    bias_grad = None if bias is None else _empty(shape[-1], F64)
+    options, _alive = _unary_options(parameters, bias, grads, bias_grad)
+    if _unary_vjp(state.ctx, op, code, rows, pdy, step, px, step, options, pout, step):
+        return None
+    return (out, grads, bias_grad) if summed else out
+
+
 Strides = tuple[int, int, int]
 
 
@@ -477,6 +626,33 @@ def loss(
             _NULL if grad_strides is None else ffi.new("lmx_strides *", grad_strides),
         )
     )
+
+
+def unary(
+    op: int,
+    shape: tuple[int, int, int],
+    dy: tuple[Any, Strides] | None,
+    x: tuple[Any, Strides],
+    out: tuple[Any, Strides],
+    parameters: list[float],
+    bias: Any,
+    grads: Any,
+    bias_grad: Any,
+) -> int:
+    """`lmx_unary`, with dy `lmx_unary_vjp`, on arrays whose layout is worked out; its status.
+
+    bias: cols of the compute type; grads and bias_grad: float64, to be filled.
+    """
+    options, _alive = _unary_options(parameters, bias, grads, bias_grad)
+    head = (state.ctx, op, DTYPES[x[0].dtype], ffi.new("lmx_shape *", shape))
+    given = [] if dy is None else [dy]
+    arrays = [
+        part
+        for array, strides in (*given, x)
+        for part in (_pointer(array), ffi.new("lmx_strides *", strides))
+    ]
+    call = _unary if dy is None else _unary_vjp
+    return int(call(*head, *arrays, options, _pointer(out[0]), ffi.new("lmx_strides *", out[1])))
 
 
 def is_label_error(status: int) -> bool:

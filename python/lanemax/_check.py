@@ -310,3 +310,14 @@ def in_range(name: str, value: Any) -> float:
         if not fits(accepted):
             raise ValueError(f"{name}: {words}, got {value!r}")
     return accepted
+
+
+def reals(name: str, value: Any) -> Any:
+    """Numbers that can be learned, as an array of a float dtype; integers become float64."""
+    _refuse_masked(name, value, "plain numbers")
+    found = np.asarray(_with_numpy_dtype(name, value))
+    if found.dtype.kind in "iu":
+        return found.astype(np.float64)
+    if found.dtype.kind == "f" or dtype_code(found.dtype) is not None:
+        return array(name, found)
+    raise TypeError(f"{name}: expected real numbers, got dtype {found.dtype}")

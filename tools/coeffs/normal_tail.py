@@ -23,6 +23,13 @@ import numpy as np
 mp.mp.dps = 60
 
 
+def variable_of(a, w, v0, c, k, shift):
+    """What the polynomial is in, as it is computed; w is 1 / (a + c)."""
+    if shift:
+        return w - v0
+    return (a - v0) * w if k == c else (a - v0) / (a + k)
+
+
 def target(a, c):
     """S at a."""
     return (a + c) * mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
@@ -45,7 +52,11 @@ class Tail:
         values = [self.at_x(mp.cos(t)) for t in angles]
         return np.array(
             [
-                float((1 if i == 0 else 2) * mp.fsum(f * mp.cos(i * t) for f, t in zip(values, angles)) / n)
+                float(
+                    (1 if i == 0 else 2)
+                    * mp.fsum(f * mp.cos(i * t) for f, t in zip(values, angles, strict=True))
+                    / n
+                )
                 for i in range(n)
             ]
         )
@@ -68,7 +79,7 @@ class Tail:
                 right[row] = values[i]
             solution = list(mp.lu_solve(matrix, right))
             poly, level = solution[:-1], abs(solution[-1])
-            errors = [mp.polyval(poly[::-1], x) / f - 1 for x, f in zip(grid, values)]
+            errors = [mp.polyval(poly[::-1], x) / f - 1 for x, f in zip(grid, values, strict=True)]
             runs = [[0]]  # grid points split where the error changes sign
             for i in range(1, size + 1):
                 if (errors[i] > 0) == (errors[i - 1] > 0):
@@ -122,7 +133,8 @@ def round_all(exact, tail, p, q, bits):
         work[i] = mp.mpf(out[i])
         if i + 1 < len(exact):
             left = sum(
-                float((exact[j] - work[j]) * mp.mpf(reach) ** j) * basis[:, j] for j in range(len(exact))
+                float((exact[j] - work[j]) * mp.mpf(reach) ** j) * basis[:, j]
+                for j in range(len(exact))
             )
             size = np.abs(left).max()
             if size > 0:
@@ -161,10 +173,7 @@ def measure32(coefficients, tail, shift, v0, points=100000):
     ).astype(f32)
     c, k = f32(float(tail.c)), f32(float(tail.k))
     w = f32(1) / (a + c)
-    if shift:
-        v = w - f32(v0)
-    else:
-        v = (a - f32(v0)) * w if k == c else (a - f32(v0)) / (a + k)
+    v = variable_of(a, w, f32(v0), c, k, shift)
     s = np.full(a.shape, f32(coefficients[-1]))
     for f in reversed(coefficients[:-1]):
         s = (s.astype(f64) * v.astype(f64) + f64(f)).astype(f32)
@@ -175,11 +184,14 @@ def measure32(coefficients, tail, shift, v0, points=100000):
     horner = np.abs(s / exact - 1).max()
     x = (1 / (a.astype(f64) + f64(k)) - float(tail.mid)) / float(tail.half)
     whole = np.polynomial.chebyshev.chebval(x, series) / (a.astype(f64) + f64(c))
-    return [float(e) * 2**24 for e in (
-        horner,
-        np.abs((w * s).astype(f64) / whole - 1).max(),
-        np.abs((s / (a + c)).astype(f64) / whole - 1).max(),
-    )]
+    return [
+        float(e) * 2**24
+        for e in (
+            horner,
+            np.abs((w * s).astype(f64) / whole - 1).max(),
+            np.abs((s / (a + c)).astype(f64) / whole - 1).max(),
+        )
+    ]
 
 
 def measure64(coefficients, tail, shift, v0, points=2000):
@@ -191,10 +203,7 @@ def measure64(coefficients, tail, shift, v0, points=2000):
         u = math.modf((i + 0.5) * 0.6180339887498949)[0]
         a = end * (u if i % 2 else u**3)
         w = 1 / (a + c)
-        if shift:
-            v = w - v0
-        else:
-            v = (a - v0) * w if k == c else (a - v0) / (a + k)
+        v = variable_of(a, w, v0, c, k, shift)
         s, wide_v = wide[-1], mp.mpf(v)
         for f in reversed(wide[:-1]):
             s = mp.mpf(float(s * wide_v + f))
@@ -205,7 +214,7 @@ def measure64(coefficients, tail, shift, v0, points=2000):
             mp.mpf(w * float(s)) / whole - 1,
             mp.mpf(float(s) / (a + c)) / whole - 1,
         )
-        worst = [max(m, abs(e)) for m, e in zip(worst, errors)]
+        worst = [max(m, abs(e)) for m, e in zip(worst, errors, strict=True)]
     return [float(e) * 2**53 for e in worst]
 
 
@@ -224,10 +233,21 @@ def report(bits, end, c, k, degree, shift, v0, table):
     horner, product, quotient = measure(coefficients, tail, shift, v0)
     low, high = sensitivity(tail)
     suffix = "f" if bits == 24 else ""
-    variable = f"v = w - {v0}" if shift else f"v = (a - {v0}) w" if k == c else f"v = (a - {v0})/(a + {k})"
-    print(f"/* float{32 if bits == 24 else 64}, 0 <= a <= {end}: w = 1/(a + {c}), {variable}, degree {degree}")
-    print(f"   fit: minimax 2^{mp.nstr(mp.log(level, 2), 5)}, rounded 2^{mp.nstr(mp.log(error, 2), 5)}")
-    print(f"   in units of 2^-{bits}: Horner {horner:.3f}, w*S {product:.3f}, S/(a + c) {quotient:.3f}")
+    variable = (
+        f"v = w - {v0}" if shift else f"v = (a - {v0}) w" if k == c else f"v = (a - {v0})/(a + {k})"
+    )
+    print(
+        f"/* float{32 if bits == 24 else 64}, 0 <= a <= {end}: w = 1/(a + {c}), "
+        f"{variable}, degree {degree}"
+    )
+    print(
+        f"   fit: minimax 2^{mp.nstr(mp.log(level, 2), 5)}, "
+        f"rounded 2^{mp.nstr(mp.log(error, 2), 5)}"
+    )
+    print(
+        f"   in units of 2^-{bits}: Horner {horner:.3f}, w*S {product:.3f}, "
+        f"S/(a + c) {quotient:.3f}"
+    )
     print(f"   t S'(t)/S(t), t = 1/(a + {k}): {mp.nstr(low, 4)} to {mp.nstr(high, 4)} */")
     if not table:
         print(flush=True)

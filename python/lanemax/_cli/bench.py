@@ -313,6 +313,44 @@ def time_losses(bench: Bench, shape: tuple[int, int]) -> Row:
     return Row("losses", shape, "float32", bench.tier, bench.threads, times, 0, case.elements)
 
 
+#: What the activations without a default are timed with.
+ACTIVATION_PARAMETERS: dict[str, tuple[Any, ...]] = {
+    "relu_power": (3,),
+    "swish": (1.5,),
+    "fatrelu": (0.01,),
+    "poly_relu": (np.full(3, 1 / 3, np.float32), 0.0),
+}
+
+
+def time_activations(bench: Bench, shape: tuple[int, int]) -> Row:
+    """Time every activation and its gradient beside a copy, and the peers' own."""
+    case = peers.make_case("softmax", np.dtype(np.float32), shape, bench.threads)
+    x, out = case.x, case.out
+    dy = np.random.default_rng(1).standard_normal(shape, np.float32)
+    contenders = []
+    for op in _call.unary_ops():
+        name, options = op["name"], {}
+        if name == "gelu_tanh":
+            name, options = "gelu", {"approximate": "tanh"}
+        parameters = ACTIVATION_PARAMETERS.get(name, ())
+        value, gradient = getattr(lm, name), getattr(lm, f"{name}_vjp")
+        call = partial(value, x, *parameters, out=out, **options)
+        contenders.append(Contender(op["name"], clock(call)))
+        call = partial(gradient, dy, x, *parameters, out=out, **options)
+        contenders.append(Contender(f"{op['name']}_vjp", clock(call)))
+    contenders += peers.anchors(case)
+    for peer in bench.peers:
+        if not hasattr(peer, "activations"):
+            continue
+        for variant, offered in peer.activations(x, out):
+            contenders.append(Contender(f"{peer.name} {variant}", clock(offered)))
+    times = bench.race(contenders, f"activations {shape_name(shape)}")
+    return Row(
+        "activations", shape, "float32", bench.tier, bench.threads, times, case.traffic,
+        case.elements,
+    )  # fmt: skip
+
+
 def in_halves(
     pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array, out: Array
 ) -> Callable[[], object]:
@@ -403,6 +441,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
         "axis": (goals.AXIS, time_axis),
         "threads": (goals.THREADS, time_threads),
         "losses": (goals.LOSSES, time_losses),
+        "activations": (goals.ACTIVATIONS, time_activations),
     }
     aims, measure = table[name]
     cpus = threads
@@ -479,6 +518,7 @@ EXPERIMENT_TITLES = {
     "axis": "softmax over axis 0, and over as many contiguous rows",
     "threads": "softmax with two threads",
     "losses": "losses, alone and with their gradients",
+    "activations": "activations and their gradients",
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import lanemax as lm
 
 from .. import _call
-from . import loss_oracle, oracle
+from . import activation_oracle, loss_oracle, oracle
 from .oracle import Array, Exact, Format
 
 #: Arrays by the name of the argument they are passed as.
@@ -590,6 +590,68 @@ def _adversarial(gradient: bool) -> Function:
     )
 
 
+# ------------------------------------------------------------------------------ activations
+
+
+def _unary_call(name: str, gradient: bool) -> Any:
+    options: dict[str, Any] = {}
+    python = name
+    if name == "gelu_tanh":
+        python, options = "gelu", {"approximate": "tanh"}
+    function = getattr(lm, f"{python}_vjp" if gradient else python)
+    parameters = activation_oracle.PARAMETERS.get(name, ())
+
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        arrays = (a["dy"], a["x"]) if gradient else (a["x"],)
+        found = function(*arrays, *parameters, out=out, **options)
+        return np.asarray(found[0] if isinstance(found, tuple) else found)
+
+    return call
+
+
+def _expect_activation(name: str) -> Any:
+    formula = activation_oracle.FORMULAS.get(name)
+
+    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected | None:
+        return None if formula is None else Expected(formula(a["x"], m))
+
+    return expected
+
+
+def _no_formula(a: Arguments, m: oracle.Arithmetic) -> None:
+    return None
+
+
+def _activations_of_registry() -> tuple[Function, ...]:
+    """Two entries for every activation; gradients are compared in bits."""
+    bits = Limit("the same bits", 0.0, "ULP", _normal)
+    found = []
+    for op in _call.unary_ops():
+        name, most = op["name"], max(op["bound"], 1.0)
+        known = name in activation_oracle.FORMULAS
+        limit = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
+        found += [
+            Function(
+                name,
+                _moderate_logits,
+                _unary_call(name, False),
+                _expect_activation(name),
+                (limit if known else bits,),
+                every=40,
+            ),
+            Function(
+                f"{name}_vjp",
+                _moderate_gradient,
+                _unary_call(name, True),
+                _no_formula,
+                (bits,),
+                in_place="dy",
+                every=40,
+            ),
+        ]
+    return tuple(found)
+
+
 #: What an option changes is seen on half of the samples.
 FUNCTIONS: tuple[Function, ...] = (
     *(replace(f, every=2) if "=" in f.name else f for f in ROWS),
@@ -597,4 +659,5 @@ FUNCTIONS: tuple[Function, ...] = (
     *_losses_of_registry(),
     _adversarial(False),
     _adversarial(True),
+    *_activations_of_registry(),
 )

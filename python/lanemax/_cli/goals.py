@@ -16,7 +16,7 @@ AVX2_CACHED = 1.6
 AVX2_STREAMED = 1.15
 
 #: Measured besides the functions, each with goals of its own.
-EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses")
+EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses", "activations")
 
 #: Shapes whose input and output stay in the caches of the reference machine.
 CACHED = frozenset({(1, 10**4), (1, 10**5), (1, 10**6), (4096, 128), (4096, 1024)})
@@ -161,6 +161,17 @@ LOSSES = (
         Goal("losses", STREAMED_LOSS, f"{name}_and_grad", ("read", "copy"), 1.05, COPY_NOTE)
         for name in SPHERICAL
     ),
+)
+
+#: Values at the speed of a copy; gradients move half as much again, and may take 1.3 times that.
+STREAMED_ACTIVATION = (4096, 4096)
+ACTIVATIONS = tuple(
+    goal
+    for name in ("poly_relu", "silu", "gelu", "crrelu")
+    for goal in (
+        Goal("activations", STREAMED_ACTIVATION, name, ("copy",), 1.05, COPY_NOTE),
+        Goal("activations", STREAMED_ACTIVATION, f"{name}_vjp", ("copy",), 1.95, COPY_NOTE),
+    )
 )
 
 #: Goals that need what no installed package has; (what, goal, where it is measured instead).

@@ -184,6 +184,16 @@ class NumPy:
 
         yield " and grad", both
 
+    def activations(self, x: Array, out: Array) -> Offers:
+        """Return SiLU by the formula, in the output's memory."""
+
+        def silu() -> None:
+            np.exp(np.negative(x, out=out), out=out)
+            np.divide(x, np.add(out, 1, out=out), out=out)
+
+        yield "relu", lambda: np.maximum(x, 0, out=out)
+        yield "silu", silu
+
 
 class SciPy:
     """scipy.special, which has no out=."""
@@ -253,6 +263,19 @@ class Torch:
 
         yield "", lambda: function(logits, labels)
         yield " and grad", both
+
+    def activations(self, x: Array, out: Array) -> Offers:
+        """Return PyTorch's own kernels that write into given memory."""
+        torch = self._torch
+        values, to = self._tensor(x), self._tensor(out)
+        aten = torch.ops.aten
+        yield "relu", lambda: torch.clamp(values, min=0, out=to)
+        yield "sigmoid", lambda: torch.sigmoid(values, out=to)
+        yield "tanh", lambda: torch.tanh(values, out=to)
+        yield "silu", lambda: aten.silu.out(values, out=to)
+        yield "gelu", lambda: aten.gelu.out(values, out=to)
+        yield "gelu_tanh", lambda: aten.gelu.out(values, approximate="tanh", out=to)
+        yield "mish", lambda: aten.mish.out(values, out=to)
 
 
 class OnnxRuntime:

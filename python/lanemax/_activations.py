@@ -1,0 +1,695 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activations and their gradients: two functions for each activation of the registry."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _call, _check
+
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+
+#: activation -> what its parameter accepts, in words, and the test; the others take finite numbers
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "relu_power": ("must be an integer from 1 to 16", lambda v: v in range(1, 17)),
+    "softplus": ("must be from 1e-30 to 1e30", lambda v: 1e-30 <= v <= 1e30),
+}
+
+#: the parameters that have a default; where, the registry says which
+_OPTIONAL = {"softplus", "crrelu"}
+
+_ORDER_MAX = 8  # of poly_relu
+
+
+def _one_number(name: str, value: Any) -> tuple[float, Any]:
+    """A number, and the array whose shape and dtype its gradient gets."""
+    if type(value) is float:
+        return value, None
+    array = _check.reals(name, value)
+    if array.shape not in ((), (1,)):
+        raise ValueError(f"{name}: expected one number, of shape () or (1,), got {array.shape}")
+    return float(array.reshape(())), array
+
+
+def _like(values: Any, array: Any) -> Any:
+    """Sums in float64 as a gradient for `array`, None for a Python number."""
+    if array is None:
+        return values[0]
+    with np.errstate(all="ignore"):  # beyond the range of the dtype is inf
+        return values.reshape(array.shape).astype(array.dtype, copy=False)[()]
+
+
+def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
+    """The bias of a row as given and in the compute type."""
+    array = _check.reals("bias", bias)
+    if isinstance(bias, np.ndarray) and bias.dtype.kind in "iu":
+        raise TypeError(f"bias: expected a float dtype, got {bias.dtype}")
+    if not shape:
+        raise ValueError(f"bias: x is 0-d and takes none, got one of shape {array.shape}")
+    if array.shape != shape[-1:]:
+        raise ValueError(
+            f"bias: expected shape {shape[-1:]}, that of the last axis of x, got {array.shape}"
+        )
+    with np.errstate(all="ignore"):
+        return array, np.require(array.astype(real, copy=False), requirements=["C", "A"])
+
+
+class _Activation:
+    """What the two functions of an activation share."""
+
+    def __init__(self, code: int, op: dict[str, Any], variants: dict[str, int]) -> None:
+        self.code = code
+        self.name: str = op["name"]
+        self.formula: str = op["formula"]
+        self.bound: float = op["bound"]
+        self.learned: bool = op["learned"]
+        self.variants = variants
+        self.polynomial = op["parameters"] == ["weight", "bias"]
+        self.row_bias = not self.polynomial
+        self.names: tuple[str, ...] = ("approximate",) if variants else tuple(op["parameters"])
+        self.defaults: dict[str, Any] = {}
+        if variants:
+            self.defaults = {"approximate": next(iter(variants))}
+        elif self.name in _OPTIONAL:
+            self.defaults = {self.names[0]: op["standard"]}
+
+    # ------------------------------------------------------------ arguments
+
+    def signature(self, arrays: tuple[str, ...]) -> inspect.Signature:
+        kinds = inspect.Parameter
+        given = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in arrays]
+        given += [
+            kinds(n, kinds.POSITIONAL_OR_KEYWORD, default=self.defaults.get(n, kinds.empty))
+            for n in self.names
+        ]
+        options = ["bias"] * self.row_bias + ["out"]
+        given += [kinds(n, kinds.KEYWORD_ONLY, default=None) for n in options]
+        return inspect.Signature(given)
+
+    def take(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], Any]:
+        """Arguments as Python would bind them to the signature: parameters, and the row's bias."""
+        values = list(given)
+        for name in self.names[len(given) :]:
+            if name in named:
+                values.append(named.pop(name))
+            elif name in self.defaults:
+                values.append(self.defaults[name])
+            else:
+                raise TypeError(f"{self.name}: missing the argument {name!r}")
+        bias = named.pop("bias", None) if self.row_bias else None
+        if named or len(given) > len(self.names):
+            known = ", ".join([*self.names, *["bias"] * self.row_bias, "out"])
+            wrong = f"argument {next(iter(named))!r}" if named else f"{len(given)} parameters"
+            raise TypeError(f"{self.name}: unexpected {wrong}; it takes {known}")
+        return values, bias
+
+    def numbers(self, values: list[Any]) -> tuple[int, list[float], list[Any]]:
+        """Operation, parameters as the library takes them, arrays like their gradients."""
+        if self.variants:
+            choice = values[0]
+            if not isinstance(choice, str) or choice not in self.variants:
+                known = " or ".join(map(repr, self.variants))
+                raise ValueError(f"approximate: expected {known}, got {choice!r}")
+            return self.variants[choice], [], []
+        if self.polynomial:
+            weight = _check.reals("weight", values[0])
+            if weight.ndim != 1 or not 1 <= weight.size <= _ORDER_MAX:
+                raise ValueError(
+                    f"weight: expected shape (order,), order from 1 to {_ORDER_MAX}, "
+                    f"got {weight.shape}"
+                )
+            bias, array = _one_number("bias", values[1])
+            return self.code, [*weight.astype(np.float64).tolist(), bias], [weight, array]
+        if not values:
+            return self.code, [], []
+        name = self.names[0]
+        number, array = _one_number(name, values[0])
+        if not math.isfinite(number):
+            raise ValueError(f"{name}: must be finite, got {number}")
+        if self.name in _RANGES:
+            words, fits = _RANGES[self.name]
+            if not fits(number):
+                raise ValueError(f"{name}: {words}, got {number}")
+        return self.code, [number], [array]
+
+    # ----------------------------------------------------------------- runs
+
+    def value(self, x: Any, given: tuple[Any, ...], named: dict[str, Any], out: Any) -> Any:
+        values, bias = self.take(given, named)
+        code, numbers, _ = self.numbers(values)
+        if self._in_float(numbers):
+            y = _call.fast_unary(code, x, numbers, out, bias)
+            if y is not None:
+                return y
+        return self._run(code, None, x, numbers, None, bias, out)
+
+    def gradient(
+        self, dy: Any, x: Any, given: tuple[Any, ...], named: dict[str, Any], out: Any
+    ) -> Any:
+        values, bias = self.take(given, named)
+        code, numbers, arrays = self.numbers(values)
+        if self._in_float(numbers):
+            found = _call.fast_unary_vjp(code, dy, x, numbers, out, self.learned, bias)
+            if found is not None:
+                if type(found) is not tuple:
+                    return found
+                dx, grads, bias_grad = found
+                return self._together(dx, grads, bias_grad, arrays, bias)
+        return self._run(code, (dy,), x, numbers, arrays, bias, out)
+
+    def _in_float(self, numbers: list[float]) -> bool:
+        """Whether the parameters are finite in float32, too; a polynomial's need not be finite."""
+        return self.polynomial or not numbers or abs(numbers[0]) <= _FLOAT_MAX
+
+    def _together(self, dx: Any, grads: Any, bias_grad: Any, arrays: Any, bias: Any) -> Any:
+        """What a VJP returns: sums get shape and dtype of what they are gradients of."""
+        found, i = [dx], 0
+        if grads is not None:
+            for array in arrays:
+                n = 1 if array is None else array.size
+                found.append(_like(grads[i : i + n], array))
+                i += n
+        if bias_grad is not None:
+            found.append(_like(bias_grad, bias))
+        return tuple(found) if len(found) > 1 else dx
+
+    def _run(
+        self,
+        code: int,
+        dy: tuple[Any] | None,
+        x: Any,
+        numbers: list[float],
+        arrays: list[Any] | None,
+        bias: Any,
+        out: Any,
+    ) -> Any:
+        """Any layout; with dy a gradient, in a tuple if there are others beside it."""
+        x = _check.array("x", x)
+        shape, dtype = x.shape, x.dtype
+        inputs = [x]
+        if dy is not None:
+            inputs.insert(0, _check.array("dy", dy[0]))
+            if inputs[0].dtype != dtype:
+                raise TypeError(f"dy: expected the dtype of x, {dtype}, got {inputs[0].dtype}")
+            if inputs[0].shape != shape:
+                raise ValueError(f"dy: expected the shape of x, {shape}, got {inputs[0].shape}")
+        real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+        if real.itemsize == 4 and not self._in_float(numbers):
+            raise ValueError(
+                f"{self.names[0]}: must be finite in float32, in which {dtype} is computed, "
+                f"got {numbers[0]}"
+            )
+        given_bias, row_bias = (None, None) if bias is None else _row_bias(bias, shape, real)
+        if out is not None:
+            out = _check.output(out, shape, dtype)
+            if row_bias is not None and np.may_share_memory(out, row_bias):
+                row_bias = row_bias.copy()
+        grads = np.zeros(len(numbers)) if dy is not None and self.learned else None
+        bias_grad = np.zeros(shape[-1]) if dy is not None and row_bias is not None else None
+
+        result = np.empty_like(x, order="K", subok=False) if out is None else out
+        if x.size:
+            status = self._call(code, inputs, result, numbers, row_bias, grads, bias_grad)
+            if _call.needs_own_output(status):
+                # as if nothing were shared: into memory of its own first
+                fresh = np.empty(shape, dtype)
+                status = self._call(code, inputs, fresh, numbers, row_bias, grads, bias_grad)
+                if not status:
+                    result[...] = fresh
+            _call.check(status)
+
+        dx = result if out is not None else result[()]
+        return self._together(dx, grads, bias_grad, arrays, given_bias)
+
+    def _call(
+        self,
+        code: int,
+        inputs: list[Any],
+        out: Any,
+        numbers: list[float],
+        bias: Any,
+        grads: Any,
+        bias_grad: Any,
+    ) -> int:
+        """One call of the library; what it cannot read or write as it lies is copied."""
+        views, to = inputs, out
+        summed = grads is not None or bias_grad is not None
+        if not summed and bias is None and not out.flags.c_contiguous:
+            # each element by itself: in the order of memory, whatever the axes
+            order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
+            views, to = [a.transpose(order) for a in inputs], out.transpose(order)
+        layout = _check.Layout(to.shape, _check.axes(-1, to.ndim), views, to)
+        rows, cols, inner = layout.shape
+        if bias is not None and inner > 1 and rows > 1:
+            # the library adds a bias to rows alone
+            fresh = np.empty(to.shape, to.dtype)
+            views = [np.ascontiguousarray(a) for a in views]
+            status = self._call(code, views, fresh, numbers, bias, grads, bias_grad)
+            if not status:
+                to[...] = fresh
+            return status
+        copied = layout.copied
+        passed = [layout.input(a) for a in views]
+        target = (np.empty((rows, cols), to.dtype), (cols, 1, 0)) if copied else layout.input(to)
+        if bias is not None and inner > 1:
+            rows, inner = inner, 1
+            passed = [(a, (s[2], s[1], 0)) for a, s in passed]
+            target = (target[0], (target[1][2], target[1][1], 0))
+        status = _call.unary(
+            code,
+            (rows, cols, inner),
+            passed[0] if len(passed) > 1 else None,
+            passed[-1],
+            target,
+            numbers,
+            bias,
+            grads,
+            bias_grad,
+        )
+        if copied and not status:
+            to.transpose(layout.order)[...] = target[0].reshape(layout.extent)
+        return status
+
+
+# ------------------------------------------------------------------------ documentation
+
+
+@dataclass(frozen=True)
+class _About:
+    """What the docstrings say beyond the registry; formulas in LaTeX, u is the unit roundoff."""
+
+    summary: str
+    value: str
+    slope: str  # d value / d x
+    notes: str
+    source: str
+    parameters: tuple[str, ...] = ()  # a line for each
+    partials: tuple[str, ...] = ()  # d value / d parameter
+    example: str = ""  # arguments behind x
+    results: tuple[str, str] = ("", "")  # at x = -1, 0.5, 2, and the gradient for dy = 1
+
+
+_LEARNED = "A finite number, or an array of one number of any float dtype"
+
+_ABOUT = {
+    "relu": _About(
+        "Rectified linear unit.",
+        r"y = \max(x, 0)",
+        r"[x > 0]",
+        "-inf gives 0, +inf stays.  The derivative at 0 is 0.",
+        "Nair and Hinton 2010, ICML.",
+        results=("array([0. , 0.5, 2. ])", "array([0., 1., 1.])"),
+    ),
+    "squared_relu": _About(
+        "Squared rectified linear unit.",
+        r"y = \max(x, 0)^2",
+        r"2 \max(x, 0)",
+        "-inf gives 0, +inf stays.  float16 overflows from 256 on.",
+        "So and others 2021, arXiv:2109.08668 (Primer).",
+        results=("array([0.  , 0.25, 4.  ])", "array([0., 1., 4.])"),
+    ),
+    "relu_power": _About(
+        "Power of the rectified linear unit.",
+        r"y = \max(x, 0)^{power}",
+        r"power \cdot \max(x, 0)^{power - 1}",
+        "-inf gives 0, +inf stays.  With power = 1 the derivative at 0 is 0.",
+        "power = 2 is `squared_relu`: So and others 2021, arXiv:2109.08668.",
+        parameters=("power : int\n    From 1 to 16.",),
+        example=", 3",
+        results=("array([0.   , 0.125, 8.   ])", "array([ 0.  ,  0.75, 12.  ])"),
+    ),
+    "sigmoid": _About(
+        "Logistic sigmoid.",
+        r"y = \frac{1}{1 + \exp(-x)}",
+        r"y (1 - y)",
+        "-inf gives 0, +inf gives 1.  Small results keep their digits down to the subnormal ones.",
+        "Verhulst 1845.",
+        results=("array([0.2689, 0.6225, 0.8808])", "array([0.1966, 0.235 , 0.105 ])"),
+    ),
+    "tanh": _About(
+        "Hyperbolic tangent.",
+        r"y = \tanh x",
+        r"1 - y^2",
+        "-inf gives -1, +inf gives 1.  The derivative does not cancel where y is near 1.",
+        "",
+        results=("array([-0.7616,  0.4621,  0.964 ])", "array([0.42  , 0.7864, 0.0707])"),
+    ),
+    "softplus": _About(
+        "Smooth rectified linear unit: the integral of the sigmoid.",
+        r"y = \frac{1}{\beta} \log(1 + \exp(\beta x))",
+        r"\frac{1}{1 + \exp(-\beta x)}",
+        "-inf gives 0, +inf stays.  There is no threshold above which y is x by decree.",
+        "Dugas and others 2001, NIPS 13.",
+        parameters=("beta : float\n    Sharpness, from 1e-30 to 1e30; a large one gives `relu`.",),
+        results=("array([0.3133, 0.9741, 2.1269])", "array([0.2689, 0.6225, 0.8808])"),
+    ),
+    "silu": _About(
+        "Sigmoid linear unit, which is `swish` with beta = 1.",
+        r"y = x\, s(x), \quad s(x) = \frac{1}{1 + \exp(-x)}",
+        r"s(x) + x\, s(x)\, s(-x)",
+        "-inf gives 0, +inf stays.  The minimum is -0.278 at x = -1.278.",
+        "Elfwing, Uchibe and Doya 2017, arXiv:1702.03118.",
+        results=("array([-0.2689,  0.3112,  1.7616])", "array([0.0723, 0.74  , 1.0908])"),
+    ),
+    "swish": _About(
+        "Swish: x times the sigmoid of beta x, for a learned beta.",
+        r"y = x\, s(\beta x), \quad s(u) = \frac{1}{1 + \exp(-u)}",
+        r"s(\beta x) + \beta x\, s(\beta x)\, s(-\beta x)",
+        "For beta > 0, -inf gives 0 and +inf stays; beta < 0 turns that round; beta = 0 is x / 2.",
+        "Ramachandran, Zoph and Le 2017, arXiv:1710.05941.",
+        parameters=(f"beta : float or array_like\n    {_LEARNED}.",),
+        partials=(r"x^2 s(\beta x)\, s(-\beta x)",),
+        example=", 1.5",
+        results=(
+            "array([-0.1824,  0.3396,  1.9051])",
+            "array([-0.0413,  0.8426,  1.0881])",
+        ),
+    ),
+    "gelu": _About(
+        "Gaussian error linear unit.",
+        r"y = x\, \Phi(x), \quad \Phi(x) = \frac{1}{2} \mathrm{erfc}(-x / \sqrt 2)",
+        r"\Phi(x) + x\, \frac{\exp(-x^2 / 2)}{\sqrt{2 \pi}}",
+        """
+With ``approximate="tanh"``, y = x s(2 sqrt(2 / pi) (x + 0.044715 x^3)), s the sigmoid: another
+function, as much as 4.7e-4 away, which many models were trained with; computed exactly too.
+
+-inf gives 0, +inf stays.  The negative tail keeps its digits, where 1 + erf would cancel.
+""",
+        "Hendrycks and Gimpel 2016, arXiv:1606.08415.",
+        parameters=('approximate : {"none", "tanh"}\n    Which of the two functions.',),
+        results=("array([-0.1587,  0.3457,  1.9545])", "array([-0.0833,  0.8675,  1.0852])"),
+    ),
+    "mish": _About(
+        "Mish: x times the hyperbolic tangent of its softplus.",
+        r"y = x \tanh(\log(1 + \exp x))",
+        r"t + x\, s(x) (1 - t^2), \quad t = \tanh(\log(1 + \exp x)), \; s(x) = 1 / (1 + \exp(-x))",
+        "-inf gives 0, +inf stays.  The minimum is -0.309 at x = -1.192.",
+        "Misra 2019, arXiv:1908.08681.",
+        results=("array([-0.3034,  0.3752,  1.944 ])", "array([0.0592, 0.8864, 1.0693])"),
+    ),
+    "crrelu": _About(
+        "Correction regularized ReLU: a rectified linear unit with a learned bend at 0.",
+        r"y = \max(x, 0) + \epsilon\, x \exp(-x^2 / 2)",
+        r"[x > 0] + \epsilon\, (1 - x^2) \exp(-x^2 / 2)",
+        "-inf gives 0, +inf stays.  The derivative at 0 is eps.",
+        "Sun and others 2024, arXiv:2405.12954.",
+        parameters=(f"eps : float or array_like\n    {_LEARNED}.",),
+        partials=(r"x \exp(-x^2 / 2)",),
+        results=("array([-0.0061,  0.5044,  2.0027])", "array([0.    , 1.0066, 0.9959])"),
+    ),
+    "fatrelu": _About(
+        "Rectified linear unit with a threshold of its own, for sparse activations.",
+        r"y = x \; [x > threshold]",
+        r"[x > threshold]",
+        "x = threshold gives 0; so does -inf.  A negative threshold keeps negative x above it.",
+        "Kurtz and others 2020, ICML; Song and others 2024, arXiv:2402.13516 (ProSparse).",
+        parameters=("threshold : float\n    Finite.",),
+        example=", 1.0",
+        results=("array([0., 0., 2.])", "array([0., 0., 1.])"),
+    ),
+    "poly_relu": _About(
+        "Polynomial of the rectified linear unit (PolyCom, type I).",
+        r"y = \sum_{i=1}^{m} w_{m-i}\, r^i + b, \quad r = \max(x, 0)",
+        r"[x > 0] \sum_{i=1}^{m} i\, w_{m-i}\, r^{i-1}",
+        """
+The weights have the order of the published code: for m = 3 cubic, square, linear.  Where r = 0,
+y is the bias.  +inf gives the limit: an infinity with the sign of the first weight that is not 0.
+NaN and inf among weights act as they do in arithmetic.
+""",
+        "Zhuo and others 2024, arXiv:2411.03884.",
+        parameters=(
+            "weight : array_like, shape (m,)\n"
+            f"    w, highest power first, m from 1 to {_ORDER_MAX}; any float dtype.",
+            "bias : float or array_like\n    b, one number.",
+        ),
+        partials=(r"r^{m-i}", r"1"),
+        example=", [0.5, 0.25, 1.0], 0.0",
+        results=("array([0.   , 0.625, 7.   ])", "array([0.   , 1.625, 8.   ])"),
+    ),
+}  # fmt: skip
+
+_BOUND = """At most {ulp} ULP in float32 and {wide} ULP in float64, also in the tails; 2 quanta
+where the result is subnormal."""
+_EXACT = "The result is exact but for one rounding."
+_POLYNOMIAL = (
+    "Error at most (m + 2) u times the sum of the absolute terms, u = 2**-24 (float64: 2**-53)."
+)
+
+_VALUE_DOC = """{summary}
+
+.. math:: {value}
+
+Parameters
+----------
+x : array_like
+    Any shape.  float16, bfloat16, float32 and float64 are computed as they are (16-bit in float32,
+    rounded once); bool and integers become ``np.result_type(dtype, np.float32)``.
+{parameters}{bias}out : numpy.ndarray, optional
+    Takes the result; may be x itself.
+
+Returns
+-------
+numpy.ndarray
+    Shape and dtype of x; `out` if given; a scalar for 0-d input.
+
+Raises
+------
+TypeError
+    A dtype that is not supported.
+ValueError
+    A shape that does not fit{range}.  Nothing has been written.
+
+Notes
+-----
+{notes}
+
+NaN gives NaN.  An empty array gives an empty one.
+
+{bound}
+The bits do not depend on instruction set, threads or strides.{source}
+
+Examples
+--------
+>>> import numpy as np
+>>> import lanemax as lm
+>>> lm.{name}(np.array([-1.0, 0.5, 2.0]){arguments}).round(4)
+{result}
+"""
+
+_GRADIENT_DOC = """Vector-Jacobian product of `{name}`: dy pulled back to its input{learned}.
+
+.. math:: dx = dy \\cdot \\big({slope}\\big){sums}
+
+Parameters
+----------
+dy : array_like
+    Gradient of a loss with respect to the output; shape and dtype of x.
+x : array_like
+    What was given to `{name}`.
+{as_given}out : numpy.ndarray, optional
+    Takes dx; may be dy or x itself.
+
+Returns
+-------
+dx : numpy.ndarray
+    Shape and dtype of x; a scalar for 0-d input.
+{returns}
+Raises
+------
+TypeError
+    dy and x differ in dtype, or it is not supported.
+ValueError
+    dy and x differ in shape, and as for `{name}`.  Nothing has been written.
+
+Notes
+-----
+At +-inf the limit of the derivative{kink}.  NaN in x or dy gives NaN.  Of an empty array the sums
+are 0.
+
+Error at most 6 u times the sum of the absolute terms of the formula, u = 2**-24 (float64:
+2**-53); 16-bit gradients are those of float32 rounded once.{precision}
+The bits do not depend on instruction set, threads or strides.{source}
+
+Examples
+--------
+>>> import numpy as np
+>>> import lanemax as lm
+>>> x = np.array([-1.0, 0.5, 2.0])
+>>> {targets} = lm.{name}_vjp(np.ones(3), x{arguments})
+>>> dx.round(4)
+{result}
+"""
+
+_BIAS_DOC = """bias : array_like, shape (x.shape[-1],), optional
+    Added to x first, in float32 (float64: in float64); any float dtype.
+"""
+
+
+def _document(a: _Activation, gradient: bool) -> str:
+    about = _ABOUT.get(
+        a.name, _About(f"The activation {a.name}: {a.formula}.", "y = f(x)", "f'(x)", "", "")
+    )
+    source = f"\n{about.source}" if about.source else ""
+    if not gradient:
+        bound = _BOUND.format(ulp=f"{a.bound:g}", wide=f"{2 * a.bound:g}")
+        return _VALUE_DOC.format(
+            summary=about.summary,
+            value=about.value,
+            parameters="".join(line + "\n" for line in about.parameters),
+            bias=_BIAS_DOC if a.row_bias else "",
+            range=", a parameter out of range" if a.names else "",
+            notes=about.notes.strip(),
+            bound=_POLYNOMIAL if not a.bound else _EXACT if a.bound <= 0.5 else bound,
+            source=source,
+            name=a.name,
+            arguments=about.example,
+            result=about.results[0],
+        )
+    learned = a.names if a.learned else ()
+    sums = "".join(
+        rf", \quad d\mathrm{{{name}}} = \sum dy \cdot {partial}"
+        for name, partial in zip(learned, about.partials, strict=False)
+    )
+    returns = "".join(
+        f"d{name} : scalar or numpy.ndarray\n    Sum over all elements; shape and dtype of {name}, "
+        "float64 for a Python number.\n"
+        for name in learned
+    )
+    as_given = [*a.names, *["bias"] * a.row_bias]
+    if a.row_bias:
+        returns += (
+            "dbias : numpy.ndarray\n    Only with a bias: sums of dx over the rows, before 16-bit "
+            "rounding; shape and dtype of\n    bias.\n"
+        )
+    return _GRADIENT_DOC.format(
+        name=a.name,
+        learned=" and to the parameters" if learned else "",
+        slope=about.slope,
+        sums=sums,
+        as_given=f"{', '.join(as_given)}\n    As they were given to `{a.name}`.\n",
+        returns=returns,
+        kink="; at a kink that of the side below" if "[x >" in about.slope else "",
+        precision="" if not learned else "  Sums are taken in float64.",
+        source=source,
+        targets=", ".join(["dx", *(f"d{name}" for name in learned)]),
+        arguments=about.example,
+        result=about.results[1],
+    )
+
+
+# ---------------------------------------------------------------------------- functions
+
+#: names in the registry that are one function in Python, told apart by `approximate`
+_VARIANTS = {"gelu": {"none": "gelu", "tanh": "gelu_tanh"}}
+
+
+def _functions(a: _Activation) -> dict[str, Any]:
+    fast_value, fast_gradient = _call.fast_unary, _call.fast_unary_vjp
+    usual = a.code if len(a.defaults) == len(a.names) else None  # what runs without parameters
+    usual_gradient = None if a.learned else usual
+
+    def value(x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
+        if usual is not None and not parameters and not named:
+            y = fast_value(usual, x, None, out)
+            if y is not None:
+                return y
+        return a.value(x, parameters, named, out)
+
+    def gradient(dy: Any, x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
+        if usual_gradient is not None and not parameters and not named:
+            dx = fast_gradient(usual_gradient, dy, x, None, out)
+            if dx is not None:
+                return dx
+        return a.gradient(dy, x, parameters, named, out)
+
+    functions: tuple[Any, Any] = (value, gradient)
+    for function, suffix, arrays in zip(
+        functions, ("", "_vjp"), (("x",), ("dy", "x")), strict=True
+    ):
+        function.__name__ = function.__qualname__ = a.name + suffix
+        function.__module__ = "lanemax"
+        function.__doc__ = _document(a, bool(suffix))
+        function.__signature__ = a.signature(arrays)
+    return {function.__name__: function for function in functions}
+
+
+_OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(_call.unary_ops())}
+_CHOICES = {
+    name: (python, choice)
+    for python, variants in _VARIANTS.items()
+    for choice, name in variants.items()
+}
+_ACTIVATIONS = {
+    name: _Activation(
+        op["code"],
+        op,
+        {choice: _OPS[of]["code"] for choice, of in _VARIANTS.get(name, {}).items()},
+    )
+    for name, op in _OPS.items()
+    if _CHOICES.get(name, (name, ""))[0] == name
+}
+
+#: name -> function, for every activation of the registry and its gradient
+FUNCTIONS: dict[str, Any] = {
+    name: function for a in _ACTIVATIONS.values() for name, function in _functions(a).items()
+}
+
+
+def activations() -> list[dict[str, Any]]:
+    """The registry of pointwise activations.
+
+    Returns
+    -------
+    list of dict
+        One for each activation of the C library, in the order of their numbers:
+
+        name : str
+            In C; in Python also, but for ``gelu_tanh``, see ``call``.
+        call : str
+            How Python spells it, for example ``gelu(x, approximate='tanh')``.
+        parameters : list of str
+            Names of the parameters; `bias` of a row is none of them.
+        learned : bool
+            Whether the function's ``_vjp`` returns gradients of the parameters.
+        formula : str
+            y as a function of x.
+        bound : float or None
+            Largest error in ULP of float32, in float64 twice that; 0.5 is exact rounding.  None:
+            relative to the sum of the terms, see the function.
+
+    Examples
+    --------
+    >>> import lanemax as lm
+    >>> next(a["formula"] for a in lm.activations() if a["name"] == "silu")
+    'x s(x)'
+    """
+    listed = []
+    for name, op in _OPS.items():
+        python, choice = _CHOICES.get(name, (name, None))
+        arguments = ["x"]
+        if choice is not None:
+            arguments.append(f"approximate={choice!r}")
+        else:
+            defaults = _ACTIVATIONS[python].defaults
+            arguments += [f"{p}={defaults[p]}" if p in defaults else p for p in op["parameters"]]
+        listed.append(
+            {
+                "name": name,
+                "call": f"{python}({', '.join(arguments)})",
+                "parameters": list(op["parameters"]),
+                "learned": op["learned"],
+                "formula": op["formula"],
+                "bound": op["bound"] or None,
+            }
+        )
+    return listed
+
+
+activations.__module__ = "lanemax"
+FUNCTIONS["activations"] = activations
