@@ -37,8 +37,8 @@ LMX_INLINE unary_constants unary_at(const double *p, size_t n)
 
 typedef vreal unary_value(vreal x, const unary_constants *k);
 typedef vreal unary_pull(vreal dy, vreal x, const unary_constants *k);
-/* d value / d p[i] */
-typedef vreal unary_partial(vreal x, const unary_constants *k, size_t i);
+/* d[i] = d value / d p[i] for all of them */
+typedef void unary_partials(vreal x, const unary_constants *k, vreal *d);
 
 LMX_INLINE vreal with_nan(vreal x, vreal v) { return v_select(v_isnan(x), x, v); }
 
@@ -76,25 +76,28 @@ LMX_INLINE_VECTOR void unary_map(const elem *a, const elem *b, size_t n, elem *o
         v_fence();
 }
 
-/* Both at NaN: the sums of a parameter's gradient are NaN too. */
 LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_constants *k,
-                           unary_partial *partial, lmx_dd *sums)
+                           unary_partials *partials, size_t count, lmx_dd *sums)
 {
-    for (size_t q = 0; q < k->n; q++) {
-        lane_sums s;
+    lane_sums s[LMX_UNARY_PARAMETERS];
+    for (size_t q = 0; q < count; q++)
         for (size_t g = 0; g < GROUPS; g++)
-            s.group[g] = vw_zero();
-        for (size_t i = 0; i < n; i += LMX_LANES)
-            for (size_t g = 0; g < GROUPS; g++) {
-                const size_t at = i + g * V_LANES;
-                const size_t left = at >= n ? 0 : n - at < V_LANES ? n - at : V_LANES;
-                if (left == 0)
-                    continue;
-                const vreal d = e_load_n(dy + at, left, 0), v = e_load_n(x + at, left, 0);
-                s.group[g] = vw_fma(s.group[g], d, partial(v, k, q));
-            }
-        sums[q] = lane_total(s);
-    }
+            s[q].group[g] = vw_zero();
+    for (size_t i = 0; i < n; i += LMX_LANES)
+        for (size_t g = 0; g < GROUPS; g++) {
+            const size_t at = i + g * V_LANES;
+            if (at >= n)
+                break;
+            const size_t left = n - at;
+            const vreal b = left >= V_LANES ? e_load(dy + at) : e_load_n(dy + at, left, 0);
+            const vreal v = left >= V_LANES ? e_load(x + at) : e_load_n(x + at, left, 0);
+            vreal d[LMX_UNARY_PARAMETERS];
+            partials(v, k, d);
+            for (size_t q = 0; q < count; q++)
+                s[q].group[g] = vw_fma(s[q].group[g], b, d[q]);
+        }
+    for (size_t q = 0; q < count; q++)
+        sums[q] = lane_total(s[q]);
 }
 
 #define LMX_UNARY_BODIES(name, value_, pull_)                                                      \
@@ -125,13 +128,14 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
   LMX_UNARY_BODIES(name, value_, pull_)       \
   const lmx_unary_kernel LMX_K(name) = { name##_forward, name##_backward, NULL };
 
-#define LMX_LEARNED_KERNEL(name, value_, pull_, partial_)                                      \
+/* One whose parameters have gradients; how many, of the constants k. */
+#define LMX_LEARNED_KERNEL(name, value_, pull_, partials_, count_)                             \
   LMX_UNARY_BODIES(name, value_, pull_)                                                        \
   static void name##_sums(const void *dy, const void *x, size_t n, const double *p, size_t np, \
                           lmx_dd *sums)                                                        \
   {                                                                                            \
     const unary_constants k = unary_at(p, np);                                                 \
-    unary_sums(dy, x, n, &k, partial_, sums);                                                  \
+    unary_sums(dy, x, n, &k, partials_, count_, sums);                                         \
   }                                                                                            \
   const lmx_unary_kernel LMX_K(name) = { name##_forward, name##_backward, name##_sums };
 

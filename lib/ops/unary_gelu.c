@@ -34,59 +34,62 @@ static const real tail_s[] = {
 #endif
 #define TAIL_TERMS (sizeof tail_s / sizeof *tail_s)
 
-/* Of a clamped x: exp(-x^2 / 2), and the share of it that Phi(-|x|) is. */
-typedef struct {
-    vlifted bell;
-    vreal exponent;
-    vpair share;
-} normal_tail;
+/* Beyond this |x| the tail is 0 with whatever multiplies it. */
+#define TAIL_END (sizeof(real) == 4 ? 16 : 45)
 
-LMX_INLINE_VECTOR normal_tail tail_of(vreal x)
+/* x S / (a + C) of a = |x|, clamped: what exp(-a^2 / 2) is to be multiplied by */
+LMX_INLINE_VECTOR vpair share_of(vreal a, vreal x)
 {
-    const vreal a = v_abs(x);
-    const vpair d = p_two_sum(a, v_set1(TAIL_C));
+    const vreal c = v_set1(TAIL_C), larger = v_max(a, c);
+    const vpair d = p_fast_sum(larger, v_min(a, c));
+    const vreal w = v_div(v_set1(1), d.hi);
 #if defined(LMX_REAL_F64)
     const vreal v = v_div(v_sub(a, v_set1(TAIL_V)), v_add(a, v_set1(TAIL_K)));
 #else
-    const vreal v = v_mul(v_sub(a, v_set1(TAIL_V)), v_div(v_set1(1), d.hi));
+    const vreal v = v_mul(v_sub(a, v_set1(TAIL_V)), w);
 #endif
-    vreal p = v_set1(tail_s[0]);
-    for (size_t i = 1; i + 1 < TAIL_TERMS; i++)
-        p = v_fma(p, v, v_set1(tail_s[i]));
+    /* Four chains, for one would take longer than all the rest. */
+    const vreal v2 = v_mul(v, v), v4 = v_mul(v2, v2);
+    enum { TERMS = TAIL_TERMS - 1 };
+    vreal part[4];
+    for (size_t r = 0; r < 4; r++) {
+        size_t degree = (TERMS - 1 - r) / 4 * 4 + r;
+        part[r] = v_set1(tail_s[TERMS - 1 - degree]);
+        while (degree >= 4) {
+            degree -= 4;
+            part[r] = v_fma(part[r], v4, v_set1(tail_s[TERMS - 1 - degree]));
+        }
+    }
+    const vreal p = v_fma(v_fma(part[3], v, part[2]), v2, v_fma(part[1], v, part[0]));
     const vreal last = v_set1(tail_s[TAIL_TERMS - 1]), s = v_fma(p, v, last);
-    const vpair S = { s, v_fma(p, v, v_sub(last, s)) }; /* |p v| < last */
-    normal_tail t;
-    t.share = p_div(S, d);
-    t.bell = bell_lifted(a, &t.exponent);
-    return t;
+    const vreal s_lo = v_fma(p, v, v_sub(last, s)); /* |p v| < last */
+    const vpair n = p_product(x, s);
+    const vreal q = v_mul(n.hi, w), n_lo = v_fma(x, s_lo, n.lo);
+    const vreal left = v_fma(v_neg(q), d.lo, v_add(v_fma(v_neg(q), d.hi, n.hi), n_lo));
+    return (vpair){ q, v_mul(left, w) };
 }
 
+/* max(x, 0) - |x| Phi(-|x|), on either side: the product is lifted until the last operation. */
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
     (void)k;
-    const vmask below = v_gt(v_set1(0), x);
-    const normal_tail t = tail_of(bell_inside(x));
-    const vpair tail = p_mul(t.bell.part, t.share), plain = p_scaled(tail, t.bell.down);
-    const vfactor low = f_of(t.exponent, tail, t.bell.down, plain);
-    vpair high = p_fast_sum(v_set1(1), v_neg(plain.hi));
-    high.lo = v_sub(high.lo, plain.lo);
-    const vfactor phi = { p_select(below, low.part, high), v_select(below, low.post, v_set1(1)) };
-    return f_times(phi, x);
+    const vreal a = v_min(v_set1(TAIL_END), v_abs(x));
+    const vpair e = bell_near(a), z = share_of(a, a);
+    const vreal more = v_fma(e.hi, z.lo, v_mul(e.lo, z.hi));
+    const vreal y = v_fma(v_fma(e.hi, z.hi, more), v_set1(-EXP_DOWN), v_max(v_set1(0), x));
+    return y;
 }
 
 /* Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi); Phi(x) is 1 - Phi(-x) above */
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
-    const vreal c = bell_inside(x);
+    const vreal c = bell_inside(x), a = v_min(v_set1(TAIL_END), v_abs(x));
     const vmask below = v_gt(v_set1(0), x);
-    const normal_tail t = tail_of(c);
-    const vfactor f =
-        f_of(t.exponent, t.bell.part, t.bell.down, p_scaled(t.bell.part, t.bell.down));
-    const vreal share = p_value(t.share);
+    const vreal share = p_value(share_of(a, v_set1(1)));
     const vreal part =
         v_fma(c, v_set1((real)0.398942280401432677939946), v_select(below, share, v_neg(share)));
-    return v_add(v_select(below, v_set1(0), dy), f_times(f, v_mul(dy, part)));
+    return v_add(v_select(below, v_set1(0), dy), f_times(bell(c), v_mul(dy, part)));
 }
 
 LMX_UNARY_KERNEL(gelu, value, pull)

@@ -31,13 +31,12 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 }
 
 /* r^(m-i) */
-LMX_INLINE vreal partial(vreal x, const unary_constants *k, size_t i)
+LMX_INLINE void partials(vreal x, const unary_constants *k, vreal *d)
 {
     const vreal r = v_max(v_set1(0), x);
-    vreal y = v_set1(1);
-    for (size_t j = i; j < k->n - 1; j++)
-        y = v_mul(y, r);
-    return with_nan(x, y);
+    size_t i = k->n - 1;
+    for (d[i] = with_nan(x, v_set1(1)); i > 0; i--)
+        d[i - 1] = v_mul(d[i], r);
 }
 
-LMX_LEARNED_KERNEL(poly_relu, value, pull, partial)
+LMX_LEARNED_KERNEL(poly_relu, value, pull, partials, k.n)

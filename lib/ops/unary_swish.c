@@ -14,13 +14,12 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 }
 
 /* x^2 s(beta x) s(-beta x); 0 where that vanishes */
-LMX_INLINE vreal partial(vreal x, const unary_constants *k, size_t i)
+LMX_INLINE void partials(vreal x, const unary_constants *k, vreal *d)
 {
-    (void)i;
     const vlogistic l = v_logistic(scaled_argument(k->p[0], x));
     const vreal half = f_times(l.small, x);
     const vreal y = v_mul(half, v_mul(x, p_value(l.large)));
-    return v_select(v_eq(half, v_set1(0)), half, y);
+    d[0] = v_select(v_eq(half, v_set1(0)), half, y);
 }
 
-LMX_LEARNED_KERNEL(swish, value, pull, partial)
+LMX_LEARNED_KERNEL(swish, value, pull, partials, 1)
