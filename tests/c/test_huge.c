@@ -83,11 +83,11 @@ static void test_losses(lmx_dtype dtype, lmx_ctx *ctx, const char *x, size_t til
                        dtype == LMX_F64 ? (void *)&loss : &loss32, 1, grad, &strides) == LMX_OK);
         loss = dtype == LMX_F64 ? loss : (double)loss32;
         if (!(fabs(loss / cases[i].want - 1) <= (dtype == LMX_F64 ? 1e-12 : 2e-7)))
-            check_fail("%s: got %.17g want %.17g", lmx_loss_info(cases[i].op)->name, loss,
+            check_fail("%s: got %.17g want %.17g", lmx_loss_info((int)cases[i].op)->name, loss,
                        cases[i].want);
         const double slope = elem_get(dtype, grad, n - 3);
         if (!(fabs(slope / cases[i].slope - 1) <= 0.02))
-            check_fail("%s: gradient %.9g want %.9g", lmx_loss_info(cases[i].op)->name, slope,
+            check_fail("%s: gradient %.9g want %.9g", lmx_loss_info((int)cases[i].op)->name, slope,
                        cases[i].slope);
     }
     munmap(grad, (tiles + 1) * TILE);
