@@ -5,8 +5,6 @@
 
 #include "ops/unary.h"
 
-LMX_INLINE vreal times_logistic(vreal x, vpair u) { return f_times(l_own(v_logistic(u)), x); }
-
 /* beta x in two parts, 0 for beta = 0 and an infinite x too */
 LMX_INLINE vpair scaled_argument(vreal beta, vreal x)
 {

@@ -9,7 +9,7 @@
 LMX_INLINE vreal value_near(vreal x, real eps)
 {
     const int tiny = eps < 0x1p-60f && eps > -0x1p-60f; /* eps EXP_DOWN would lose digits */
-    const vreal c = v_clamp(x, sizeof(real) == 4 ? 16 : 45), r = v_max(v_set1(0), x);
+    const vreal c = v_clamp(x, BELL_NEAR), r = v_max(v_set1(0), x);
     const vreal p = v_mul(c, p_value(bell_near(c)));
     const vreal scale = v_set1(tiny ? EXP_DOWN : 1), factor = v_set1(tiny ? eps : eps * EXP_DOWN);
     return v_fma(v_mul(p, scale), factor, r);

@@ -34,9 +34,6 @@ static const real tail_s[] = {
 #endif
 #define TAIL_TERMS (sizeof tail_s / sizeof *tail_s)
 
-/* Beyond this |x| the tail is 0 with whatever multiplies it. */
-#define TAIL_END (sizeof(real) == 4 ? 16 : 45)
-
 /* x S / (a + C) of a = |x|, clamped: what exp(-a^2 / 2) is to be multiplied by */
 LMX_INLINE_VECTOR vpair share_of(vreal a, vreal x)
 {
@@ -73,18 +70,17 @@ LMX_INLINE_VECTOR vpair share_of(vreal a, vreal x)
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
     (void)k;
-    const vreal a = v_min(v_set1(TAIL_END), v_abs(x));
+    const vreal a = v_min(v_set1(BELL_NEAR), v_abs(x));
     const vpair e = bell_near(a), z = share_of(a, a);
     const vreal more = v_fma(e.hi, z.lo, v_mul(e.lo, z.hi));
-    const vreal y = v_fma(v_fma(e.hi, z.hi, more), v_set1(-EXP_DOWN), v_max(v_set1(0), x));
-    return y;
+    return v_fma(v_fma(e.hi, z.hi, more), v_set1(-EXP_DOWN), v_max(v_set1(0), x));
 }
 
 /* Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi); Phi(x) is 1 - Phi(-x) above */
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
-    const vreal c = bell_inside(x), a = v_min(v_set1(TAIL_END), v_abs(x));
+    const vreal c = bell_inside(x), a = v_min(v_set1(BELL_NEAR), v_abs(x));
     const vmask below = v_gt(v_set1(0), x);
     const vreal share = p_value(share_of(a, v_set1(1)));
     const vreal part =

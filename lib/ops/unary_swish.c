@@ -5,7 +5,7 @@
 
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
-    return times_logistic(x, scaled_argument(k->p[0], x));
+    return f_times(l_own(v_logistic(scaled_argument(k->p[0], x))), x);
 }
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)

@@ -114,6 +114,14 @@ LMX_INLINE_VECTOR exp_parts v_exp_parts(vreal x, vreal lift)
     return e;
 }
 
+/* T (1 + q), times 1 + lo for a second part of the argument */
+LMX_INLINE vpair exp_value(exp_parts e, vreal lo)
+{
+    const vreal a = v_fma(e.T, e.q.hi, e.T);
+    const vreal rest = v_fma(e.T, e.q.hi, v_sub(e.T, a));
+    return (vpair){ a, v_fma(a, lo, v_fma(e.T, e.q.lo, rest)) };
+}
+
 /*
  * exp(x), x <= 0, is part * down: part is a normal number for all that is not 0 when the largest real multiplies
  * it.  Up to EXP_NEAR it is lifted by 64 (double: 512) powers of two, then by 128 (1022), so that a part that is
@@ -148,10 +156,7 @@ LMX_INLINE_VECTOR vlifted v_exp_lifted(vpair x)
     const vreal least = v_set1(EXP_LEAST);
     const vmask far = v_gt(v_set1(EXP_NEAR), x.hi);
     const vreal lift = v_select(far, lift_bits(EXP_LIFT_FAR), lift_bits(EXP_LIFT));
-    const exp_parts e = v_exp_parts(v_max(least, x.hi), lift);
-    const vreal a = v_fma(e.T, e.q.hi, e.T);
-    const vreal rest = v_fma(e.T, e.q.hi, v_sub(e.T, a));
-    const vpair y = { a, v_fma(a, x.lo, v_fma(e.T, e.q.lo, rest)) };
+    const vpair y = exp_value(v_exp_parts(v_max(least, x.hi), lift), x.lo);
     return (vlifted){ p_select(v_gt(least, x.hi), p_of(v_set1(0)), y),
                       v_select(far, v_set1(EXP_DOWN_FAR), v_set1(EXP_DOWN)) };
 }

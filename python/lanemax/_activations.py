@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -639,6 +640,14 @@ _ACTIVATIONS = {
 FUNCTIONS: dict[str, Any] = {
     name: function for a in _ACTIVATIONS.values() for name, function in _functions(a).items()
 }
+
+
+def of_registry(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Value and gradient of an entry of the registry, its variant chosen."""
+    python, choice = _CHOICES.get(name, (name, None))
+    options = {} if choice is None else {"approximate": choice}
+    value, gradient = FUNCTIONS[python], FUNCTIONS[f"{python}_vjp"]
+    return functools.partial(value, **options), functools.partial(gradient, **options)
 
 
 def activations() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _call
+from .. import _activations, _call
 from . import goals, info, machine, peers, plot
 from .arguments import positive, positive_real, rows_and_columns
 from .goals import EXPERIMENTS, Goal
@@ -329,15 +329,13 @@ def time_activations(bench: Bench, shape: tuple[int, int]) -> Row:
     dy = np.random.default_rng(1).standard_normal(shape, np.float32)
     contenders = []
     for op in _call.unary_ops():
-        name, options = op["name"], {}
-        if name == "gelu_tanh":
-            name, options = "gelu", {"approximate": "tanh"}
+        name = op["name"]
         parameters = ACTIVATION_PARAMETERS.get(name, ())
-        value, gradient = getattr(lm, name), getattr(lm, f"{name}_vjp")
-        call = partial(value, x, *parameters, out=out, **options)
-        contenders.append(Contender(op["name"], clock(call)))
-        call = partial(gradient, dy, x, *parameters, out=out, **options)
-        contenders.append(Contender(f"{op['name']}_vjp", clock(call)))
+        value, gradient = _activations.of_registry(name)
+        call = partial(value, x, *parameters, out=out)
+        contenders.append(Contender(name, clock(call)))
+        call = partial(gradient, dy, x, *parameters, out=out)
+        contenders.append(Contender(f"{name}_vjp", clock(call)))
     contenders += peers.anchors(case)
     for peer in bench.peers:
         if not hasattr(peer, "activations"):

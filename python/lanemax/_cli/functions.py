@@ -15,7 +15,7 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _call
+from .. import _activations, _call
 from . import activation_oracle, loss_oracle, oracle
 from .oracle import Array, Exact, Format
 
@@ -594,16 +594,12 @@ def _adversarial(gradient: bool) -> Function:
 
 
 def _unary_call(name: str, gradient: bool) -> Any:
-    options: dict[str, Any] = {}
-    python = name
-    if name == "gelu_tanh":
-        python, options = "gelu", {"approximate": "tanh"}
-    function = getattr(lm, f"{python}_vjp" if gradient else python)
+    function = _activations.of_registry(name)[gradient]
     parameters = activation_oracle.PARAMETERS.get(name, ())
 
     def call(a: Arguments, axis: int, out: Array | None) -> Array:
         arrays = (a["dy"], a["x"]) if gradient else (a["x"],)
-        found = function(*arrays, *parameters, out=out, **options)
+        found = function(*arrays, *parameters, out=out)
         return np.asarray(found[0] if isinstance(found, tuple) else found)
 
     return call
