@@ -96,6 +96,51 @@ typedef struct lmx_unary_kernel {
     void (*sums)(const void *dy, const void *x, size_t n, const double *p, size_t np, lmx_dd *sums);
 } lmx_unary_kernel;
 
+/* Arrays of a call of an activation. */
+enum { LMX_DY, LMX_X, LMX_UP, LMX_OUT, LMX_UP_OUT, LMX_ARRAYS };
+
+/* Elements [first, first + n) of some rows; pointers are NULL where there is no such array. */
+typedef struct lmx_piece {
+    size_t rows, n, first;
+    const void *dy, *x, *up;
+    void *out, *up_out;
+    ptrdiff_t stride[LMX_ARRAYS]; /* from row to row, in elements */
+    unsigned how;
+    lmx_dd *sums, *columns; /* added to; NULL: not wanted */
+    void *scratch;
+} lmx_piece;
+
+/* Whether the rows of a piece can be taken as one. */
+LMX_INLINE int lmx_piece_together(const lmx_piece *e)
+{
+    const ptrdiff_t n = (ptrdiff_t)e->n;
+    return e->rows == 1 || (e->stride[LMX_X] == n && e->stride[LMX_OUT] == n &&
+                            (e->dy == NULL || e->stride[LMX_DY] == n) &&
+                            (e->up == NULL || e->stride[LMX_UP] == n) &&
+                            (e->up_out == NULL || e->stride[LMX_UP_OUT] == n));
+}
+
+/*
+ * What an activation of channels is given beside its arrays (ops.h, LMX_CHANNEL_LIST).  group is how many
+ * channels hang together: those that are sorted, those that share coefficients, else all of a row.
+ */
+typedef struct lmx_channel_spec {
+    size_t cols, group;
+    const double *p; /* weights and a bias, or p_sets numerators of np numbers each */
+    size_t np, p_sets;
+    const double *q; /* q_sets denominators of nq numbers each */
+    size_t nq, q_sets;
+    double eps;
+    int form_a;
+    const void *table; /* of reals: householder.h */
+    size_t pairs;      /* in the table: 1 for all, or one for each two channels */
+} lmx_channel_spec;
+
+typedef struct lmx_channel_kernel {
+    void (*forward)(const lmx_piece *piece, const lmx_channel_spec *spec);
+    void (*backward)(const lmx_piece *piece, const lmx_channel_spec *spec);
+} lmx_channel_kernel;
+
 /* A strided run of elements with temperature and mask, to contiguous reals and back. */
 typedef struct lmx_gather {
     ptrdiff_t stride;
@@ -117,6 +162,7 @@ typedef struct lmx_table {
     double (*get)(const void *x);                                      /* one element */
 
     const lmx_unary_kernel *unary[LMX_UNARY_COUNT];
+    const lmx_channel_kernel *channel[LMX_CHANNEL_COUNT];
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
     /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c), the

@@ -28,8 +28,8 @@ static void inputs(const lmx_table *t, void *x, void *y)
     }
 }
 
-/* An array, or a sum, or a gradient with its loss. */
-#define RESULT_BYTES (N * 8 + 64)
+/* Two arrays and sums, or less. */
+#define RESULT_BYTES (2 * N * 8 + 192)
 
 typedef struct {
     LMX_ALIGN(64) unsigned char x[N * 8], y[N * 8], scratch[N * 8], result[RESULT_BYTES];
@@ -87,6 +87,43 @@ static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
     memcpy(w->result + N * 8, sums, sizeof sums);
 }
 
+/* As before, of activations of channels; the gradient by the second input behind that by the first. */
+static void run_channel(const lmx_table *t, int op, int backward, workspace *w)
+{
+    static const double p[6] = { 0.5, -0.25, 1, 0.125, 0.0625, -0.03125 };
+    static const double turn[4] = { 0.25, 0.96875, 0.625, 0.78125 };
+    const int rational = op == LMX_CHANNEL_rational;
+    lmx_dd sums[10] = { { 0, 0 } };
+    for (size_t i = 0; i < 4; i++)
+        t->put_value(w->scratch + i * t->real_size, turn[i]);
+    const lmx_channel_spec spec = { .cols = N,
+                                    .group = rational ? SIZE_MAX : 4,
+                                    .p = p,
+                                    .np = rational ? 6 : 4,
+                                    .p_sets = 1,
+                                    .q = p + 1,
+                                    .nq = rational ? 4 : 0,
+                                    .q_sets = 1,
+                                    .eps = 1e-6,
+                                    .table = w->scratch,
+                                    .pairs = 1 };
+    unsigned char *const second = w->result + N * 8;
+    const int two = lmx_channel_info(op)->inputs == 2;
+    const lmx_piece piece = { .rows = 1,
+                              .n = N,
+                              .dy = backward ? w->y : NULL,
+                              .x = w->x,
+                              .up = two ? w->y : NULL,
+                              .out = w->result,
+                              .up_out = two && backward ? second : NULL,
+                              .stride = { N, N, N, N, N },
+                              .sums = backward ? sums : NULL,
+                              .scratch = second };
+    memset(w->result, 0, sizeof w->result);
+    (backward ? t->channel[op]->backward : t->channel[op]->forward)(&piece, &spec);
+    memcpy(w->result + 2 * N * 8, sums, sizeof sums);
+}
+
 /* A masked logit for functions of logits; gradients are finite. */
 static void mask(const lmx_table *t, int op, workspace *w)
 {
@@ -118,6 +155,12 @@ static int tables_agree(const lmx_table *t, const lmx_table *reference)
     for (int i = 0; i < 2 * LMX_UNARY_COUNT; i++) {
         run_unary(t, i / 2, i % 2, &a);
         run_unary(reference, i / 2, i % 2, &b);
+        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+            return 0;
+    }
+    for (int i = 0; i < 2 * LMX_CHANNEL_COUNT; i++) {
+        run_channel(t, i / 2, i % 2, &a);
+        run_channel(reference, i / 2, i % 2, &b);
         if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
             return 0;
     }

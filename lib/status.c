@@ -79,6 +79,18 @@ const lmx_unary_description *lmx_unary_info(int op)
     return op >= 0 && op < (int)LMX_UNARY_COUNT ? &unaries[op] : NULL;
 }
 
+static const lmx_channel_description channels[] = {
+#define INFO(number, name, inputs, parameters, learned, ulp, formula) \
+  [number] = { #name, inputs, parameters, learned, ulp, formula },
+    LMX_CHANNEL_LIST(INFO)
+#undef INFO
+};
+
+const lmx_channel_description *lmx_channel_info(int op)
+{
+    return op >= 0 && op < (int)LMX_CHANNEL_COUNT ? &channels[op] : NULL;
+}
+
 const char *lmx_isa_available(int i)
 {
     const uint32_t features = lmx_cpu_features();

@@ -484,6 +484,96 @@ typedef struct lmx_unary_description {
 
 LMX_API const lmx_unary_description *lmx_unary_info(int op);
 
+/* ------------------------------------------- activations of channels --- */
+
+typedef enum lmx_channel_code {
+#define LMX_CHANNEL_CODE(number, name, inputs, parameters, learned, ulp, formula) \
+    LMX_CHANNEL_##name = number,
+    LMX_CHANNEL_LIST(LMX_CHANNEL_CODE)
+#undef LMX_CHANNEL_CODE
+    LMX_CHANNEL_COUNT
+} lmx_channel_code;
+
+typedef struct lmx_channel_options {
+    size_t size; /* sizeof(lmx_channel_options), so that fields can be appended */
+
+    /*
+     * Used in the compute type:
+     *   poly_norm, poly_norm_glu  1 to 8 weights, highest power first, and the bias
+     *   rational                  parameter_sets numerators of the same length, from the constant up
+     *   householder               theta in radians: one, or one for each two channels
+     */
+    const double *parameter;
+    size_t        parameters; /* in all */
+    size_t        parameter_sets;
+
+    /* rational: denominator_sets denominators, from the linear term up; they may be empty */
+    const double *denominator;
+    size_t        denominators; /* in all */
+    size_t        denominator_sets;
+    char          form; /* 'A': 1 + sum |b[j]| |x|^j; 'B': 1 + |sum b[j] x^j| */
+
+    double eps;        /* poly_norm, poly_norm_glu: >= 0 */
+    size_t group_size; /* group_sort: of which the number of channels is a multiple */
+
+    /* lmx_channel_vjp() only, NULL where not wanted: sums over all rows, as many as there are parameters */
+    double *parameter_grad;
+    double *denominator_grad;
+} lmx_channel_options;
+
+/*
+ * y = f(x), or f(x, up), f from the registry; cols is the number of channels.  x, up and y have shape (rows,
+ * cols, inner); up is NULL for functions of x alone; y may be x or up with the same strides.  options may be
+ * NULL where there are no parameters.
+ *
+ * rational: a set of coefficients belongs to cols / sets channels that follow each other; one set serves all.
+ *
+ * Accuracy, u = 2^-24 (double: 2^-53): gates have the bits of the activation's result times up; poly_norm: (m +
+ * 2) u times the sum of its absolute terms, poly_norm_glu u |y| more; rational: (p + q + 4) u times the sum of
+ * the absolute terms of P / Q plus that of Q times |P| / Q^2; householder: 3 u (|a| + |b|); max_min and
+ * group_sort: exact.
+ *
+ * Special values: gates: as the product of the two.  poly_norm: a row that holds inf or NaN is NaN
+ * throughout.  rational: limits at +inf and -inf; right for every finite x.  max_min, group_sort,
+ * householder: a group that holds NaN is NaN throughout.
+ *
+ * Errors: OP, DTYPE, ARG (options->size, parameters), NULL, SHAPE (channels that do not divide into groups),
+ * OVERFLOW, ALIGN, STRIDE, OVERLAP, NOMEM.
+ */
+LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
+                               const lmx_shape *shape,
+                               const void *x, const lmx_strides *x_strides,
+                               const void *up, const lmx_strides *up_strides,
+                               const lmx_channel_options *options,
+                               void *y, const lmx_strides *y_strides);
+
+/*
+ * The gradients by x and, of functions of two, by up (else NULL): dx may be dy, x or up, and so may dup; not
+ * both the same.  Terms are within 8 u of the sum of their absolute values.  Sums for gradients by parameters are
+ * taken in double (double: compensated), in fixed blocks.  At a kink the derivative is that of the side below;
+ * of rational form A it is that of the side above.
+ */
+LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
+                                   const lmx_shape *shape,
+                                   const void *dy, const lmx_strides *dy_strides,
+                                   const void *x, const lmx_strides *x_strides,
+                                   const void *up, const lmx_strides *up_strides,
+                                   const lmx_channel_options *options,
+                                   void *dx, const lmx_strides *dx_strides,
+                                   void *dup, const lmx_strides *dup_strides);
+
+/* What the registry says about an activation of channels; NULL past the last. */
+typedef struct lmx_channel_description {
+    const char *name;
+    int         inputs;
+    const char *parameters; /* names, separated by blanks */
+    int         learned;    /* its parameters have gradients */
+    double      ulp;        /* bound; 0: see lmx_channel() */
+    const char *formula;
+} lmx_channel_description;
+
+LMX_API const lmx_channel_description *lmx_channel_info(int op);
+
 /* ---------------------------------------------------------- information --- */
 
 /* What the registry says about operation op; NULL past the last. */

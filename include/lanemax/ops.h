@@ -70,6 +70,34 @@
     OP(13, poly_relu, "weight bias", 0, 1, 0, "weight[0] r^m + ... + weight[m-1] r + bias, r = max(x, 0)")
 
 /*
+ * Activations that see more than one number: a gate and what passes it, or several channels of a row
+ * (lib/ops/channel_<name>.c).  s(u) is 1 / (1 + exp(-u)), r[k] = 1 / sqrt(mean(x^(2k)) + eps) over a row:
+ *
+ *   OP(number, name, inputs, parameters, learned, bound, formula)
+ *
+ *   inputs      1 is (x), 2 is (x, up): x is the gate
+ *   parameters  names, separated by blanks
+ *   learned     1 if the gradient by the parameters is computed too
+ *   bound       in ulp (float32; float64: twice that), 0 for what docs/algorithms.md says
+ */
+#define LMX_CHANNEL_ORDER 8 /* the highest degree of a polynomial */
+#define LMX_CHANNEL_LIST(OP)                                                                    \
+    OP(0, swiglu, 2, "", 0, 4, "x s(x) up")                                                     \
+    OP(1, geglu, 2, "", 0, 4, "x Phi(x) up")                                                    \
+    OP(2, geglu_tanh, 2, "", 0, 4, "x s(2 sqrt(2/pi) (x + 0.044715 x^3)) up")                   \
+    OP(3, reglu, 2, "", 0, 0.5, "max(x, 0) up")                                                 \
+    OP(4, poly_norm, 1, "weight bias", 1, 0,                                                    \
+       "weight[0] x^m r[m] + ... + weight[m-1] x r[1] + bias")                                  \
+    OP(5, poly_norm_glu, 2, "weight bias", 1, 0,                                                \
+       "(weight[0] x^m r[m] + ... + weight[m-1] x r[1] + bias) up")                             \
+    OP(6, rational, 1, "numerator denominator", 1, 0,                                           \
+       "(a[0] + ... + a[p] x^p) / (1 + abs(b[1] x + ... + b[q] x^q))")                          \
+    OP(7, max_min, 1, "", 0, 0.5, "max and min of x[2i] and x[2i+1]")                           \
+    OP(8, group_sort, 1, "group_size", 0, 0.5, "each group of channels in ascending order")     \
+    OP(9, householder, 1, "theta", 1, 0,                                                        \
+       "pairs with a sin(theta/2) > b cos(theta/2) reflected")
+
+/*
  * Losses (lib/ops/loss_<name>.c); o are the logits, t is the target, D the number of classes:
  *
  *   OP(number, name, parameters, default 0, default 1, options, formula)

@@ -19,6 +19,11 @@ LMX_LOSS_LIST(DECLARE)
 LMX_UNARY_LIST(DECLARE)
 #undef DECLARE
 
+#define DECLARE(number, name, inputs, parameters, learned, ulp, formula) \
+  extern const lmx_channel_kernel LMX_K(name);
+LMX_CHANNEL_LIST(DECLARE)
+#undef DECLARE
+
 #define STRING_(s) #s
 #define STRING(s)  STRING_(s)
 
@@ -48,6 +53,11 @@ const lmx_table LMX_K(table) = {
 #define UNARY(number, name, parameters, standard, learned, ulp, formula) [number] = &LMX_K(name),
         LMX_UNARY_LIST(UNARY)
 #undef UNARY
+    },
+    .channel = {
+#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) [number] = &LMX_K(name),
+        LMX_CHANNEL_LIST(CHANNEL)
+#undef CHANNEL
     },
     .soften = LMX_K(soften),
     .mix = LMX_K(mix),

@@ -6,8 +6,8 @@
 #ifndef LMX_UNARY_H
 #define LMX_UNARY_H
 
+#include "ops/map.h"
 #include "ops/products.h"
-#include "ops/row.h"
 #include "simd/vpair.h"
 
 /* What the bodies find in k: the parameters, in the compute type. */
@@ -40,42 +40,6 @@ typedef vreal unary_pull(vreal dy, vreal x, const unary_constants *k);
 /* d[i] = d value / d p[i] for all of them */
 typedef void unary_partials(vreal x, const unary_constants *k, vreal *d);
 
-LMX_INLINE vreal with_nan(vreal x, vreal v) { return v_select(v_isnan(x), x, v); }
-
-/*
- * out[i] = body(a[i], b[i]) with one copy of a long body for whole vectors and one for what is left before the
- * first line of a stream and at the end.  Such a body fills the pipeline by itself; unrolling gains nothing.
- */
-LMX_INLINE_VECTOR void unary_map(const elem *a, const elem *b, size_t n, elem *out, unsigned how,
-                                 unsigned flags, row_body *body, const void *k)
-{
-    const int stream = (how & LMX_HOW_STREAM) != 0;
-    const size_t past = stream ? (size_t)(0 - (uintptr_t)out) % 64 / sizeof(elem) : 0;
-    size_t i = 0, end = past < n ? past : n;
-    for (;;) {
-        for (; i < end; i += V_LANES)
-            map_few(a, b, i, end - i < V_LANES ? end - i : V_LANES, out, flags, body, k);
-        i = end;
-        if (i == n)
-            break;
-        for (; i + V_LANES <= n; i += V_LANES) {
-            if (stream) {
-                LMX_PREFETCH_READ((const char *)(a + i) + AHEAD);
-                if (flags & MAP_B)
-                    LMX_PREFETCH_READ((const char *)(b + i) + AHEAD);
-            }
-            const vreal r = map_one(a, b, i, flags, body, k);
-            if (stream)
-                e_stream(out + i, r);
-            else
-                e_store(out + i, r);
-        }
-        end = n;
-    }
-    if (stream)
-        v_fence();
-}
-
 LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_constants *k,
                            unary_partials *partials, size_t count, lmx_dd *sums)
 {
@@ -101,26 +65,31 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
 }
 
 #define LMX_UNARY_BODIES(name, value_, pull_)                                                      \
-  static vreal name##_value(vreal x, vreal b, const void *k)                                       \
+  static vreal name##_value(map_in in, const void *k, vreal *up)                                   \
   {                                                                                                \
-    (void)b;                                                                                       \
-    return canonical(value_(x, k));                                                                \
+    (void)up;                                                                                      \
+    return canonical(value_(in.x, k));                                                             \
   }                                                                                                \
-  static vreal name##_pull(vreal dy, vreal x, const void *k)                                       \
+  static vreal name##_pull(map_in in, const void *k, vreal *up)                                    \
   {                                                                                                \
-    return canonical(pull_(dy, x, k));                                                             \
+    (void)up;                                                                                      \
+    return canonical(pull_(in.dy, in.x, k));                                                       \
   }                                                                                                \
   static void name##_forward(const void *x, size_t n, const double *p, size_t np, void *y,         \
                              unsigned how)                                                         \
   {                                                                                                \
     const unary_constants k = unary_at(p, np);                                                     \
-    unary_map(x, NULL, n, y, how, 0, name##_value, &k);                                            \
+    const map_arrays m = { NULL, x, NULL, y, NULL, n, how, 0 };                                    \
+    map_all(&m, 0, name##_value, &k);                                                              \
+    map_done(how);                                                                                 \
   }                                                                                                \
   static void name##_backward(const void *dy, const void *x, size_t n, const double *p, size_t np, \
                               void *dx, unsigned how)                                              \
   {                                                                                                \
     const unary_constants k = unary_at(p, np);                                                     \
-    unary_map(dy, x, n, dx, how, MAP_B, name##_pull, &k);                                          \
+    const map_arrays m = { dy, x, NULL, dx, NULL, n, how, 0 };                                     \
+    map_all(&m, HAS_DY, name##_pull, &k);                                                          \
+    map_done(how);                                                                                 \
   }
 
 /* An activation without parameters that are learned. */

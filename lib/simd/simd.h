@@ -33,6 +33,10 @@
  *   v_min(a, b) = a < b ? a : b         likewise
  *   v_hmax(v)                           the largest lane; no promise for NaN
  *
+ * Order
+ *   v_evens(a, b) v_odds(a, b)          every second lane of a, then of b, from 0 or from 1 on
+ *   v_zip_low(e, o) v_zip_high(e, o)    the inverse: a = e0 o0 e1 o1 ..., and b
+ *
  * Masks
  *   v_gt(a, b) v_eq(a, b) v_isnan(v) v_select(m, a, b) = m ? a : b    m_any(m)
  *
@@ -41,8 +45,9 @@
  *   v_table8(t, i)                      t[i & 7] of eight 32-bit entries (float only)
  *
  * Wide sums
- *   vw_zero()  vw_add(w, v)  vw_fma(w, a, b) adds a * b (float: one rounding to double; double:
+ *   vw_zero()  vw_of(v)  vw_add(w, v)  vw_fma(w, a, b) adds a * b (float: one rounding to double; double:
  *   both parts of the product)  vw_merge(a, b) adds lane by lane
+ *   vw_mul(a, b) multiplies lane by lane (float: one rounding to double; double: within 2^-102)
  *   vw_store(hi, lo, w) writes V_LANES doubles to each of hi and lo, vw_load(hi, lo) reads them
  *   vw_total(w)                         float only: lane i + lane i + V_LANES / 2, and so on in halves
  */
@@ -137,6 +142,15 @@ LMX_INLINE vwide vw_fma(vwide w, vreal a, vreal b)
     const vreal e = v_fma(a, b, v_sub(v_set1(0), p));
     w = vw_add(w, p);
     return (vwide){ w.hi, v_add(w.lo, e) };
+}
+
+LMX_INLINE vwide vw_of(vreal v) { return (vwide){ v, v_set1(0) }; }
+
+LMX_INLINE vwide vw_mul(vwide a, vwide b)
+{
+    const vreal p = v_mul(a.hi, b.hi);
+    const vreal e = v_fma(a.hi, b.hi, v_sub(v_set1(0), p));
+    return (vwide){ p, v_add(e, v_fma(a.hi, b.lo, v_mul(a.lo, b.hi))) };
 }
 
 LMX_INLINE vwide vw_merge(vwide a, vwide b)

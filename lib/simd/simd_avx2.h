@@ -51,6 +51,22 @@ LMX_INLINE vint  v_bits(vreal v) { return _mm256_castpd_si256(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return _mm256_castsi256_pd(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm256_set1_epi64x(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm256_add_epi64(a, b); }
+LMX_INLINE vreal v_evens(vreal a, vreal b)
+{
+    return _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8);
+}
+LMX_INLINE vreal v_odds(vreal a, vreal b)
+{
+    return _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), 0xd8);
+}
+LMX_INLINE vreal v_zip_low(vreal e, vreal o)
+{
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(e, o), _mm256_unpackhi_pd(e, o), 0x20);
+}
+LMX_INLINE vreal v_zip_high(vreal e, vreal o)
+{
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(e, o), _mm256_unpackhi_pd(e, o), 0x31);
+}
 #define vi_shl(v, count) _mm256_slli_epi64((v), (count))
 #define vi_shr(v, count) _mm256_srli_epi64((v), (count))
 
@@ -94,6 +110,21 @@ LMX_INLINE vint  v_bits(vreal v) { return _mm256_castps_si256(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return _mm256_castsi256_ps(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm256_set1_epi32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
+/* _mm256_shuffle_ps works in halves: quarters 1 and 2 change places. */
+LMX_INLINE vreal v_unhalve(vreal v)
+{
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
+}
+LMX_INLINE vreal v_evens(vreal a, vreal b) { return v_unhalve(_mm256_shuffle_ps(a, b, 0x88)); }
+LMX_INLINE vreal v_odds(vreal a, vreal b) { return v_unhalve(_mm256_shuffle_ps(a, b, 0xdd)); }
+LMX_INLINE vreal v_zip_low(vreal e, vreal o)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(e, o), _mm256_unpackhi_ps(e, o), 0x20);
+}
+LMX_INLINE vreal v_zip_high(vreal e, vreal o)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(e, o), _mm256_unpackhi_ps(e, o), 0x31);
+}
 #define vi_shl(v, count) _mm256_slli_epi32((v), (count))
 #define vi_shr(v, count) _mm256_srli_epi32((v), (count))
 
@@ -121,6 +152,11 @@ LMX_INLINE vwide vw_load(const double *hi, const double *lo)
 {
     (void)lo;
     return (vwide){ _mm256_loadu_pd(hi), _mm256_loadu_pd(hi + 4) };
+}
+LMX_INLINE vwide vw_of(vreal v) { return (vwide){ v_low(v), v_high(v) }; }
+LMX_INLINE vwide vw_mul(vwide a, vwide b)
+{
+    return (vwide){ _mm256_mul_pd(a.a, b.a), _mm256_mul_pd(a.b, b.b) };
 }
 LMX_INLINE vwide vw_merge(vwide a, vwide b)
 {

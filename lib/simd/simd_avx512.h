@@ -41,6 +41,22 @@ LMX_INLINE vint  v_bits(vreal v) { return _mm512_castpd_si512(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return _mm512_castsi512_pd(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm512_set1_epi64(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm512_add_epi64(a, b); }
+LMX_INLINE vreal v_evens(vreal a, vreal b)
+{
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b);
+}
+LMX_INLINE vreal v_odds(vreal a, vreal b)
+{
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b);
+}
+LMX_INLINE vreal v_zip_low(vreal e, vreal o)
+{
+    return _mm512_permutex2var_pd(e, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), o);
+}
+LMX_INLINE vreal v_zip_high(vreal e, vreal o)
+{
+    return _mm512_permutex2var_pd(e, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), o);
+}
 #define vi_shl(v, count) _mm512_slli_epi64((v), (count))
 #define vi_shr(v, count) _mm512_srli_epi64((v), (count))
 
@@ -79,6 +95,20 @@ LMX_INLINE vint  v_bits(vreal v) { return _mm512_castps_si512(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return _mm512_castsi512_ps(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm512_set1_epi32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
+#define V_EVEN_LANES _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define V_LOW_LANES  _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+LMX_INLINE vreal v_evens(vreal a, vreal b) { return _mm512_permutex2var_ps(a, V_EVEN_LANES, b); }
+LMX_INLINE vreal v_odds(vreal a, vreal b)
+{
+    const __m512i odd = _mm512_add_epi32(V_EVEN_LANES, _mm512_set1_epi32(1));
+    return _mm512_permutex2var_ps(a, odd, b);
+}
+LMX_INLINE vreal v_zip_low(vreal e, vreal o) { return _mm512_permutex2var_ps(e, V_LOW_LANES, o); }
+LMX_INLINE vreal v_zip_high(vreal e, vreal o)
+{
+    const __m512i high = _mm512_add_epi32(V_LOW_LANES, _mm512_set1_epi32(8));
+    return _mm512_permutex2var_ps(e, high, o);
+}
 #define vi_shl(v, count) _mm512_slli_epi32((v), (count))
 #define vi_shr(v, count) _mm512_srli_epi32((v), (count))
 
@@ -106,6 +136,11 @@ LMX_INLINE vwide vw_load(const double *hi, const double *lo)
 {
     (void)lo;
     return (vwide){ _mm512_loadu_pd(hi), _mm512_loadu_pd(hi + 8) };
+}
+LMX_INLINE vwide vw_of(vreal v) { return (vwide){ v_low(v), v_high(v) }; }
+LMX_INLINE vwide vw_mul(vwide a, vwide b)
+{
+    return (vwide){ _mm512_mul_pd(a.a, b.a), _mm512_mul_pd(a.b, b.b) };
 }
 LMX_INLINE vwide vw_merge(vwide a, vwide b)
 {

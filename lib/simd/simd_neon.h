@@ -37,6 +37,10 @@ LMX_INLINE vint  v_bits(vreal v) { return vreinterpretq_s64_f64(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return vreinterpretq_f64_s64(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return vdupq_n_s64(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return vaddq_s64(a, b); }
+LMX_INLINE vreal v_evens(vreal a, vreal b) { return vuzp1q_f64(a, b); }
+LMX_INLINE vreal v_odds(vreal a, vreal b) { return vuzp2q_f64(a, b); }
+LMX_INLINE vreal v_zip_low(vreal a, vreal b) { return vzip1q_f64(a, b); }
+LMX_INLINE vreal v_zip_high(vreal a, vreal b) { return vzip2q_f64(a, b); }
 #define vi_shl(v, count) vshlq_n_s64((v), (count))
 #define vi_shr(v, count) vreinterpretq_s64_u64(vshrq_n_u64(vreinterpretq_u64_s64(v), (count)))
 
@@ -68,6 +72,10 @@ LMX_INLINE vint  v_bits(vreal v) { return vreinterpretq_s32_f32(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return vreinterpretq_f32_s32(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return vdupq_n_s32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return vaddq_s32(a, b); }
+LMX_INLINE vreal v_evens(vreal a, vreal b) { return vuzp1q_f32(a, b); }
+LMX_INLINE vreal v_odds(vreal a, vreal b) { return vuzp2q_f32(a, b); }
+LMX_INLINE vreal v_zip_low(vreal a, vreal b) { return vzip1q_f32(a, b); }
+LMX_INLINE vreal v_zip_high(vreal a, vreal b) { return vzip2q_f32(a, b); }
 #define vi_shl(v, count) vshlq_n_s32((v), (count))
 #define vi_shr(v, count) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(v), (count)))
 
@@ -103,6 +111,11 @@ LMX_INLINE vwide vw_load(const double *hi, const double *lo)
 {
     (void)lo;
     return (vwide){ vld1q_f64(hi), vld1q_f64(hi + 2) };
+}
+LMX_INLINE vwide vw_of(vreal v) { return (vwide){ v_low(v), v_high(v) }; }
+LMX_INLINE vwide vw_mul(vwide a, vwide b)
+{
+    return (vwide){ vmulq_f64(a.a, b.a), vmulq_f64(a.b, b.b) };
 }
 LMX_INLINE vwide vw_merge(vwide a, vwide b)
 {

@@ -59,6 +59,30 @@ LMX_INLINE real  v_hmax(vreal v)
     V_EACH m = v.v[i] > m ? v.v[i] : m;
     return m;
 }
+LMX_INLINE vreal v_evens(vreal a, vreal b)
+{
+    vreal r;
+    V_EACH r.v[i] = i < V_LANES / 2 ? a.v[2 * i] : b.v[2 * i - V_LANES];
+    return r;
+}
+LMX_INLINE vreal v_odds(vreal a, vreal b)
+{
+    vreal r;
+    V_EACH r.v[i] = i < V_LANES / 2 ? a.v[2 * i + 1] : b.v[2 * i + 1 - V_LANES];
+    return r;
+}
+LMX_INLINE vreal v_zip_low(vreal a, vreal b)
+{
+    vreal r;
+    V_EACH r.v[i] = i % 2 == 0 ? a.v[i / 2] : b.v[i / 2];
+    return r;
+}
+LMX_INLINE vreal v_zip_high(vreal a, vreal b)
+{
+    vreal r;
+    V_EACH r.v[i] = i % 2 == 0 ? a.v[(V_LANES + i) / 2] : b.v[(V_LANES + i) / 2];
+    return r;
+}
 LMX_INLINE vmask v_gt(vreal a, vreal b) { vmask m; V_EACH m.v[i] = a.v[i] > b.v[i]; return m; }
 LMX_INLINE vmask v_eq(vreal a, vreal b) { vmask m; V_EACH m.v[i] = a.v[i] == b.v[i]; return m; }
 LMX_INLINE vmask v_isnan(vreal v) { vmask m; V_EACH m.v[i] = v.v[i] != v.v[i]; return m; }
@@ -116,6 +140,8 @@ LMX_INLINE vwide vw_load(const double *hi, const double *lo)
     V_EACH w.v[i] = hi[i];
     return w;
 }
+LMX_INLINE vwide vw_of(vreal v) { vwide w; V_EACH w.v[i] = (double)v.v[i]; return w; }
+LMX_INLINE vwide vw_mul(vwide a, vwide b) { V_EACH a.v[i] = a.v[i] * b.v[i]; return a; }
 LMX_INLINE vwide vw_merge(vwide a, vwide b) { V_EACH a.v[i] = a.v[i] + b.v[i]; return a; }
 LMX_INLINE double vw_total(vwide w)
 {

@@ -143,6 +143,24 @@ static void do_wide_merge(const double *a_hi, const double *a_lo, const double *
     vw_store(hi, lo, vw_merge(vw_load(a_hi, a_lo), vw_load(b_hi, b_lo)));
 }
 
+static void do_wide_mul(const real *a, const real *b, const real *c, double *hi, double *lo)
+{
+    const vwide w = vw_mul(vw_mul(vw_of(in(a)), vw_of(in(b))), vw_of(in(c)));
+    vw_store(hi, lo, vw_mul(w, w));
+}
+
+static void do_split(const real *a, const real *b, real *evens, real *odds)
+{
+    out_real(evens, v_evens(in(a), in(b)));
+    out_real(odds, v_odds(in(a), in(b)));
+}
+
+static void do_zip(const real *evens, const real *odds, real *low, real *high)
+{
+    out_real(low, v_zip_low(in(evens), in(odds)));
+    out_real(high, v_zip_high(in(evens), in(odds)));
+}
+
 #if REAL_BITS == 32
 static double do_wide_total(const double *hi, const double *lo)
 {
@@ -196,4 +214,7 @@ const simd_ops LMX_K(simd_ops) = {
     .wide = do_wide,
     .wide_merge = do_wide_merge,
     .wide_total = do_wide_total,
+    .wide_mul = do_wide_mul,
+    .split = do_split,
+    .zip = do_zip,
 };

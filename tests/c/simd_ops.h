@@ -82,6 +82,12 @@ typedef struct simd_ops {
     /* Two of them, loaded, and merged. */
     void (*wide_merge)(const double *a_hi, const double *a_lo, const double *b_hi,
                        const double *b_lo, double *hi, double *lo);
+    /* The product of a and b, made wide, times c, made wide; and its square. */
+    void (*wide_mul)(const real *a, const real *b, const real *c, double *hi, double *lo);
+
+    /* evens and odds of a and b, and these two zipped again */
+    void (*split)(const real *a, const real *b, real *evens, real *odds);
+    void (*zip)(const real *evens, const real *odds, real *low, real *high);
 } simd_ops;
 
 /* Shift counts are constants of the instruction: these are tried. */

@@ -12,15 +12,8 @@
 #include <string.h>
 
 #include "check.h"
-#include "golden.h"
 #include "rows.h"
-
-#define MAX_TIERS 4
-
-static lmx_dtype dtype;
-static size_t size, real_size;
-static lmx_ctx *ctx_of[MAX_TIERS]; /* best first, portable last */
-static size_t n_tiers;
+#include "tiers.h"
 
 /* Settings of a loss, tried one after the other: options beyond what it takes are not set. */
 #define SETTINGS 4
@@ -57,14 +50,6 @@ static lmx_status loss_call(lmx_ctx *ctx, lmx_loss_code op, size_t rows, size_t 
     const lmx_strides strides = { (ptrdiff_t)cols, 1, 0 };
     return lmx_loss(ctx, op, dtype, &shape, x, &strides, target, LMX_I32, 1, o, loss, 1, grad,
                     &strides);
-}
-
-static void *get_memory(size_t n)
-{
-    void *const p = malloc(n + 64);
-    if (p == NULL)
-        exit(3);
-    return p;
 }
 
 /* ------------------------------------------------------------------- grid --- */
@@ -271,8 +256,9 @@ static void test_adversarial(void)
 
 /* ----------------------------------------------------------------- golden --- */
 
-static uint64_t hash_of(lmx_ctx *ctx, lmx_loss_code op)
+static uint64_t hash_of(lmx_ctx *ctx, int number)
 {
+    const lmx_loss_code op = (lmx_loss_code)number;
     static const size_t lengths[] = { 1, 2, 3, 16, 17, 33, 64, 100, 257, 1025, 16385 };
     const size_t longest = 16385;
     uint64_t hash = CHECK_HASH_SEED;
@@ -387,35 +373,17 @@ static void test_arguments(void)
 
 int main(int argc, char **argv)
 {
-    const bool update = golden_arguments(argc, argv, &dtype);
-    char program[32];
-    snprintf(program, sizeof program, "losses-%s", argv[1]);
-    check_begin(program);
-    check_at.dtype = argv[1];
-    size = elem_size(dtype);
-    real_size = dtype == LMX_F64 ? 8 : 4;
-    for (int i = 0; lmx_isa_available(i) != NULL && n_tiers < MAX_TIERS; i++)
-        ctx_of[n_tiers++] = ctx_with(1, lmx_isa_available(i));
-    golden_read(argv[2]);
+    tiers_begin(argc, argv, "losses");
     test_arguments();
     test_adversarial();
-    for (int i = 0; i < LMX_LOSS_COUNT; i++) {
+    for (int i = 0; i < (int)LMX_LOSS_COUNT; i++) {
         const double started = check_seconds();
         const lmx_loss_code op = (lmx_loss_code)i;
-        check_at.test = lmx_loss_info(i)->name;
-        for (size_t t = n_tiers; t-- > 0;) {
-            check_at.tier = lmx_isa_name(ctx_of[t]);
-            golden_check(check_at.test, argv[1], hash_of(ctx_of[t], op),
-                         update && t == n_tiers - 1);
-        }
+        tiers_golden(lmx_loss_info(i)->name, hash_of, i);
         test_threads(op);
         if (!check_noguard) /* the golden hashes know the bits */
             test_grid(op);
         printf("%s: %.2f s\n", lmx_loss_info(i)->name, check_seconds() - started);
     }
-    if (update)
-        golden_write(argv[2]);
-    for (size_t t = 0; t < n_tiers; t++)
-        lmx_ctx_free(ctx_of[t]);
-    return check_end();
+    return tiers_end();
 }

@@ -510,6 +510,56 @@ static void test_wide_merge(const simd_ops *t)
     }
 }
 
+static wide ref_wide_mul(wide a, wide b)
+{
+#if REAL_BITS == 64
+    const double p = a.hi * b.hi, e = fma(a.hi, b.hi, -p);
+    return (wide){ p, e + fma(a.hi, b.lo, a.lo * b.hi) };
+#else
+    return (wide){ a.hi * b.hi, 0 };
+#endif
+}
+
+static void test_wide_mul(const simd_ops *t)
+{
+    real a[MAX_LANES], b[MAX_LANES], c[MAX_LANES];
+    double hi[MAX_LANES], lo[MAX_LANES];
+    check_random r = check_random_new(check_at.seed = 54);
+    check_at.test = "vw_of, vw_mul";
+    for (size_t k = 0; k < trials() / t->lanes / 4; k++) {
+        for (size_t i = 0; i < t->lanes; i++) {
+            a[i] = (real)ldexp(check_normal(&r), (int)check_below(&r, 60) - 30);
+            b[i] = (real)check_normal(&r);
+            c[i] = (real)check_normal(&r);
+        }
+        t->wide_mul(a, b, c, hi, lo);
+        for (size_t i = 0; i < t->lanes; i++) {
+            const wide ab = ref_wide_mul((wide){ a[i], 0 }, (wide){ b[i], 0 });
+            const wide abc = ref_wide_mul(ab, (wide){ c[i], 0 }), w = ref_wide_mul(abc, abc);
+            check_bits(i, check_f64_bits(hi[i]), check_f64_bits(w.hi), 64);
+            check_bits(i, check_f64_bits(lo[i]), check_f64_bits(w.lo), 64);
+        }
+        check_count(2 * t->lanes);
+    }
+}
+
+/* Elements know their places. */
+static void test_order(const simd_ops *t)
+{
+    real a[2 * MAX_LANES], e[MAX_LANES], o[MAX_LANES], back[2 * MAX_LANES];
+    check_at.test = "v_evens, v_odds, v_zip_low, v_zip_high";
+    for (size_t i = 0; i < 2 * t->lanes; i++)
+        a[i] = (real)i;
+    t->split(a, a + t->lanes, e, o);
+    for (size_t i = 0; i < t->lanes; i++) {
+        same_real(i, e[i], (real)(2 * i));
+        same_real(i, o[i], (real)(2 * i + 1));
+    }
+    t->zip(e, o, back, back + t->lanes);
+    check_same(back, a, 2 * t->lanes * sizeof *a, sizeof *a);
+    check_count(4 * t->lanes);
+}
+
 static void test_wide_total(const simd_ops *t)
 {
     double hi[MAX_LANES], lo[MAX_LANES] = { 0 }, sum[MAX_LANES];
@@ -867,6 +917,8 @@ static void test_tier(const simd_ops *t, const char *tier)
     test_table8(t);
     test_wide(t);
     test_wide_merge(t);
+    test_wide_mul(t);
+    test_order(t);
     if (t->wide_total != NULL)
         test_wide_total(t);
     test_memory(t);

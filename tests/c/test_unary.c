@@ -12,23 +12,8 @@
 #include <string.h>
 
 #include "check.h"
-#include "golden.h"
 #include "rows.h"
-
-#define MAX_TIERS 4
-
-static lmx_dtype dtype;
-static size_t size, real_size;
-static lmx_ctx *ctx_of[MAX_TIERS]; /* best first, portable last */
-static size_t n_tiers;
-
-static void *get_memory(size_t n)
-{
-    void *const p = malloc(n + 64);
-    if (p == NULL)
-        exit(3);
-    return p;
-}
+#include "tiers.h"
 
 /* Settings of an activation, tried one after the other. */
 #define SETTINGS 3
@@ -276,8 +261,9 @@ static void test_together(lmx_unary_code op)
 
 /* ----------------------------------------------------------------- golden --- */
 
-static uint64_t hash_of(lmx_ctx *ctx, lmx_unary_code op)
+static uint64_t hash_of(lmx_ctx *ctx, int number)
 {
+    const lmx_unary_code op = (lmx_unary_code)number;
     static const size_t lengths[] = { 1, 3, 17, 64, 257, 1025, 16385 };
     const size_t longest = 16385;
     uint64_t hash = CHECK_HASH_SEED;
@@ -386,35 +372,17 @@ static void test_arguments(void)
 
 int main(int argc, char **argv)
 {
-    const bool update = golden_arguments(argc, argv, &dtype);
-    char program[32];
-    snprintf(program, sizeof program, "unary-%s", argv[1]);
-    check_begin(program);
-    check_at.dtype = argv[1];
-    size = elem_size(dtype);
-    real_size = dtype == LMX_F64 ? 8 : 4;
-    for (int i = 0; lmx_isa_available(i) != NULL && n_tiers < MAX_TIERS; i++)
-        ctx_of[n_tiers++] = ctx_with(1, lmx_isa_available(i));
-    golden_read(argv[2]);
+    tiers_begin(argc, argv, "unary");
     test_arguments();
-    for (int i = 0; i < LMX_UNARY_COUNT; i++) {
+    for (int i = 0; i < (int)LMX_UNARY_COUNT; i++) {
         const double started = check_seconds();
         const lmx_unary_code op = (lmx_unary_code)i;
-        check_at.test = lmx_unary_info(i)->name;
-        for (size_t t = n_tiers; t-- > 0;) {
-            check_at.tier = lmx_isa_name(ctx_of[t]);
-            golden_check(check_at.test, argv[1], hash_of(ctx_of[t], op),
-                         update && t == n_tiers - 1);
-        }
+        tiers_golden(lmx_unary_info(i)->name, hash_of, i);
         if (!check_noguard) { /* the golden hashes know the bits */
             test_together(op);
             test_grid(op);
         }
         printf("%s: %.2f s\n", lmx_unary_info(i)->name, check_seconds() - started);
     }
-    if (update)
-        golden_write(argv[2]);
-    for (size_t t = 0; t < n_tiers; t++)
-        lmx_ctx_free(ctx_of[t]);
-    return check_end();
+    return tiers_end();
 }

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/gate.h"
+#include "ops/gelu_tanh.h"
+
+LMX_GATE_KERNEL(geglu_tanh, gelu_tanh_of, gelu_tanh_pull_of)

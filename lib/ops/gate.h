@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gated linear units (Shazeer 2020, arXiv:2002.05202): f(x) up for an activation f; the gradients are dy up f'(x)
+ * and dy f(x).  The product of two rounded numbers, so that the bits are those of the two steps.
+ */
+#ifndef LMX_GATE_H
+#define LMX_GATE_H
+
+#include "ops/unary.h"
+
+LMX_INLINE void gate_rows(const lmx_piece *e, unsigned flags, map_body *body, const void *k)
+{
+    for (size_t r = 0; r < map_runs(e); r++) {
+        const map_arrays m = map_run(e, r);
+        map_all(&m, flags, body, k);
+    }
+    map_done(e->how);
+}
+
+#define LMX_GATE_KERNEL(name, of_, pull_)                                                \
+  static vreal name##_value(map_in in, const void *k, vreal *second)                     \
+  {                                                                                      \
+    (void)second;                                                                        \
+    return canonical(v_mul(of_(in.x, k), in.up));                                        \
+  }                                                                                      \
+  static vreal name##_pull(map_in in, const void *k, vreal *second)                      \
+  {                                                                                      \
+    *second = canonical(v_mul(in.dy, of_(in.x, k)));                                     \
+    return canonical(pull_(v_mul(in.dy, in.up), in.x, k));                               \
+  }                                                                                      \
+  static void name##_forward(const lmx_piece *e, const lmx_channel_spec *spec)           \
+  {                                                                                      \
+    (void)spec;                                                                          \
+    const unary_constants k = unary_at(NULL, 0);                                         \
+    gate_rows(e, HAS_UP, name##_value, &k);                                              \
+  }                                                                                      \
+  static void name##_backward(const lmx_piece *e, const lmx_channel_spec *spec)          \
+  {                                                                                      \
+    (void)spec;                                                                          \
+    const unary_constants k = unary_at(NULL, 0);                                         \
+    gate_rows(e, HAS_DY | HAS_UP | HAS_UP_OUT, name##_pull, &k);                         \
+  }                                                                                      \
+  const lmx_channel_kernel LMX_K(name) = { name##_forward, name##_backward };
+
+#endif

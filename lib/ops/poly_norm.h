@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PolyNorm (Zhuo and others 2025, arXiv:2411.03884, type II): a polynomial in x whose powers are divided by the root
+ * of their mean square in the row,
+ *
+ *   y = sum_k c[k] x^k + b,   c[k] = w[m-k] r[k],   r[k] = 1 / sqrt(mean(x^(2k)) + eps),   k = 1 .. m
+ *
+ * and y up.  Two passes: sums of x^2 .. x^(2m) in double (double: compensated), then Horner's scheme.  The sums, r
+ * and c are exact to a rounding at their end, so the error is Horner's: (m + 2) u times the sum of |c[k] x^k| and |b|.
+ *
+ * Backward, g being dy or dy up, nothing but x kept: with m[k] = mean(g x^k) r[k],
+ *
+ *   dx = g sum_k k c[k] x^(k-1) - x sum_k d[k] x^(2k-2),   d[k] = k w[m-k] r[k]^2 m[k]
+ *   dw[m-k] = N m[k], db = sum g, summed over rows; dup = dy times the polynomial
+ *
+ * In this form nothing leaves the range of float where rstd^3 x^5 would.  Where the row's size is far from 1, so
+ * that c[m] or the sums might, x is divided by a power of two e first: eps becomes eps / e^(2k), the c are those of
+ * x / e, and dx is divided by e at the end.
+ */
+#ifndef LMX_POLY_NORM_H
+#define LMX_POLY_NORM_H
+
+#include "ops/loss_math.h"
+#include "ops/map.h"
+#include "ops/products.h"
+
+typedef struct {
+    vreal c[LMX_CHANNEL_ORDER + 1];     /* c[0] = b */
+    vreal slope[LMX_CHANNEL_ORDER + 1]; /* k c[k] */
+    vreal d[LMX_CHANNEL_ORDER + 1];
+    vreal scale; /* 1 / e */
+    size_t m;
+} norm_constants;
+
+typedef struct {
+    lmx_dd even[LMX_CHANNEL_ORDER + 1]; /* sum of x^(2k) / e^(2k), k >= 1 */
+    lmx_dd pull[LMX_CHANNEL_ORDER + 1]; /* sum of g x^k / e^k */
+} norm_sums;
+
+/* What the sums of one vector after the other look like, a lane each. */
+typedef struct {
+    vwide even[LMX_CHANNEL_ORDER + 1], pull[LMX_CHANNEL_ORDER + 1];
+} norm_lanes;
+
+LMX_INLINE void norm_add(norm_lanes *s, vreal dy, vreal x, vreal up, size_t m, unsigned flags)
+{
+    const vwide w = vw_of(x), square = vw_mul(w, w);
+    vwide power = square;
+    s->even[1] = vw_merge(s->even[1], square);
+    for (size_t k = 2; k <= m; k++) {
+        power = vw_mul(power, square);
+        s->even[k] = vw_merge(s->even[k], power);
+    }
+    if (!(flags & HAS_DY))
+        return;
+    vwide g = vw_of(dy);
+    if (flags & HAS_UP)
+        g = vw_mul(g, vw_of(up));
+    s->pull[0] = vw_merge(s->pull[0], g);
+    for (size_t k = 1; k <= m; k++) {
+        g = vw_mul(g, w);
+        s->pull[k] = vw_merge(s->pull[k], g);
+    }
+}
+
+/*
+ * Of up to LMX_CHUNK elements.  The vectors of each 32 lanes one after the other, so that their sums stay in
+ * registers; the row is in the cache the second time.
+ */
+LMX_INLINE_VECTOR void norm_measure(const map_arrays *a, size_t from, size_t to, vreal scale,
+                                    size_t m, unsigned flags, norm_sums *sums)
+{
+    lane_sums even[LMX_CHANNEL_ORDER + 1], pull[LMX_CHANNEL_ORDER + 1];
+    for (size_t group = 0; group < GROUPS; group++) {
+        norm_lanes s;
+        for (size_t k = 0; k <= m; k++)
+            s.even[k] = s.pull[k] = vw_zero();
+        size_t i = from + group * V_LANES;
+        for (; i + V_LANES <= to; i += LMX_LANES) {
+            const vreal x = v_mul(e_load(a->x + i), scale);
+            norm_add(&s, flags & HAS_DY ? e_load(a->dy + i) : x, x,
+                     flags & HAS_UP ? e_load(a->up + i) : x, m, flags);
+        }
+        if (i < to) {
+            const size_t n = to - i;
+            const vreal x = v_mul(e_load_n(a->x + i, n, 0), scale);
+            norm_add(&s, flags & HAS_DY ? e_load_n(a->dy + i, n, 0) : x, x,
+                     flags & HAS_UP ? e_load_n(a->up + i, n, 0) : x, m, flags);
+        }
+        for (size_t k = 0; k <= m; k++) {
+            even[k].group[group] = s.even[k];
+            pull[k].group[group] = s.pull[k];
+        }
+    }
+    for (size_t k = 1; k <= m; k++)
+        sums->even[k] = lmx_dd_add(sums->even[k], lane_total(even[k]));
+    for (size_t k = 0; flags & HAS_DY && k <= m; k++)
+        sums->pull[k] = lmx_dd_add(sums->pull[k], lane_total(pull[k]));
+}
+
+LMX_INLINE void norm_row_sums(const map_arrays *a, vreal scale, size_t m, unsigned flags,
+                              norm_sums *sums)
+{
+    for (size_t k = 0; k <= m; k++)
+        sums->even[k] = sums->pull[k] = (lmx_dd){ 0, 0 };
+    for (size_t at = 0; at < a->n; at += LMX_CHUNK)
+        norm_measure(a, at, a->n - at < LMX_CHUNK ? a->n : at + LMX_CHUNK, scale, m, flags, sums);
+}
+
+/* floor(log2(v)) of a positive v; of a subnormal one at most that */
+LMX_INLINE int64_t norm_exponent(double v)
+{
+    uint64_t u;
+    memcpy(&u, &v, sizeof u);
+    return (int64_t)(u >> 52 & 0x7ff) - 1023;
+}
+
+/* The largest |x| of a row, NaN if it holds one or inf. */
+LMX_NOINLINE double norm_largest(const map_arrays *a)
+{
+    vreal most = v_set1(0);
+    for (size_t i = 0; i < a->n; i += V_LANES) {
+        const size_t left = a->n - i;
+        const vreal x = v_abs(e_load_n(a->x + i, left < V_LANES ? left : V_LANES, 0));
+        const vreal safe = v_select(v_gt(v_set1(LMX_INF), x), x, v_set1(LMX_QNAN));
+        most = v_select(v_isnan(most), most, v_select(v_gt(most, safe), most, safe));
+    }
+    real lane[V_LANES];
+    v_store(lane, most);
+    double largest = 0;
+    for (size_t i = 0; i < V_LANES; i++)
+        largest = largest != largest || (double)lane[i] < largest ? largest : (double)lane[i];
+    return largest;
+}
+
+/*
+ * The exponent of e: 0 unless the root mean square is so large or small that a power of it is near the end of the
+ * range of a real.  A small row needs none if eps is larger than its powers.
+ */
+LMX_INLINE int64_t norm_shift(const map_arrays *a, lmx_dd squares, double eps, size_t m)
+{
+    const int64_t most = (sizeof(real) == 4 ? 100 : 900) / (int64_t)(2 * m);
+    const double mean = squares.hi / (double)a->n;
+    if (lmx_finite(mean) && mean > 0) {
+        const int64_t e = norm_exponent(mean) / 2;
+        if (e < most && e > -most)
+            return 0;
+    }
+    const double largest = norm_largest(a);
+    if (!(largest > 0)) /* zeros, or NaN */
+        return 0;
+    int64_t e = norm_exponent(largest);
+    const int64_t least = eps > 0 ? norm_exponent(eps) / (int64_t)(2 * m) : -2000;
+    e = e > least ? e : least;
+    if (e < most && e > -most)
+        return 0;
+    const int64_t end = sizeof(real) == 4 ? 126 : 1020; /* so that e and 1 / e are normal */
+    return e > end ? end : e < -end ? -end : e;
+}
+
+/* r[k] of x / e */
+LMX_INLINE lmx_dd norm_root(lmx_dd sum, size_t n, double eps, int64_t shift)
+{
+    const int64_t far = -shift > 2000 ? 2000 : -shift < -2000 ? -2000 : -shift;
+    if (!lmx_finite(sum.hi))
+        return dd_of(lmx_qnan());
+    const double scaled = lmx_scale2_gradual(lmx_scale2_gradual(eps, far / 2), far - far / 2);
+    const lmx_dd mean = w_div(sum, dd_of((double)n));
+    return w_div(dd_of(1), w_sqrt(w_add(mean, dd_of(scaled))));
+}
+
+/* Sums of a row, and what follows from them; a row with inf or NaN has NaN for all constants. */
+LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, size_t m,
+                             unsigned flags, norm_constants *k, lmx_dd *sums)
+{
+    norm_sums s;
+    int64_t shift = 0;
+    real scale = 1;
+    for (int again = 1; again;) {
+        norm_row_sums(a, v_set1(scale), m, flags, &s);
+        again = shift == 0 && (shift = norm_shift(a, s.even[1], spec->eps, m)) != 0;
+        scale = (real)lmx_scale2(1, -shift);
+    }
+    k->scale = v_set1(scale);
+    k->m = m;
+    k->c[0] = v_set1((real)spec->p[m]);
+    for (size_t i = 1; i <= m; i++) {
+        const double w = (double)(real)spec->p[m - i];
+        const lmx_dd r = norm_root(s.even[i], a->n, spec->eps, 2 * (int64_t)i * shift);
+        const real c = (real)dd_value(w_mul(dd_of(w), r));
+        k->c[i] = v_set1(c);
+        if (!(flags & HAS_DY))
+            continue;
+        const lmx_dd pulled = w_mul(s.pull[i], r); /* N m[k] */
+        const lmx_dd mean = w_mul(w_div(pulled, dd_of((double)a->n)), w_mul(r, r));
+        k->slope[i] = v_set1((real)i * c);
+        k->d[i] = v_set1((real)dd_value(w_mul(dd_of((double)i * w), mean)));
+        if (sums != NULL)
+            sums[m - i] = lmx_dd_add(sums[m - i], pulled);
+    }
+    if (flags & HAS_DY && sums != NULL)
+        sums[m] = lmx_dd_add(sums[m], s.pull[0]);
+}
+
+LMX_INLINE vreal norm_polynomial(const norm_constants *k, vreal x, size_t m)
+{
+    vreal y = k->c[m];
+    for (size_t i = m; i-- > 0;)
+        y = v_fma(y, x, k->c[i]);
+    return y;
+}
+
+LMX_INLINE vreal norm_value(map_in in, const norm_constants *k, size_t m, unsigned flags)
+{
+    const vreal y = norm_polynomial(k, v_mul(in.x, k->scale), m);
+    return canonical(flags & HAS_UP ? v_mul(y, in.up) : y);
+}
+
+LMX_INLINE vreal norm_pull(map_in in, const norm_constants *k, size_t m, unsigned flags, vreal *up)
+{
+    const vreal x = v_mul(in.x, k->scale), t = v_mul(x, x);
+    const vreal g = flags & HAS_UP ? v_mul(in.dy, in.up) : in.dy;
+    vreal slope = k->slope[m], d = k->d[m];
+    for (size_t i = m - 1; i >= 1; i--) {
+        slope = v_fma(slope, x, k->slope[i]);
+        d = v_fma(d, t, k->d[i]);
+    }
+    if (flags & HAS_UP)
+        *up = canonical(v_mul(in.dy, norm_polynomial(k, x, m)));
+    const vreal dx = v_fma(g, slope, v_sub(v_set1(0), v_mul(x, d)));
+    return canonical(v_mul(dx, k->scale));
+}
+
+/* Order 3, the published one, has loops of known length. */
+#define NORM_BODIES(flags)                                                                     \
+  static vreal value_3(map_in in, const void *k, vreal *up)                                    \
+  {                                                                                            \
+    (void)up;                                                                                  \
+    return norm_value(in, k, 3, flags);                                                        \
+  }                                                                                            \
+  static vreal value_m(map_in in, const void *k, vreal *up)                                    \
+  {                                                                                            \
+    (void)up;                                                                                  \
+    return norm_value(in, k, ((const norm_constants *)k)->m, flags);                           \
+  }                                                                                            \
+  static vreal pull_3(map_in in, const void *k, vreal *up)                                     \
+  {                                                                                            \
+    return norm_pull(in, k, 3, flags, up);                                                     \
+  }                                                                                            \
+  static vreal pull_m(map_in in, const void *k, vreal *up)                                     \
+  {                                                                                            \
+    return norm_pull(in, k, ((const norm_constants *)k)->m, flags, up);                        \
+  }
+
+/* Each row's second pass asks for the next row, which then comes from the cache. */
+LMX_INLINE size_t norm_ahead(const lmx_piece *e, const map_arrays *a)
+{
+    const size_t row = (size_t)e->stride[LMX_X] * sizeof(elem);
+    return e->how & LMX_HOW_STREAM && a->n <= LMX_CHUNK ? row : 0;
+}
+
+LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size_t m,
+                          unsigned flags, map_body *body)
+{
+    for (size_t r = 0; r < e->rows; r++) {
+        map_arrays a = map_row(e, r);
+        norm_constants k;
+        norm_prepare(&a, spec, m, flags, &k, e->sums);
+        a.ahead = norm_ahead(e, &a);
+        map_all(&a, flags, body, &k);
+    }
+    map_done(e->how);
+}
+
+#define NORM_KERNEL(name, flags)                                                  \
+  NORM_BODIES(flags)                                                              \
+  static void forward(const lmx_piece *e, const lmx_channel_spec *spec)           \
+  {                                                                               \
+    if (spec->np == 4)                                                            \
+      norm_rows(e, spec, 3, flags, value_3);                                      \
+    else                                                                          \
+      norm_rows(e, spec, spec->np - 1, flags, value_m);                           \
+  }                                                                               \
+  static void backward(const lmx_piece *e, const lmx_channel_spec *spec)          \
+  {                                                                               \
+    const unsigned all = (flags) | HAS_DY | ((flags) & HAS_UP ? HAS_UP_OUT : 0);  \
+    if (spec->np == 4)                                                            \
+      norm_rows(e, spec, 3, all, pull_3);                                         \
+    else                                                                          \
+      norm_rows(e, spec, spec->np - 1, all, pull_m);                              \
+  }                                                                               \
+  const lmx_channel_kernel LMX_K(name) = { forward, backward };
+
+#endif

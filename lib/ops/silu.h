@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* silu: x / (1 + exp(-x)).  0 at -inf. */
+#ifndef LMX_SILU_H
+#define LMX_SILU_H
+
+#include "ops/logistic.h"
+
+LMX_INLINE vreal silu_of(vreal x, const unary_constants *k)
+{
+    (void)k;
+    return v_times_logistic(x, p_of(x));
+}
+
+LMX_INLINE vreal silu_pull_of(vreal dy, vreal x, const unary_constants *k)
+{
+    (void)k;
+    return times_logistic_pull(dy, x, p_of(x), v_set1(1));
+}
+
+#endif
