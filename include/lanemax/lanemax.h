@@ -498,10 +498,9 @@ typedef struct lmx_channel_options {
     size_t size; /* sizeof(lmx_channel_options), so that fields can be appended */
 
     /*
-     * Used in the compute type:
-     *   poly_norm, poly_norm_glu  1 to 8 weights, highest power first, and the bias
-     *   rational                  parameter_sets numerators of the same length, from the constant up
-     *   householder               theta in radians: one, or one for each two channels
+     *   poly_norm, poly_norm_glu  1 to 8 weights, highest power first, and the bias, in the compute type
+     *   rational                  parameter_sets numerators of the same length, from the constant up, too
+     *   householder               theta in radians, at most 2^30: one, or one for each two channels
      */
     const double *parameter;
     size_t        parameters; /* in all */
@@ -531,7 +530,7 @@ typedef struct lmx_channel_options {
  * Accuracy, u = 2^-24 (double: 2^-53): gates have the bits of the activation's result times up; poly_norm: (m +
  * 2) u times the sum of its absolute terms, poly_norm_glu u |y| more; rational: (p + q + 4) u times the sum of
  * the absolute terms of P / Q plus that of Q times |P| / Q^2; householder: 3 u (|a| + |b|); max_min and
- * group_sort: exact.
+ * group_sort: exact.  poly_norm of rows of subnormal numbers only, without eps, may overflow from order 7 on.
  *
  * Special values: gates: as the product of the two.  poly_norm: a row that holds inf or NaN is NaN
  * throughout.  rational: limits at +inf and -inf; right for every finite x.  max_min, group_sort,
@@ -549,7 +548,7 @@ LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtyp
 
 /*
  * The gradients by x and, of functions of two, by up (else NULL): dx may be dy, x or up, and so may dup; not
- * both the same.  Terms are within 8 u of the sum of their absolute values.  Sums for gradients by parameters are
+ * both the same.  Within 8 u of the sum of the absolute terms, where f' itself is in range.  Sums for gradients by parameters are
  * taken in double (double: compensated), in fixed blocks.  At a kink the derivative is that of the side below;
  * of rational form A it is that of the side above.
  */

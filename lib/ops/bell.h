@@ -26,4 +26,7 @@ LMX_INLINE vfactor bell(vreal x)
     return f_of(u.hi, e.part, e.down, p_scaled(e.part, e.down));
 }
 
+/* The same for gradients, in one part. */
+LMX_INLINE vlifted_one bell_one(vreal x) { return v_exp_lifted_one(bell_exponent(x)); }
+
 #endif

@@ -20,6 +20,13 @@
 #define B_MOST LMX_CHANNEL_ORDER
 #define SUMS   (A_MOST + B_MOST)
 
+/* Sums that are taken at once, where a frame has room for their lanes. */
+#if defined(LMX_REAL_F64)
+#  define AT_ONCE A_MOST
+#else
+#  define AT_ONCE 10
+#endif
+
 /* Coefficients of a group of channels; those of form A's denominator without their signs. */
 typedef struct {
     vreal a[A_MOST], b[B_MOST];
@@ -166,12 +173,12 @@ LMX_NOINLINE void far_one(const coefficients *k, double v, far_result *r)
     }
 }
 
-enum { FAR_VALUE, FAR_SLOPE, FAR_PARTIALS };
+enum { FAR_VALUE, FAR_SLOPE, FAR_PARTIALS /* and those behind the first */ };
 
 /* Lanes of v, or of the n of partials, with |x| > most, computed apart. */
 LMX_NOINLINE void far_lanes(const coefficients *k, const vreal *x_, int what, vreal *v, size_t n)
 {
-    real x[V_LANES], most[V_LANES], lane[SUMS][V_LANES];
+    real x[V_LANES], most[V_LANES], lane[AT_ONCE][V_LANES];
     v_store(x, *x_);
     v_store(most, k->most);
     for (size_t i = 0; i < n; i++)
@@ -181,14 +188,25 @@ LMX_NOINLINE void far_lanes(const coefficients *k, const vreal *x_, int what, vr
         if (!(x[l] > most[0] || x[l] < -most[0]))
             continue;
         far_one(k, (double)x[l], &r);
-        if (what == FAR_PARTIALS)
+        if (what >= FAR_PARTIALS)
             for (size_t i = 0; i < n; i++)
-                lane[i][l] = (real)r.partial[i];
+                lane[i][l] = (real)r.partial[i + (size_t)(what - FAR_PARTIALS)];
         else
             lane[0][l] = (real)(what == FAR_VALUE ? r.value : r.slope);
     }
     for (size_t i = 0; i < n; i++)
         v[i] = v_load(lane[i]);
+}
+
+/* v, computed apart in lanes that are far; what has no address stays in registers. */
+LMX_INLINE vreal with_far(const coefficients *k, vreal x, int what, vreal v)
+{
+    if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most)))) {
+        vreal at = x, apart = v;
+        far_lanes(k, &at, what, &apart, 1);
+        v = apart;
+    }
+    return v;
 }
 
 /* ------------------------------------------------------------------ near --- */
@@ -227,10 +245,7 @@ LMX_INLINE quotient near_of(const coefficients *k, lengths n, vreal x)
 LMX_INLINE vreal near_value(const coefficients *k, lengths n, vreal x)
 {
     const quotient r = near_of(k, n, x);
-    vreal y = with_nan(x, v_div(r.p, r.q));
-    if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most))))
-        far_lanes(k, &x, FAR_VALUE, &y, 1);
-    return canonical(y);
+    return canonical(with_far(k, x, FAR_VALUE, with_nan(x, v_div(r.p, r.q))));
 }
 
 /* v with the sign of s; 0 where that is 0 */
@@ -250,28 +265,36 @@ LMX_INLINE vreal near_slope(const coefficients *k, lengths n, vreal x)
     for (size_t j = n.nb; j >= 1; j--)
         dq = v_fma(dq, r.at, v_mul(v_set1((real)j), k->b[j - 1]));
     dq = signed_by(dq, k->form_a ? x : r.inner);
-    vreal d = v_fma(v_mul(r.p, w), v_sub(zero, v_mul(dq, w)), v_mul(dp, w));
-    d = with_nan(x, d);
-    if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most))))
-        far_lanes(k, &x, FAR_SLOPE, &d, 1);
-    return d;
+    const vreal d = v_fma(v_mul(r.p, w), v_sub(zero, v_mul(dq, w)), v_mul(dp, w));
+    return with_far(k, x, FAR_SLOPE, with_nan(x, d));
 }
 
-/* d[] = derivatives by the coefficients, but for the signs of form A's b */
-LMX_INLINE void near_partials(const coefficients *k, lengths n, vreal x, vreal *d)
+/* d[] = the derivatives by coefficients first .. end - 1, a then b; but for the signs of form A's b */
+LMX_INLINE void near_partials(const coefficients *k, lengths n, size_t first, size_t end, vreal x,
+                              vreal *d)
 {
     const quotient r = near_of(k, n, x);
     const vreal w = v_div(v_set1(1), r.q);
-    d[0] = with_nan(x, w);
-    for (size_t i = 1; i < n.na; i++)
-        d[i] = v_mul(d[i - 1], x);
-    vreal power = v_sub(v_set1(0), v_mul(v_mul(r.p, w), w));
-    if (!k->form_a)
-        power = signed_by(power, r.inner);
-    for (size_t j = 0; j < n.nb; j++)
-        d[n.na + j] = power = v_mul(power, r.at);
-    if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most))))
-        far_lanes(k, &x, FAR_PARTIALS, d, n.na + n.nb);
+    vreal power = with_nan(x, w);
+    for (size_t i = first; i < n.na; i++) { /* first is 0 or na */
+        d[i] = power;
+        power = v_mul(power, x);
+    }
+    if (end > n.na) {
+        power = v_sub(v_set1(0), v_mul(v_mul(r.p, w), w));
+        if (!k->form_a)
+            power = signed_by(power, r.inner);
+        for (size_t j = n.na; j < end; j++)
+            d[j - first] = power = v_mul(power, r.at);
+    }
+    if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most)))) {
+        vreal at = x, apart[AT_ONCE];
+        for (size_t i = 0; i < end - first; i++)
+            apart[i] = d[i];
+        far_lanes(k, &at, FAR_PARTIALS + (int)first, apart, end - first);
+        for (size_t i = 0; i < end - first; i++)
+            d[i] = apart[i];
+    }
 }
 
 /* -------------------------------------------------------------- the rows --- */
@@ -332,43 +355,58 @@ LMX_INLINE void map_segment(const lmx_piece *e, const map_arrays *m, const coeff
         map_all(m, HAS_DY, pull_any, k);
 }
 
-/* Sums over all rows of a piece for one segment, as poly_norm.h: lane by lane. */
-LMX_INLINE_VECTOR void segment_sums(const lmx_piece *e, size_t first, size_t n,
-                                    const coefficients *k, lengths size, lmx_dd *total)
+/* Sums first .. end - 1 over all rows of a piece for one segment, as poly_norm.h: lane by lane. */
+LMX_INLINE void segment_sums(const lmx_piece *e, size_t at, size_t n, const coefficients *k,
+                             lengths size, size_t first, size_t end, lmx_dd *total)
 {
-    const size_t count = size.na + size.nb;
-    lane_sums lanes[SUMS];
+    const size_t count = end - first;
+    lane_sums lanes[AT_ONCE];
     for (size_t g = 0; g < GROUPS; g++) {
-        vwide s[SUMS];
+        vwide s[AT_ONCE];
         for (size_t i = 0; i < count; i++)
             s[i] = vw_zero();
         for (size_t r = 0; r < e->rows; r++) {
-            const map_arrays m = part_of(map_row(e, r), first, n);
-            for (size_t at = g * V_LANES; at < n; at += LMX_LANES) {
-                const size_t left = n - at < V_LANES ? n - at : V_LANES;
-                vreal d[SUMS];
-                const vreal dy = e_load_n(m.dy + at, left, 0);
-                near_partials(k, size, e_load_n(m.x + at, left, 0), d);
-                for (size_t i = 0; i < count; i++)
-                    s[i] = vw_fma(s[i], dy, d[i]);
+            const map_arrays m = part_of(map_row(e, r), at, n);
+            for (size_t i = g * V_LANES; i < n; i += LMX_LANES) {
+                const size_t left = n - i;
+                vreal d[AT_ONCE];
+                const vreal dy = left < V_LANES ? e_load_n(m.dy + i, left, 0) : e_load(m.dy + i);
+                const vreal x = left < V_LANES ? e_load_n(m.x + i, left, 0) : e_load(m.x + i);
+                near_partials(k, size, first, end, x, d);
+                for (size_t q = 0; q < count; q++)
+                    s[q] = vw_fma(s[q], dy, d[q]);
             }
         }
         for (size_t i = 0; i < count; i++)
             lanes[i].group[g] = s[i];
     }
     for (size_t i = 0; i < count; i++)
-        total[i] = lane_total(lanes[i]);
+        total[first + i] = lane_total(lanes[i]);
 }
 
-static void add_sums(const lmx_piece *e, const lmx_channel_spec *spec, size_t first, size_t n,
+LMX_NOINLINE void sums_kat(const lmx_piece *e, size_t at, size_t n, const coefficients *k,
+                           lmx_dd *total)
+{
+    const size_t end = AT_ONCE < 10 ? 6 : 10;
+    segment_sums(e, at, n, k, (lengths){ 6, 4 }, 0, end, total);
+    if (end < 10)
+        segment_sums(e, at, n, k, (lengths){ 6, 4 }, end, 10, total);
+}
+
+LMX_NOINLINE void sums_any(const lmx_piece *e, size_t at, size_t n, const coefficients *k,
+                           lmx_dd *total)
+{
+    const lengths size = { k->na, k->nb };
+    for (size_t first = 0, end = k->na; end > first; first = end, end = k->na + k->nb)
+        segment_sums(e, at, n, k, size, first, end, total);
+}
+
+static void add_sums(const lmx_piece *e, const lmx_channel_spec *spec, size_t at, size_t n,
                      const coefficients *k)
 {
     lmx_dd total[SUMS];
-    if (k->na == 6 && k->nb == 4)
-        segment_sums(e, first, n, k, (lengths){ 6, 4 }, total);
-    else
-        segment_sums(e, first, n, k, (lengths){ k->na, k->nb }, total);
-    const size_t set = (e->first + first) / spec->group;
+    (k->na == 6 && k->nb == 4 ? sums_kat : sums_any)(e, at, n, k, total);
+    const size_t set = (e->first + at) / spec->group;
     lmx_dd *a = e->sums + (spec->p_sets > 1 ? set * k->na : 0);
     lmx_dd *b = e->sums + spec->p_sets * k->na + (spec->q_sets > 1 ? set * k->nb : 0);
     for (size_t i = 0; i < k->na; i++)
@@ -382,7 +420,8 @@ static void add_sums(const lmx_piece *e, const lmx_channel_spec *spec, size_t fi
     }
 }
 
-static void forward(const lmx_piece *e, const lmx_channel_spec *spec)
+/* Values, or with dy gradients. */
+static void rows(const lmx_piece *e, const lmx_channel_spec *spec)
 {
     coefficients k;
     size_t n;
@@ -400,4 +439,4 @@ static void forward(const lmx_piece *e, const lmx_channel_spec *spec)
     map_done(e->how);
 }
 
-const lmx_channel_kernel LMX_K(rational) = { forward, forward };
+const lmx_channel_kernel LMX_K(rational) = { rows, rows };

@@ -37,19 +37,25 @@ static const real tail_s[] = {
 #endif
 #define TAIL_TERMS (sizeof tail_s / sizeof *tail_s)
 
-/* x S / (a + C) of a = |x|, clamped: what exp(-a^2 / 2) is to be multiplied by */
-LMX_INLINE_VECTOR vpair share_of(vreal a, vreal x)
+/* S = p v + last, and what it is of: v, and w = 1 / (a + C) for a + C = d */
+typedef struct {
+    vreal p, v, last, w;
+    vpair d;
+} tail_parts;
+
+LMX_INLINE_VECTOR tail_parts tail_of(vreal a)
 {
     const vreal c = v_set1(TAIL_C), larger = v_max(a, c);
-    const vpair d = p_fast_sum(larger, v_min(a, c));
-    const vreal w = v_div(v_set1(1), d.hi);
+    tail_parts t;
+    t.d = p_fast_sum(larger, v_min(a, c));
+    t.w = v_div(v_set1(1), t.d.hi);
 #if defined(LMX_REAL_F64)
-    const vreal v = v_div(v_sub(a, v_set1(TAIL_V)), v_add(a, v_set1(TAIL_K)));
+    t.v = v_div(v_sub(a, v_set1(TAIL_V)), v_add(a, v_set1(TAIL_K)));
 #else
-    const vreal v = v_mul(v_sub(a, v_set1(TAIL_V)), w);
+    t.v = v_mul(v_sub(a, v_set1(TAIL_V)), t.w);
 #endif
     /* Four chains, for one would take longer than all the rest. */
-    const vreal v2 = v_mul(v, v), v4 = v_mul(v2, v2);
+    const vreal v2 = v_mul(t.v, t.v), v4 = v_mul(v2, v2);
     enum { TERMS = TAIL_TERMS - 1 };
     vreal part[4];
     for (size_t r = 0; r < 4; r++) {
@@ -60,13 +66,21 @@ LMX_INLINE_VECTOR vpair share_of(vreal a, vreal x)
             part[r] = v_fma(part[r], v4, v_set1(tail_s[TERMS - 1 - degree]));
         }
     }
-    const vreal p = v_fma(v_fma(part[3], v, part[2]), v2, v_fma(part[1], v, part[0]));
-    const vreal last = v_set1(tail_s[TAIL_TERMS - 1]), s = v_fma(p, v, last);
-    const vreal s_lo = v_fma(p, v, v_sub(last, s)); /* |p v| < last */
+    t.p = v_fma(v_fma(part[3], t.v, part[2]), v2, v_fma(part[1], t.v, part[0]));
+    t.last = v_set1(tail_s[TAIL_TERMS - 1]);
+    return t;
+}
+
+/* x S / (a + C) of a = |x|, clamped: what exp(-a^2 / 2) is to be multiplied by */
+LMX_INLINE_VECTOR vpair share_of(vreal a, vreal x)
+{
+    const tail_parts t = tail_of(a);
+    const vreal s = v_fma(t.p, t.v, t.last);
+    const vreal s_lo = v_fma(t.p, t.v, v_sub(t.last, s)); /* |p v| < last */
     const vpair n = p_product(x, s);
-    const vreal q = v_mul(n.hi, w), n_lo = v_fma(x, s_lo, n.lo);
-    const vreal left = v_fma(v_neg(q), d.lo, v_add(v_fma(v_neg(q), d.hi, n.hi), n_lo));
-    return (vpair){ q, v_mul(left, w) };
+    const vreal q = v_mul(n.hi, t.w), n_lo = v_fma(x, s_lo, n.lo);
+    const vreal left = v_fma(v_neg(q), t.d.lo, v_add(v_fma(v_neg(q), t.d.hi, n.hi), n_lo));
+    return (vpair){ q, v_mul(left, t.w) };
 }
 
 /* max(x, 0) - |x| Phi(-|x|), on either side: the product is lifted until the last operation. */
@@ -83,12 +97,15 @@ LMX_INLINE vreal gelu_of(vreal x, const unary_constants *k)
 LMX_INLINE vreal gelu_pull_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
-    const vreal c = bell_inside(x), a = v_min(v_set1(BELL_NEAR), v_abs(x));
+    const vreal c = bell_inside(x);
     const vmask below = v_gt(v_set1(0), x);
-    const vreal share = p_value(share_of(a, v_set1(1)));
+    const tail_parts t = tail_of(v_abs(c));
+    const vreal share = v_mul(v_fma(t.p, t.v, t.last), t.w);
+    const vlifted_one e = bell_one(c);
     const vreal part =
         v_fma(c, v_set1((real)0.398942280401432677939946), v_select(below, share, v_neg(share)));
-    return v_add(v_select(below, v_set1(0), dy), f_times(bell(c), v_mul(dy, part)));
+    const vreal more = v_mul(v_mul(v_mul(dy, part), e.part), e.down);
+    return v_add(v_select(below, v_set1(0), dy), more);
 }
 
 #endif

@@ -11,12 +11,38 @@ LMX_INLINE vpair scaled_argument(vreal beta, vreal x)
     return p_product(beta, v_clamp(x, LMX_MOST));
 }
 
+/* s(u) and s(-u) for gradients: the smaller of them is small * down. */
+typedef struct {
+    vreal small, down, large;
+    vmask below; /* u < 0: the smaller is s(u) */
+} logistic_sides;
+
+LMX_INLINE_VECTOR logistic_sides sides_of(vpair u)
+{
+    logistic_sides l;
+    l.below = v_gt(v_set1(0), u.hi);
+    const vlifted_one e = v_exp_lifted_one(p_select(l.below, u, p_neg(u)));
+    l.large = v_div(v_set1(1), v_add(v_set1(1), v_select(e.tiny, v_set1(0), e.part)));
+    l.small = v_mul(e.part, l.large);
+    l.down = e.down;
+    return l;
+}
+
 /* dy (s(u) + x s(u) s(-u) du/dx) */
 LMX_INLINE vreal times_logistic_pull(vreal dy, vreal x, vpair u, vreal du)
 {
-    const vlogistic l = v_logistic(u);
-    const vreal part = v_mul(v_clamp(x, LMX_MOST), l_other(l));
-    return f_times(l_own(l), v_mul(dy, v_fma(part, du, v_set1(1))));
+    const logistic_sides l = sides_of(u);
+    const vreal own = v_select(l.below, l.small, l.large);
+    const vreal other = v_select(l.below, l.large, v_mul(l.small, l.down));
+    const vreal slope = v_fma(v_mul(v_clamp(x, LMX_MOST), other), du, v_set1(1));
+    return v_mul(v_mul(v_mul(dy, own), slope), v_select(l.below, l.down, v_set1(1)));
+}
+
+/* v s(u) s(-u) */
+LMX_INLINE vreal times_both_sides(vreal v, vpair u)
+{
+    const logistic_sides l = sides_of(u);
+    return v_mul(v_mul(v_mul(v, l.small), l.large), l.down);
 }
 
 #endif

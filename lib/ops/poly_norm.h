@@ -37,74 +37,93 @@ typedef struct {
     lmx_dd pull[LMX_CHANNEL_ORDER + 1]; /* sum of g x^k / e^k */
 } norm_sums;
 
-/* What the sums of one vector after the other look like, a lane each. */
-typedef struct {
-    vwide even[LMX_CHANNEL_ORDER + 1], pull[LMX_CHANNEL_ORDER + 1];
-} norm_lanes;
-
-LMX_INLINE void norm_add(norm_lanes *s, vreal dy, vreal x, vreal up, size_t m, unsigned flags)
+/* Adds x^(2k), k = 1 .. m, or g x^k, k = 0 .. m, to s[k]. */
+LMX_INLINE void norm_add_even(vwide *s, vreal x, size_t m)
 {
     const vwide w = vw_of(x), square = vw_mul(w, w);
     vwide power = square;
-    s->even[1] = vw_merge(s->even[1], square);
+    s[1] = vw_merge(s[1], square);
     for (size_t k = 2; k <= m; k++) {
         power = vw_mul(power, square);
-        s->even[k] = vw_merge(s->even[k], power);
+        s[k] = vw_merge(s[k], power);
     }
-    if (!(flags & HAS_DY))
-        return;
+}
+
+LMX_INLINE void norm_add_pull(vwide *s, vreal dy, vreal x, vreal up, size_t m, unsigned flags)
+{
+    const vwide w = vw_of(x);
     vwide g = vw_of(dy);
     if (flags & HAS_UP)
         g = vw_mul(g, vw_of(up));
-    s->pull[0] = vw_merge(s->pull[0], g);
+    s[0] = vw_merge(s[0], g);
     for (size_t k = 1; k <= m; k++) {
         g = vw_mul(g, w);
-        s->pull[k] = vw_merge(s->pull[k], g);
+        s[k] = vw_merge(s[k], g);
     }
 }
 
 /*
- * Of up to LMX_CHUNK elements.  The vectors of each 32 lanes one after the other, so that their sums stay in
- * registers; the row is in the cache the second time.
+ * One kind of sums, with HAS_DY the second, of up to LMX_CHUNK elements.  The vectors of each 32 lanes one after
+ * the other, so that their sums stay in registers; the row is in the cache the second time.
  */
-LMX_INLINE_VECTOR void norm_measure(const map_arrays *a, size_t from, size_t to, vreal scale,
-                                    size_t m, unsigned flags, norm_sums *sums)
+LMX_INLINE void norm_measure(const map_arrays *a, size_t from, size_t to, real scale_, size_t m,
+                             unsigned flags, lmx_dd *sums)
 {
-    lane_sums even[LMX_CHANNEL_ORDER + 1], pull[LMX_CHANNEL_ORDER + 1];
+    lane_sums lanes[LMX_CHANNEL_ORDER + 1];
+    const vreal scale = v_set1(scale_);
     for (size_t group = 0; group < GROUPS; group++) {
-        norm_lanes s;
+        vwide s[LMX_CHANNEL_ORDER + 1];
         for (size_t k = 0; k <= m; k++)
-            s.even[k] = s.pull[k] = vw_zero();
+            s[k] = vw_zero();
         size_t i = from + group * V_LANES;
         for (; i + V_LANES <= to; i += LMX_LANES) {
             const vreal x = v_mul(e_load(a->x + i), scale);
-            norm_add(&s, flags & HAS_DY ? e_load(a->dy + i) : x, x,
-                     flags & HAS_UP ? e_load(a->up + i) : x, m, flags);
+            if (flags & HAS_DY)
+                norm_add_pull(s, e_load(a->dy + i), x, flags & HAS_UP ? e_load(a->up + i) : x, m,
+                              flags);
+            else
+                norm_add_even(s, x, m);
         }
         if (i < to) {
             const size_t n = to - i;
             const vreal x = v_mul(e_load_n(a->x + i, n, 0), scale);
-            norm_add(&s, flags & HAS_DY ? e_load_n(a->dy + i, n, 0) : x, x,
-                     flags & HAS_UP ? e_load_n(a->up + i, n, 0) : x, m, flags);
+            if (flags & HAS_DY)
+                norm_add_pull(s, e_load_n(a->dy + i, n, 0), x,
+                              flags & HAS_UP ? e_load_n(a->up + i, n, 0) : x, m, flags);
+            else
+                norm_add_even(s, x, m);
         }
-        for (size_t k = 0; k <= m; k++) {
-            even[k].group[group] = s.even[k];
-            pull[k].group[group] = s.pull[k];
-        }
+        for (size_t k = 0; k <= m; k++)
+            lanes[k].group[group] = s[k];
     }
-    for (size_t k = 1; k <= m; k++)
-        sums->even[k] = lmx_dd_add(sums->even[k], lane_total(even[k]));
-    for (size_t k = 0; flags & HAS_DY && k <= m; k++)
-        sums->pull[k] = lmx_dd_add(sums->pull[k], lane_total(pull[k]));
+    for (size_t k = 0; k <= m; k++)
+        sums[k] = lmx_dd_add(sums[k], lane_total(lanes[k]));
 }
 
-LMX_INLINE void norm_row_sums(const map_arrays *a, vreal scale, size_t m, unsigned flags,
-                              norm_sums *sums)
+typedef void norm_measure_fn(const map_arrays *a, size_t from, size_t to, real scale, size_t m,
+                             lmx_dd *sums);
+
+/* Order 3, the published one, has loops of known length. */
+LMX_NOINLINE void norm_even_3(const map_arrays *a, size_t from, size_t to, real scale, size_t m,
+                              lmx_dd *sums)
+{
+    (void)m;
+    norm_measure(a, from, to, scale, 3, 0, sums);
+}
+
+LMX_NOINLINE void norm_even_m(const map_arrays *a, size_t from, size_t to, real scale, size_t m,
+                              lmx_dd *sums)
+{
+    norm_measure(a, from, to, scale, m, 0, sums);
+}
+
+LMX_INLINE void norm_row_sums(const map_arrays *a, real scale, size_t m, norm_measure_fn *measure,
+                              lmx_dd *sums)
 {
     for (size_t k = 0; k <= m; k++)
-        sums->even[k] = sums->pull[k] = (lmx_dd){ 0, 0 };
+        sums[k] = (lmx_dd){ 0, 0 };
     for (size_t at = 0; at < a->n; at += LMX_CHUNK)
-        norm_measure(a, at, a->n - at < LMX_CHUNK ? a->n : at + LMX_CHUNK, scale, m, flags, sums);
+        measure(a, at, a->n - at < LMX_CHUNK ? a->n : at + LMX_CHUNK, scale, m, sums);
 }
 
 /* floor(log2(v)) of a positive v; of a subnormal one at most that */
@@ -171,16 +190,19 @@ LMX_INLINE lmx_dd norm_root(lmx_dd sum, size_t n, double eps, int64_t shift)
 
 /* Sums of a row, and what follows from them; a row with inf or NaN has NaN for all constants. */
 LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, size_t m,
-                             unsigned flags, norm_constants *k, lmx_dd *sums)
+                             norm_measure_fn *even, norm_measure_fn *pull, norm_constants *k,
+                             lmx_dd *sums)
 {
     norm_sums s;
     int64_t shift = 0;
     real scale = 1;
     for (int again = 1; again;) {
-        norm_row_sums(a, v_set1(scale), m, flags, &s);
+        norm_row_sums(a, scale, m, even, s.even);
         again = shift == 0 && (shift = norm_shift(a, s.even[1], spec->eps, m)) != 0;
         scale = (real)lmx_scale2(1, -shift);
     }
+    if (pull != NULL)
+        norm_row_sums(a, scale, m, pull, s.pull);
     k->scale = v_set1(scale);
     k->m = m;
     k->c[0] = v_set1((real)spec->p[m]);
@@ -189,7 +211,7 @@ LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, 
         const lmx_dd r = norm_root(s.even[i], a->n, spec->eps, 2 * (int64_t)i * shift);
         const real c = (real)dd_value(w_mul(dd_of(w), r));
         k->c[i] = v_set1(c);
-        if (!(flags & HAS_DY))
+        if (pull == NULL)
             continue;
         const lmx_dd pulled = w_mul(s.pull[i], r); /* N m[k] */
         const lmx_dd mean = w_mul(w_div(pulled, dd_of((double)a->n)), w_mul(r, r));
@@ -198,7 +220,7 @@ LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, 
         if (sums != NULL)
             sums[m - i] = lmx_dd_add(sums[m - i], pulled);
     }
-    if (flags & HAS_DY && sums != NULL)
+    if (pull != NULL && sums != NULL)
         sums[m] = lmx_dd_add(sums[m], s.pull[0]);
 }
 
@@ -231,27 +253,6 @@ LMX_INLINE vreal norm_pull(map_in in, const norm_constants *k, size_t m, unsigne
     return canonical(v_mul(dx, k->scale));
 }
 
-/* Order 3, the published one, has loops of known length. */
-#define NORM_BODIES(flags)                                                                     \
-  static vreal value_3(map_in in, const void *k, vreal *up)                                    \
-  {                                                                                            \
-    (void)up;                                                                                  \
-    return norm_value(in, k, 3, flags);                                                        \
-  }                                                                                            \
-  static vreal value_m(map_in in, const void *k, vreal *up)                                    \
-  {                                                                                            \
-    (void)up;                                                                                  \
-    return norm_value(in, k, ((const norm_constants *)k)->m, flags);                           \
-  }                                                                                            \
-  static vreal pull_3(map_in in, const void *k, vreal *up)                                     \
-  {                                                                                            \
-    return norm_pull(in, k, 3, flags, up);                                                     \
-  }                                                                                            \
-  static vreal pull_m(map_in in, const void *k, vreal *up)                                     \
-  {                                                                                            \
-    return norm_pull(in, k, ((const norm_constants *)k)->m, flags, up);                        \
-  }
-
 /* Each row's second pass asks for the next row, which then comes from the cache. */
 LMX_INLINE size_t norm_ahead(const lmx_piece *e, const map_arrays *a)
 {
@@ -260,35 +261,64 @@ LMX_INLINE size_t norm_ahead(const lmx_piece *e, const map_arrays *a)
 }
 
 LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size_t m,
-                          unsigned flags, map_body *body)
+                          norm_measure_fn *even, norm_measure_fn *pull, unsigned flags,
+                          map_body *body)
 {
     for (size_t r = 0; r < e->rows; r++) {
         map_arrays a = map_row(e, r);
         norm_constants k;
-        norm_prepare(&a, spec, m, flags, &k, e->sums);
+        norm_prepare(&a, spec, m, even, pull, &k, e->sums);
         a.ahead = norm_ahead(e, &a);
         map_all(&a, flags, body, &k);
     }
     map_done(e->how);
 }
 
-#define NORM_KERNEL(name, flags)                                                  \
-  NORM_BODIES(flags)                                                              \
-  static void forward(const lmx_piece *e, const lmx_channel_spec *spec)           \
-  {                                                                               \
-    if (spec->np == 4)                                                            \
-      norm_rows(e, spec, 3, flags, value_3);                                      \
-    else                                                                          \
-      norm_rows(e, spec, spec->np - 1, flags, value_m);                           \
-  }                                                                               \
-  static void backward(const lmx_piece *e, const lmx_channel_spec *spec)          \
-  {                                                                               \
-    const unsigned all = (flags) | HAS_DY | ((flags) & HAS_UP ? HAS_UP_OUT : 0);  \
-    if (spec->np == 4)                                                            \
-      norm_rows(e, spec, 3, all, pull_3);                                         \
-    else                                                                          \
-      norm_rows(e, spec, spec->np - 1, all, pull_m);                              \
-  }                                                                               \
+#define NORM_KERNEL(name, flags)                                                                   \
+  LMX_NOINLINE void pull_sums_3(const map_arrays *a, size_t from, size_t to, real scale, size_t m, \
+                                lmx_dd *sums)                                                      \
+  {                                                                                                \
+    (void)m;                                                                                       \
+    norm_measure(a, from, to, scale, 3, (flags) | HAS_DY, sums);                                   \
+  }                                                                                                \
+  LMX_NOINLINE void pull_sums_m(const map_arrays *a, size_t from, size_t to, real scale, size_t m, \
+                                lmx_dd *sums)                                                      \
+  {                                                                                                \
+    norm_measure(a, from, to, scale, m, (flags) | HAS_DY, sums);                                   \
+  }                                                                                                \
+  static vreal value_3(map_in in, const void *k, vreal *up)                                        \
+  {                                                                                                \
+    (void)up;                                                                                      \
+    return norm_value(in, k, 3, flags);                                                            \
+  }                                                                                                \
+  static vreal value_m(map_in in, const void *k, vreal *up)                                        \
+  {                                                                                                \
+    (void)up;                                                                                      \
+    return norm_value(in, k, ((const norm_constants *)k)->m, flags);                               \
+  }                                                                                                \
+  static vreal pull_3(map_in in, const void *k, vreal *up)                                         \
+  {                                                                                                \
+    return norm_pull(in, k, 3, flags, up);                                                         \
+  }                                                                                                \
+  static vreal pull_m(map_in in, const void *k, vreal *up)                                         \
+  {                                                                                                \
+    return norm_pull(in, k, ((const norm_constants *)k)->m, flags, up);                            \
+  }                                                                                                \
+  static void forward(const lmx_piece *e, const lmx_channel_spec *spec)                            \
+  {                                                                                                \
+    if (spec->np == 4)                                                                             \
+      norm_rows(e, spec, 3, norm_even_3, NULL, flags, value_3);                                    \
+    else                                                                                           \
+      norm_rows(e, spec, spec->np - 1, norm_even_m, NULL, flags, value_m);                         \
+  }                                                                                                \
+  static void backward(const lmx_piece *e, const lmx_channel_spec *spec)                           \
+  {                                                                                                \
+    const unsigned all = (flags) | HAS_DY | ((flags) & HAS_UP ? HAS_UP_OUT : 0);                   \
+    if (spec->np == 4)                                                                             \
+      norm_rows(e, spec, 3, norm_even_3, pull_sums_3, all, pull_3);                                \
+    else                                                                                           \
+      norm_rows(e, spec, spec->np - 1, norm_even_m, pull_sums_m, all, pull_m);                     \
+  }                                                                                                \
   const lmx_channel_kernel LMX_K(name) = { forward, backward };
 
 #endif

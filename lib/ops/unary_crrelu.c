@@ -32,14 +32,16 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     const vreal c = bell_inside(x), zero = v_set1(0);
     const vreal step = with_nan(x, v_select(v_gt(x, zero), dy, zero));
     const vreal part = v_mul(k->p[0], v_fma(v_neg(c), c, v_set1(1)));
-    return v_add(step, f_times(bell(c), v_mul(dy, part)));
+    const vlifted_one e = bell_one(c);
+    return v_add(step, v_mul(v_mul(v_mul(dy, part), e.part), e.down));
 }
 
 LMX_INLINE void partials(vreal x, const unary_constants *k, vreal *d)
 {
     (void)k;
     const vreal c = bell_inside(x);
-    d[0] = f_times(bell(c), c);
+    const vlifted_one e = bell_one(c);
+    d[0] = v_mul(v_mul(c, e.part), e.down);
 }
 
 LMX_LEARNED_KERNEL(crrelu, value, pull, partials, 1)

@@ -4,7 +4,7 @@
  * x >= 0, else e (2 + e) / (2 + e (2 + e)): one exponential, and nothing cancels.
  * Derivative: T + x s(x) (1 - T^2), T the factor.
  */
-#include "ops/unary.h"
+#include "ops/logistic.h"
 
 /* The factor T, and s(x) / T for the derivative. */
 LMX_INLINE vfactor factor(vreal x, vreal *ratio)
@@ -37,7 +37,9 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     vreal ratio;
     (void)k;
     const vfactor f = factor(x, &ratio);
-    const vreal t = l_other(v_logistic(p_of(x))), q = v_mul(t, t), one = v_set1(1);
+    const logistic_sides l = sides_of(p_of(x));
+    const vreal t = v_select(l.below, l.large, v_mul(l.small, l.down)); /* s(-x) */
+    const vreal q = v_mul(t, t), one = v_set1(1);
     const vreal less = v_div(v_add(q, q), v_add(one, q));
     const vreal both = v_mul(v_mul(ratio, less), v_add(one, f_value(f)));
     return f_times(f, v_mul(dy, v_fma(v_clamp(x, LMX_MOST), both, one)));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* softplus: log(1 + exp(beta x)) / beta = max(x, 0) + log1p(exp(-|beta x|)) / beta. */
-#include "ops/unary.h"
+#include "ops/logistic.h"
 
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
@@ -17,7 +17,8 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
-    return f_times(l_own(v_logistic(p_product(k->p[0], x))), dy);
+    const logistic_sides l = sides_of(p_product(k->p[0], x));
+    return v_select(l.below, v_mul(v_mul(dy, l.small), l.down), v_mul(dy, l.large));
 }
 
 LMX_UNARY_KERNEL(softplus, value, pull)

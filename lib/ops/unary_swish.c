@@ -3,9 +3,23 @@
  * rounding would show in exp. */
 #include "ops/logistic.h"
 
+/* s(u) = 1 / (1 + exp(-u)), in two parts, for an x of any size that multiplies it */
+LMX_INLINE_VECTOR vfactor logistic(vpair u)
+{
+    const vmask below = v_gt(v_set1(0), u.hi);
+    const vpair size = p_select(below, u, p_neg(u)); /* -|u| */
+    const vlifted e = v_exp_lifted(size);
+    const vpair plain = p_scaled(e.part, e.down);
+    vpair d = p_fast_sum(v_set1(1), plain.hi);
+    d.lo = v_add(d.lo, plain.lo);
+    const vpair large = p_div(p_of(v_set1(1)), d), lifted = p_div(e.part, d);
+    const vfactor small = f_of(size.hi, lifted, e.down, p_scaled(lifted, e.down));
+    return (vfactor){ p_select(below, small.part, large), v_select(below, small.post, v_set1(1)) };
+}
+
 LMX_INLINE vreal value(vreal x, const unary_constants *k)
 {
-    return f_times(l_own(v_logistic(scaled_argument(k->p[0], x))), x);
+    return f_times(logistic(scaled_argument(k->p[0], x)), x);
 }
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
@@ -16,10 +30,9 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 /* x^2 s(beta x) s(-beta x); 0 where that vanishes */
 LMX_INLINE void partials(vreal x, const unary_constants *k, vreal *d)
 {
-    const vlogistic l = v_logistic(scaled_argument(k->p[0], x));
-    const vreal half = f_times(l.small, x);
-    const vreal y = v_mul(half, v_mul(x, p_value(l.large)));
-    d[0] = v_select(v_eq(half, v_set1(0)), half, y);
+    const logistic_sides l = sides_of(scaled_argument(k->p[0], x));
+    const vreal c = v_clamp(x, LMX_MOST); /* the smaller side is 0 where x is infinite */
+    d[0] = v_mul(v_mul(v_mul(c, l.small), v_mul(c, l.large)), l.down);
 }
 
 LMX_LEARNED_KERNEL(swish, value, pull, partials, 1)

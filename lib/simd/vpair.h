@@ -161,6 +161,28 @@ LMX_INLINE_VECTOR vlifted v_exp_lifted(vpair x)
                       v_select(far, v_set1(EXP_DOWN_FAR), v_set1(EXP_DOWN)) };
 }
 
+/*
+ * The same in one part, rounded once and a little, and not lifted where that is not needed: for gradients, whose
+ * bounds leave room for the roundings of factors.
+ */
+typedef struct {
+    vreal part, down;
+    vmask tiny; /* lifted */
+} vlifted_one;
+
+LMX_INLINE_VECTOR vlifted_one v_exp_lifted_one(vpair x)
+{
+    const vreal least = v_set1(EXP_LEAST), zero = v_set1(0);
+    const vmask tiny = v_gt(v_set1(LIFT_FROM), x.hi), far = v_gt(v_set1(EXP_NEAR), x.hi);
+    const vreal lift = v_select(tiny, lift_bits(EXP_LIFT), zero);
+    const vreal down = v_select(tiny, v_set1(EXP_DOWN), v_set1(1));
+    const exp_parts e = v_exp_parts(v_max(least, x.hi),
+                                    v_select(far, lift_bits(EXP_LIFT_FAR), lift));
+    const vreal q = v_add(e.q.hi, v_add(e.q.lo, v_fma(x.lo, e.q.hi, x.lo)));
+    const vreal y = v_select(v_gt(least, x.hi), zero, v_fma(e.T, q, e.T));
+    return (vlifted_one){ y, v_select(far, v_set1(EXP_DOWN_FAR), down), tiny };
+}
+
 LMX_INLINE vpair p_scaled(vpair a, vreal power)
 {
     return (vpair){ v_mul(a.hi, power), v_mul(a.lo, power) };
@@ -242,47 +264,6 @@ LMX_INLINE_VECTOR vreal v_times_logistic(vreal x, vpair u)
     const vreal d = v_add(s.hi, v_fma(e.T, q, s.lo));
     const vreal y = v_div(v_mul(x, v_select(far, v_set1(EXP_DOWN), v_set1(1))), d);
     return v_select(v_gt(least, u.hi), v_set1(0), y);
-}
-
-/* s(u) = 1 / (1 + exp(-u)) and s(-u): the smaller and the larger of them, whose part is all of it */
-typedef struct {
-    vfactor small;
-    vpair large;
-    vmask below; /* u < 0: the smaller is s(u) */
-} vlogistic;
-
-LMX_INLINE_VECTOR vlogistic v_logistic(vpair u)
-{
-    vlogistic l;
-    l.below = v_gt(v_set1(0), u.hi);
-    const vpair size = p_select(l.below, u, p_neg(u)); /* -|u| */
-    const vlifted e = v_exp_lifted(size);
-    const vpair plain = p_scaled(e.part, e.down);
-    vpair d = p_fast_sum(v_set1(1), plain.hi);
-    d.lo = v_add(d.lo, plain.lo);
-    l.large = p_div(p_of(v_set1(1)), d);
-    const vpair lifted = p_div(e.part, d);
-    l.small = f_of(size.hi, lifted, e.down, p_scaled(lifted, e.down));
-    return l;
-}
-
-/* s(u) */
-LMX_INLINE vfactor l_own(vlogistic l)
-{
-    return (vfactor){ p_select(l.below, l.small.part, l.large),
-                      v_select(l.below, l.small.post, v_set1(1)) };
-}
-
-/* s(-u) */
-LMX_INLINE vreal l_other(vlogistic l)
-{
-    return v_select(l.below, p_value(l.large), f_value(l.small));
-}
-
-/* v s(u) s(-u) */
-LMX_INLINE vreal l_both(vlogistic l, vreal v)
-{
-    return f_times(l.small, v_mul(v, p_value(l.large)));
 }
 
 #endif
