@@ -179,11 +179,9 @@ static void try_cell(const grid *g, lmx_ctx *ctx, const setting *s, size_t n, si
 static void grid_open(grid *g, lmx_channel_code op)
 {
     for (size_t i = 0; i < INPUTS; i++) {
-        g->in[i] = check_buffer_new(LONGEST * size + 2048);
         g->data[i] = get_memory(LONGEST * size);
     }
     for (size_t i = 0; i < 2; i++) {
-        g->out[i] = check_buffer_new(LONGEST * size + 2048);
         g->sums[i] = get_memory(SUMS * 8);
         g->q_sums[i] = get_memory(SUMS * 8);
     }
@@ -195,16 +193,31 @@ static void grid_open(grid *g, lmx_channel_code op)
 static void grid_close(grid *g)
 {
     for (size_t i = 0; i < INPUTS; i++) {
-        check_buffer_free(&g->in[i]);
         free(g->data[i]);
     }
     for (size_t i = 0; i < 2; i++) {
-        check_buffer_free(&g->out[i]);
         free(g->sums[i]);
         free(g->q_sums[i]);
     }
     for (size_t i = 0; i < RESULTS; i++)
         free(g->want[i]);
+}
+
+/* Guards around rows of n. */
+static void guard(grid *g, size_t n)
+{
+    for (size_t i = 0; i < INPUTS; i++)
+        g->in[i] = check_buffer_new(n * size + 2048);
+    for (size_t i = 0; i < 2; i++)
+        g->out[i] = check_buffer_new(n * size + 2048);
+}
+
+static void unguard(grid *g)
+{
+    for (size_t i = 0; i < INPUTS; i++)
+        check_buffer_free(&g->in[i]);
+    for (size_t i = 0; i < 2; i++)
+        check_buffer_free(&g->out[i]);
 }
 
 static void test_grid(lmx_channel_code op)
@@ -235,6 +248,7 @@ static void test_grid(lmx_channel_code op)
             CHECK(backward(plain, &s, 1, n, g.data[DY], g.data[X], up, 0, 1, g.want[BY_X],
                            g.two ? g.want[BY_UP] : NULL) == LMX_OK);
             settle_for(&s, n, g.sums[1], g.q_sums[1]);
+            guard(&g, n);
             for (size_t t = 0; t < n_tiers; t++) {
                 check_at.tier = lmx_isa_name(ctx_of[t]);
                 for (size_t offset = k % step; offset < 16; offset += step) {
@@ -245,6 +259,7 @@ static void test_grid(lmx_channel_code op)
                         break;
                 }
             }
+            unguard(&g);
         }
     grid_close(&g);
 }
@@ -321,18 +336,19 @@ static void test_together(lmx_channel_code op)
 
 /* ----------------------------------------------------------------- golden --- */
 
-static uint64_t hash_of(lmx_ctx *ctx, int number)
+/* The same data for every tier: drawn once. */
+static void hash_all(lmx_channel_code op, uint64_t hash[MAX_TIERS])
 {
     static const size_t lengths[] = { 1, 3, 17, 64, 257, 1025, 16385 };
-    uint64_t hash = CHECK_HASH_SEED;
     grid g;
-    grid_open(&g, (lmx_channel_code)number);
+    grid_open(&g, op);
+    for (size_t t = 0; t < n_tiers; t++)
+        hash[t] = CHECK_HASH_SEED;
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
         for (size_t kind = 0; kind < N_ROW_KINDS; kind++)
             for (unsigned set = 0; set < SETTINGS; set++) {
                 setting s;
-                if (!settle(&s, (lmx_channel_code)number, set) ||
-                    (lengths[k] > 1025 && kind % 9 != 0))
+                if (!settle(&s, op, set) || (lengths[k] > 1025 && kind % 9 != 0))
                     break;
                 const size_t n = channels_of(&s, lengths[k]);
                 settle_for(&s, n, g.sums[0], g.q_sums[0]);
@@ -342,16 +358,17 @@ static uint64_t hash_of(lmx_ctx *ctx, int number)
                 row_fill(dtype, g.data[UP], n, ROW_NORMAL, &r);
                 const void *const up = g.two ? g.data[UP] : NULL;
                 void *const *const out = g.want;
-                CHECK(forward(ctx, &s, 1, n, g.data[X], up, 0, 1, out[VALUE]) == LMX_OK);
-                CHECK(backward(ctx, &s, 1, n, g.data[DY], g.data[X], up, 0, 1, out[BY_X],
-                               g.two ? out[BY_UP] : NULL) == LMX_OK);
-                for (size_t i = 0; i < (g.two ? RESULTS : BY_UP); i++)
-                    hash = check_hash(hash, out[i], n * size);
-                hash = check_hash(hash, g.sums[0], s.n_sums * 8);
-                hash = check_hash(hash, g.q_sums[0], s.n_q_sums * 8);
+                for (size_t t = 0; t < n_tiers; t++) {
+                    CHECK(forward(ctx_of[t], &s, 1, n, g.data[X], up, 0, 1, out[VALUE]) == LMX_OK);
+                    CHECK(backward(ctx_of[t], &s, 1, n, g.data[DY], g.data[X], up, 0, 1, out[BY_X],
+                                   g.two ? out[BY_UP] : NULL) == LMX_OK);
+                    for (size_t i = 0; i < (g.two ? RESULTS : BY_UP); i++)
+                        hash[t] = check_hash(hash[t], out[i], n * size);
+                    hash[t] = check_hash(hash[t], g.sums[0], s.n_sums * 8);
+                    hash[t] = check_hash(hash[t], g.q_sums[0], s.n_q_sums * 8);
+                }
             }
     grid_close(&g);
-    return hash;
 }
 
 /* -------------------------------------------------------------- arguments --- */
@@ -439,7 +456,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < (int)LMX_CHANNEL_COUNT; i++) {
         const double started = check_seconds();
         const lmx_channel_code op = (lmx_channel_code)i;
-        tiers_golden(lmx_channel_info(i)->name, hash_of, i);
+        uint64_t hash[MAX_TIERS];
+        hash_all(op, hash);
+        tiers_golden(lmx_channel_info(i)->name, hash);
         if (!check_noguard) { /* the golden hashes know the bits */
             test_together(op);
             test_grid(op);

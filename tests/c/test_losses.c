@@ -93,13 +93,10 @@ static void test_grid(lmx_loss_code op)
     static const size_t edges[] = { 511, 512, 513, 1023, 1025, 4097, 16383, 16384, 16385, 33000 };
     const size_t longest = 33000, small = 140;
     const size_t cases = small + sizeof edges / sizeof *edges;
-    grid g = { check_buffer_new(longest * size + 2048),
-               check_buffer_new(2048),
-               check_buffer_new(longest * size + 2048),
-               get_memory(longest * size),
-               get_memory(longest * size),
-               0,
-               get_memory(longest * sizeof(double)) };
+    grid g;
+    g.data = get_memory(longest * size);
+    g.want = get_memory(longest * size);
+    g.weight = get_memory(longest * sizeof(double));
     check_random r = check_random_new(5);
     for (size_t i = 0; i < longest; i++)
         g.weight[i] = check_uniform(&r, 0.25, 2);
@@ -108,6 +105,10 @@ static void test_grid(lmx_loss_code op)
         const size_t n = k < small ? k + 1 : edges[k - small];
         if (check_fast && (n > 4097 || k % 3 != 0))
             continue;
+        /* for this n: every cell compares all of its canaries */
+        g.x = check_buffer_new(n * size + 2048);
+        g.loss = check_buffer_new(2048);
+        g.grad = check_buffer_new(n * size + 2048);
         for (unsigned set = 0; set < SETTINGS; set++) {
             const lmx_loss_options o = options_of(op, set, g.weight);
             const row_kind kind = (row_kind)((k * 5 + set) % N_ROW_KINDS);
@@ -129,10 +130,10 @@ static void test_grid(lmx_loss_code op)
                 }
             }
         }
+        check_buffer_free(&g.x);
+        check_buffer_free(&g.loss);
+        check_buffer_free(&g.grad);
     }
-    check_buffer_free(&g.x);
-    check_buffer_free(&g.loss);
-    check_buffer_free(&g.grad);
     free(g.data);
     free(g.want);
     free(g.weight);
@@ -256,36 +257,44 @@ static void test_adversarial(void)
 
 /* ----------------------------------------------------------------- golden --- */
 
-static uint64_t hash_of(lmx_ctx *ctx, int number)
+/* The same data for every loss and tier: drawn once. */
+static void hash_all(uint64_t hash[LMX_LOSS_COUNT][MAX_TIERS])
 {
-    const lmx_loss_code op = (lmx_loss_code)number;
     static const size_t lengths[] = { 1, 2, 3, 16, 17, 33, 64, 100, 257, 1025, 16385 };
     const size_t longest = 16385;
-    uint64_t hash = CHECK_HASH_SEED;
     void *const x = get_memory(longest * size), *const grad = get_memory(longest * size);
     double *const weight = get_memory(longest * sizeof *weight);
     check_random r = check_random_new(1);
     for (size_t i = 0; i < longest; i++)
         weight[i] = check_uniform(&r, 0.25, 2);
+    for (int i = 0; i < LMX_LOSS_COUNT; i++)
+        for (size_t t = 0; t < n_tiers; t++)
+            hash[i][t] = CHECK_HASH_SEED;
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
         for (size_t kind = 0; kind < N_ROW_KINDS; kind++)
             for (unsigned set = 0; set < SETTINGS; set++) {
                 const size_t n = lengths[k];
                 if (n > 20 && (kind + k) % (n > 200 ? 9 : 3) != 0)
                     continue;
-                const lmx_loss_options o = options_of(op, set, weight);
-                double loss = 0;
                 r = check_random_new(n * 1000 + kind * 10 + set);
                 row_fill(dtype, x, n, (row_kind)kind, &r);
                 const int32_t target = (int32_t)check_below(&r, n);
-                CHECK(loss_call(ctx, op, 1, n, x, &target, &o, &loss, grad) == LMX_OK);
-                hash = check_hash(hash, &loss, real_size);
-                hash = check_hash(hash, grad, n * size);
+                for (int i = 0; i < LMX_LOSS_COUNT; i++) {
+                    const lmx_loss_options o = options_of((lmx_loss_code)i, set, weight);
+                    check_at.test = lmx_loss_info(i)->name;
+                    for (size_t t = 0; t < n_tiers; t++) {
+                        double loss = 0;
+                        check_at.tier = lmx_isa_name(ctx_of[t]);
+                        CHECK(loss_call(ctx_of[t], (lmx_loss_code)i, 1, n, x, &target, &o, &loss,
+                                        grad) == LMX_OK);
+                        hash[i][t] = check_hash(hash[i][t], &loss, real_size);
+                        hash[i][t] = check_hash(hash[i][t], grad, n * size);
+                    }
+                }
             }
     free(x);
     free(grad);
     free(weight);
-    return hash;
 }
 
 /* -------------------------------------------------------------- arguments --- */
@@ -376,10 +385,12 @@ int main(int argc, char **argv)
     tiers_begin(argc, argv, "losses");
     test_arguments();
     test_adversarial();
+    static uint64_t hash[LMX_LOSS_COUNT][MAX_TIERS];
+    hash_all(hash);
     for (int i = 0; i < (int)LMX_LOSS_COUNT; i++) {
         const double started = check_seconds();
         const lmx_loss_code op = (lmx_loss_code)i;
-        tiers_golden(lmx_loss_info(i)->name, hash_of, i);
+        tiers_golden(lmx_loss_info(i)->name, hash[i]);
         test_threads(op);
         if (!check_noguard) /* the golden hashes know the bits */
             test_grid(op);

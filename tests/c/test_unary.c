@@ -111,17 +111,20 @@ static void test_grid(lmx_unary_code op)
     static const size_t edges[] = { 511, 512, 513, 1025, 4097, 16383, 16384, 16385, 33000 };
     const size_t longest = 33000, small = 140;
     const size_t cases = small + sizeof edges / sizeof *edges;
-    grid g = { check_buffer_new(longest * size + 2048),
-               check_buffer_new(longest * size + 2048),
-               check_buffer_new(longest * size + 2048),
-               { get_memory(longest * size), get_memory(longest * size) },
-               { get_memory(longest * size), get_memory(longest * size) },
-               { 0 } };
+    grid g;
+    for (size_t i = 0; i < 2; i++) {
+        g.data[i] = get_memory(longest * size);
+        g.want[i] = get_memory(longest * size);
+    }
     const size_t step = check_fast ? 8 : 3;
     for (size_t k = 0; k < cases; k++) {
         const size_t n = k < small ? k + 1 : edges[k - small];
         if (check_fast && (n > 4097 || k % 5 != 0))
             continue;
+        /* for this n: every cell compares all of its canaries */
+        g.x = check_buffer_new(n * size + 2048);
+        g.dy = check_buffer_new(n * size + 2048);
+        g.out = check_buffer_new(n * size + 2048);
         for (unsigned set = 0; set < SETTINGS; set++) {
             setting s;
             settle(&s, op, set);
@@ -147,10 +150,10 @@ static void test_grid(lmx_unary_code op)
                 }
             }
         }
+        check_buffer_free(&g.x);
+        check_buffer_free(&g.dy);
+        check_buffer_free(&g.out);
     }
-    check_buffer_free(&g.x);
-    check_buffer_free(&g.dy);
-    check_buffer_free(&g.out);
     for (size_t i = 0; i < 2; i++) {
         free(g.data[i]);
         free(g.want[i]);
@@ -261,35 +264,46 @@ static void test_together(lmx_unary_code op)
 
 /* ----------------------------------------------------------------- golden --- */
 
-static uint64_t hash_of(lmx_ctx *ctx, int number)
+/* The same data for every activation and tier: drawn once. */
+static void hash_all(uint64_t hash[LMX_UNARY_COUNT][MAX_TIERS])
 {
-    const lmx_unary_code op = (lmx_unary_code)number;
     static const size_t lengths[] = { 1, 3, 17, 64, 257, 1025, 16385 };
     const size_t longest = 16385;
-    uint64_t hash = CHECK_HASH_SEED;
     void *const x = get_memory(longest * size), *const dy = get_memory(longest * size);
     void *const out = get_memory(longest * size);
+    for (int i = 0; i < LMX_UNARY_COUNT; i++)
+        for (size_t t = 0; t < n_tiers; t++)
+            hash[i][t] = CHECK_HASH_SEED;
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
         for (size_t kind = 0; kind < N_ROW_KINDS; kind++)
             for (unsigned set = 0; set < SETTINGS; set++) {
                 const size_t n = lengths[k];
-                setting s;
-                settle(&s, op, set);
-                if ((s.o.parameters == 0 && set > 0) || (n > 1025 && kind % 9 != 0))
+                if (n > 1025 && kind % 9 != 0)
                     continue;
                 check_random r = check_random_new(n * 1000 + kind * 10 + set);
                 row_fill(dtype, x, n, (row_kind)kind, &r);
                 row_fill(dtype, dy, n, ROW_NORMAL, &r);
-                CHECK(forward(ctx, op, 1, n, x, 0, 1, &s, out) == LMX_OK);
-                hash = check_hash(hash, out, n * size);
-                CHECK(backward(ctx, op, 1, n, dy, x, 0, 1, &s, out) == LMX_OK);
-                hash = check_hash(hash, out, n * size);
-                hash = check_hash(hash, s.by_parameter, s.o.parameters * 8);
+                for (int i = 0; i < LMX_UNARY_COUNT; i++) {
+                    const lmx_unary_code op = (lmx_unary_code)i;
+                    setting s;
+                    settle(&s, op, set);
+                    if (s.o.parameters == 0 && set > 0)
+                        continue;
+                    check_at.test = lmx_unary_info(i)->name;
+                    for (size_t t = 0; t < n_tiers; t++) {
+                        uint64_t *const h = &hash[i][t];
+                        check_at.tier = lmx_isa_name(ctx_of[t]);
+                        CHECK(forward(ctx_of[t], op, 1, n, x, 0, 1, &s, out) == LMX_OK);
+                        *h = check_hash(*h, out, n * size);
+                        CHECK(backward(ctx_of[t], op, 1, n, dy, x, 0, 1, &s, out) == LMX_OK);
+                        *h = check_hash(*h, out, n * size);
+                        *h = check_hash(*h, s.by_parameter, s.o.parameters * 8);
+                    }
+                }
             }
     free(x);
     free(dy);
     free(out);
-    return hash;
 }
 
 /* -------------------------------------------------------------- arguments --- */
@@ -374,10 +388,12 @@ int main(int argc, char **argv)
 {
     tiers_begin(argc, argv, "unary");
     test_arguments();
+    static uint64_t hash[LMX_UNARY_COUNT][MAX_TIERS];
+    hash_all(hash);
     for (int i = 0; i < (int)LMX_UNARY_COUNT; i++) {
         const double started = check_seconds();
         const lmx_unary_code op = (lmx_unary_code)i;
-        tiers_golden(lmx_unary_info(i)->name, hash_of, i);
+        tiers_golden(lmx_unary_info(i)->name, hash[i]);
         if (!check_noguard) { /* the golden hashes know the bits */
             test_together(op);
             test_grid(op);
