@@ -548,9 +548,10 @@ LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtyp
 
 /*
  * The gradients by x and, of functions of two, by up (else NULL): dx may be dy, x or up, and so may dup; not
- * both the same.  Within 8 u of the sum of the absolute terms, where f' itself is in range.  Sums for gradients by parameters are
- * taken in double (double: compensated), in fixed blocks.  At a kink the derivative is that of the side below;
- * of rational form A it is that of the side above.
+ * both the same.  Within 8 u of the sum of the absolute terms (poly_norm: 2 m + 2, if that is more), where f'
+ * itself is in range.  Sums for gradients by parameters are taken in double (double: compensated), in fixed
+ * blocks.  At a kink the derivative is that of the side below; rational takes 0 for that of |u| at u = 0, but 1
+ * for that of |b[j]| by a b[j] of 0, so that it can grow.
  */
 LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
                                    const lmx_shape *shape,
