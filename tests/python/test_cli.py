@@ -2,11 +2,15 @@
 """python -m lanemax: what each command prints, and that mistakes get one clear line."""
 
 import os
+import random
 import subprocess
 import sys
 
 import lanemax as lm
+import numpy as np
 import pytest
+from lanemax.__main__ import main
+from lanemax._cli import activation as demo_activation
 
 
 def run(*arguments, timeout=200, **environment):
@@ -111,6 +115,69 @@ def test_demo_with_a_binary_file(tmp_path):
 
 def test_demo_with_a_directory(tmp_path):
     assert str(tmp_path) in one_line(refused("demo", "--text", tmp_path))
+
+
+SMALL = ("--vocab", 60, "--dim", 8, "--steps", 4, "--samples", 1)
+ACTIVATIONS = [op["name"] for op in lm.activations()]
+
+
+@pytest.fixture
+def novel(tmp_path):
+    rng = random.Random(1)
+    words = [a + b for a in "abcdefghi" for b in "klmnopqrs"]
+    path = tmp_path / "novel.txt"
+    path.write_text("\n\n".join(" ".join(rng.choices(words, k=12)) + "." for _ in range(300)))
+    return path
+
+
+@pytest.mark.parametrize("op", lm.activations(), ids=ACTIVATIONS)
+def test_demo_with_every_activation(op, novel, capsys):
+    options = ("demo", "--text", novel, *SMALL, "--activation", op["name"])
+    assert main([str(option) for option in options]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"behind them with lanemax.{op['call']}" in text
+    assert ("has learned" in text) == op["learned"]
+    for name in op["parameters"] if op["learned"] else ():
+        assert f"{name} from " in text
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_demo_activation_gradients_are_slopes(name):
+    """In float64 along a random direction, through gates and learned parameters alike."""
+    activation = demo_activation.activations()[name]
+    rng = np.random.default_rng(2)
+    shape, step = (3, 8), 1e-6
+    start = [rng.normal(size=(3, 8 * activation.inputs))]
+    start += [v.astype(np.float64) for v in activation.learned.values()]
+    direction = [rng.normal(size=v.shape) for v in start]
+    dy, y = rng.normal(size=shape), np.empty(shape)
+
+    def value(distance):
+        sums, *learned = (a + distance * d for a, d in zip(start, direction, strict=True))
+        activation.forward(sums, learned, y)
+        return (dy * y).sum()
+
+    slope = (value(step) - value(-step)) / (2 * step)
+    by_sums, by_learned = activation.backward(dy, start[0], start[1:])
+    found = [by_sums, *by_learned]
+    assert [v.shape for v in found] == [v.shape for v in start]
+    terms = [(a * d).ravel() for a, d in zip(found, direction, strict=True)]
+    terms = np.concatenate(terms)
+    assert abs(slope - terms.sum()) <= 1e-6 * np.abs(terms).sum()
+
+
+def test_demo_with_an_activation_prints_the_same_results_everywhere(novel):
+    options = ("demo", "--text", novel, *SMALL, "--activation", "swish")
+    found = {
+        ok(*options, LANEMAX_ISA=tier, LANEMAX_NUM_THREADS=threads).partition("\nTimings")[0]
+        for tier, threads in zip(lm.available_isas(), "1231", strict=False)
+    }
+    assert len(found) == 1
+
+
+def test_demo_with_an_unknown_activation():
+    line = one_line(refused("demo", "--activation", "nonsense"))
+    assert "nonsense" in line and "swish" in line
 
 
 def test_commands_write_nothing_to_the_working_directory(tmp_path):

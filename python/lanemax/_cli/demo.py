@@ -18,6 +18,8 @@ import lanemax as lm
 
 from . import corpus as corpus_module
 from . import machine, plot
+from .activation import NAMES as ACTIVATIONS
+from .activation import activations
 from .arguments import not_negative, positive, positive_real, whole
 from .corpus import END, NUMBER, UNKNOWN, Corpus, Ids
 from .model import (
@@ -57,6 +59,7 @@ examples:
   python -m lanemax demo
   python -m lanemax demo --quick
   python -m lanemax demo --loss z_loss
+  python -m lanemax demo --activation poly_relu
   python -m lanemax demo --text novel.txt letters.txt --samples 10 --temperature 0.6
   python -m lanemax demo --epochs 3 --plot curve.png"""
 
@@ -125,6 +128,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.7,
         help="of --loss comp_sum: 0 sum of exponentials, 1 cross-entropy, 2 absolute error "
         "(default: 1.7)",
+    )
+    parser.add_argument(
+        "--activation",
+        choices=ACTIVATIONS,
+        metavar="NAME",
+        help=f"of a second hidden layer, with what it can learn: {', '.join(ACTIVATIONS)} "
+        "(default: no such layer)",
     )
     parser.add_argument(
         "--seed", type=whole, metavar="S", default=0, help="seed of everything random (default: 0)"
@@ -322,15 +332,9 @@ def paragraph(text: str) -> None:
 def tell_text(text: Corpus, model: NextWord) -> None:
     """Say what is learned from and what learns."""
     s = model.settings
-    parts = (
-        model.embedding,
-        model.query,
-        model.position,
-        model.weight,
-        model.bias,
-        model.output,
+    more = "".join(
+        f", {s.hidden} more behind them with {layer.activation.call}," for layer in model.layers[1:]
     )
-    parameters = sum(p.value.size for p in parts)
     print("\nThe text")
     paragraph(
         f"{text.origin}: {text.train.size:,} words to learn from, {text.held_out.size:,} held "
@@ -339,9 +343,9 @@ def tell_text(text: Corpus, model: NextWord) -> None:
         "is rarer than that."
     )
     paragraph(
-        f"The model has {parameters:,} parameters: it reads the last {s.context} words as vectors "
-        f"of {s.dim}, has {s.hidden} hidden units, and gives a probability to each of the "
-        f"{s.vocabulary:,} entries."
+        f"The model has {model.size:,} parameters: it reads the last {s.context} words as vectors "
+        f"of {s.dim}, has {s.hidden} hidden units{more or ','} and gives a probability to each of "
+        f"the {s.vocabulary:,} entries."
     )
 
 
@@ -366,13 +370,17 @@ def tell_results(
     table.print()
     read = steps * model.settings.batch
     settings = "".join(f", {k} = {v:g}" for k, v in objective.parameters.items())
+    second = "".join(
+        f"; {layer.activation.call} and its gradient gave the second layer its bends"
+        for layer in model.layers[1:]
+    )
     paragraph(
         f"What happened: the model read {read:,} words ({read / text.train.size:.1f} times the "
         f"text) in {steps:,} steps. At each it guessed the next word after {model.settings.batch} "
         "places in the text, and its parameters were moved a little towards the word that was "
         f"really there. lanemax.{objective.function}_and_grad{settings} turned the scores of the "
         "whole vocabulary into the loss and its gradient in one call; lanemax.softmax and "
-        "softmax_vjp chose which of the words before matter."
+        f"softmax_vjp chose which of the words before matter{second}."
     )
     if not likely:
         paragraph(
@@ -390,6 +398,24 @@ def tell_results(
             "The model is no better than word frequencies here: the text is too short for it, or "
             "it was trained too little (--epochs) or for too long."
         )
+    tell_learned(model)
+
+
+def tell_learned(model: NextWord) -> None:
+    """Print what the activations have learned, if any can."""
+
+    def numbers(values: Floats) -> str:
+        text = ", ".join(f"{v:.3g}" for v in values)
+        return text if values.size == 1 else f"[{text}]"
+
+    for layer in model.layers:
+        if layer.learned:
+            start = layer.activation.learned
+            changes = (
+                f"{name} from {numbers(start[name])} to {numbers(part.value)}"
+                for name, part in layer.learned.items()
+            )
+            paragraph(f"What {layer.activation.call} has learned: {'; '.join(changes)}.")
 
 
 def tell_samples(lines: list[str], temperature: float) -> None:
@@ -434,6 +460,7 @@ def run(args: argparse.Namespace) -> int:
         require_matplotlib("--plot")
         plot.check_writable(args.plot)
     objective = objectives(args.tau)[args.loss]
+    activation = activations()[args.activation] if args.activation else None
     start = time.perf_counter()
     took: dict[str, float] = {}
 
@@ -456,7 +483,7 @@ def run(args: argparse.Namespace) -> int:
                 "note: threadpoolctl is not installed; results may depend on the threads of "
                 f"NumPy's matrix products. {EXTRA_HINT} adds it."
             )
-        model = NextWord(settings, counts, workers, Lanemax(objective), rng)
+        model = NextWord(settings, counts, workers, Lanemax(objective), rng, activation)
         tell_text(text, model)
         sys.stdout.flush()
         curve = train(model, text, objective, steps, rng)
@@ -474,6 +501,8 @@ def run(args: argparse.Namespace) -> int:
     tell_timings(times, model, took)
     if args.plot:
         ends = (baseline.perplexity, result.perplexity) if objective.is_likelihood else None
-        plot.learning_curve(args.plot, curve.words, curve.value, objective.function, ends, origin)
+        second = f" with {activation.call}" if activation else ""
+        title = f"Next-word model{second} on {origin}"
+        plot.learning_curve(args.plot, curve.words, curve.value, objective.function, ends, title)
         note(f"wrote {args.plot}")
     return 0

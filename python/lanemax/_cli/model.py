@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's next-word model: embeddings, attention over the context, a hidden layer, softmax.
+"""The demo's next-word model: embeddings, attention over the context, hidden layers, softmax.
 
     e_j = E[word j]                          the context, nearest word first, j = 0 ... length - 1
     a   = softmax_j(e_j . q + p_j)           which of the context words matter
     h   = tanh([e_0, e_1, e_2, sum_j a_j e_j] W + b)
+    h   = f(h V + c)                         only with an activation f, which may learn as well
     [h, 1] O^T                               scores of the whole vocabulary, for the loss
 
 The softmax of the attention, the loss and their gradients come from an `Engine`, so that the same
-step can be timed with lanemax and with what one would write without it. Everything else is NumPy.
+step can be timed with lanemax and with what one would write without it. The activation is always
+the library's; everything else is NumPy.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 import lanemax as lm
 
+from .activation import NUMPY_TANH, Activation
 from .corpus import Ids
 from .objective import Floats, Objective
 from .text import Progress, optional
@@ -253,6 +256,54 @@ class Adam:
         value -= g
 
 
+class HiddenLayer:
+    """y = f(x W + b) with an activation f, trained by Adam.
+
+    Parameters
+    ----------
+    activation : Activation
+        f.
+    weight : array, shape (features, activation.inputs * units)
+        Where W starts; b starts at 0.
+    workers : Workers
+        Runs the products.
+    """
+
+    def __init__(self, activation: Activation, weight: Floats, workers: Workers) -> None:
+        self.activation, self._workers = activation, workers
+        self.weight = Adam(weight, workers)
+        self.bias = Adam(np.zeros((1, weight.shape[1]), np.float32), workers)
+        self.learned = {n: Adam(v.copy(), workers) for n, v in activation.learned.items()}
+
+    @property
+    def parts(self) -> list[Adam]:
+        """All that is trained."""
+        return [self.weight, self.bias, *self.learned.values()]
+
+    def _learned(self) -> list[Floats]:
+        return [p.value for p in self.learned.values()]
+
+    def forward(self, x: Floats, y: Floats) -> None:
+        """Write the layer's value into `y` and keep what `backward` needs."""
+        sums = np.empty((len(x), self.weight.value.shape[1]), np.float32)
+        self._workers.product(x, self.weight.value, sums)
+        sums += self.bias.value
+        self.activation.forward(sums, self._learned(), y)
+        self._x, self._sums = x, sums
+
+    def backward(self, dy: Floats) -> Floats:
+        """Return the gradient by x, keep the others for `update`; `dy` may be overwritten."""
+        d_sums, d_learned = self.activation.backward(dy, self._sums, self._learned())
+        d_weight = self._workers.product(self._x.T, d_sums, np.empty_like(self.weight.value))
+        self._gradients = [d_weight, d_sums.sum(axis=0, keepdims=True), *d_learned]
+        return self._workers.product(d_sums, self.weight.value.T, np.empty_like(self._x))
+
+    def update(self, rate: float) -> None:
+        """Move everything against its gradient."""
+        for part, gradient in zip(self.parts, self._gradients, strict=True):
+            part.dense(gradient, rate)
+
+
 class NextWord:
     """The model and its training step.
 
@@ -268,6 +319,8 @@ class NextWord:
         Supplies softmax, log-softmax and their gradients.
     rng : numpy.random.Generator
         Draws the initial weights.
+    activation : Activation, optional
+        Of a second hidden layer; without it there is one.
     """
 
     def __init__(
@@ -277,6 +330,7 @@ class NextWord:
         workers: Workers,
         engine: Engine,
         rng: np.random.Generator,
+        activation: Activation | None = None,
     ) -> None:
         self.settings, self.workers, self.engine = settings, workers, engine
         s = settings
@@ -289,33 +343,42 @@ class NextWord:
         self.embedding = Adam(normal(s.vocabulary, s.dim, 0.3), workers)
         self.query = Adam(normal(1, s.dim, 0.1), workers)
         self.position = Adam(np.zeros((1, s.context), np.float32), workers)
-        self.weight = Adam(normal(features, s.hidden, features**-0.5), workers)
-        self.bias = Adam(np.zeros((1, s.hidden), np.float32), workers)
+        self.layers = [HiddenLayer(NUMPY_TANH, normal(features, s.hidden, features**-0.5), workers)]
         # The last column meets the 1 behind the hidden units: it is each word's offset.
         output = normal(s.vocabulary, s.hidden + 1, 0.02)
         output[:, -1] = start
         self.output = Adam(output, workers)
+        if activation is not None:  # drawn last: all else starts as it does without
+            weight = normal(s.hidden, activation.inputs * s.hidden, s.hidden**-0.5)
+            self.layers.append(HiddenLayer(activation, weight, workers))
         self._logits = np.empty((s.batch, s.vocabulary), np.float32)
         self._gradient = np.empty_like(self._logits)
         self._output_gradient = np.empty_like(self.output.value)
 
-    def _hidden(self, before: Ids) -> tuple[Floats, Floats, Floats, Floats]:
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        parts = [self.embedding, self.query, self.position, self.output]
+        parts += [part for layer in self.layers for part in layer.parts]
+        return sum(part.value.size for part in parts)
+
+    def _hidden(self, before: Ids) -> tuple[Floats, Floats, Floats]:
         e: Floats = self.embedding.value[before]  # (rows, context, dim)
         scores = (e * self.query.value[0]).sum(axis=2) + self.position.value[0]
         attention = self.engine.attention(scores)
         pooled = (attention[:, :, None] * e).sum(axis=1)
         near = e[:, : self.settings.near].reshape(len(before), -1)
-        features = np.concatenate([near, pooled], axis=1)
-        h = np.empty((len(before), self.settings.hidden + 1), np.float32)
-        self.workers.product(features, self.weight.value, h[:, :-1])
-        h[:, :-1] += self.bias.value
-        np.tanh(h[:, :-1], out=h[:, :-1])
+        x: Floats = np.concatenate([near, pooled], axis=1)
+        for layer in self.layers:
+            h = np.empty((len(before), self.settings.hidden + 1), np.float32)
+            layer.forward(x, h[:, :-1])
+            x = h[:, :-1]
         h[:, -1] = 1.0
-        return e, attention, features, h
+        return e, attention, h
 
     def logits(self, before: Ids) -> Floats:
         """Return logits of the next word, (rows, vocabulary), after contexts (rows, context)."""
-        h = self._hidden(before)[3]
+        h = self._hidden(before)[2]
         rows = len(before)
         z = self._logits[:rows] if rows <= len(self._logits) else None
         if z is None:
@@ -325,7 +388,7 @@ class NextWord:
     def step(self, before: Ids, targets: Ids, rate: float) -> float:
         """Train on one batch and return its mean loss in nats per word."""
         s, rows = self.settings, len(before)
-        e, attention, features, h = self._hidden(before)
+        e, attention, h = self._hidden(before)
         z, dz = self._logits[:rows], self._gradient[:rows]
         self.workers.product(h, self.output.value.T, z)
         loss = self.engine.loss_and_grad(z, targets, dz)
@@ -333,24 +396,21 @@ class NextWord:
         # dz is the gradient of the sum; dividing the narrow factors makes it that of the mean.
         share = np.float32(1.0 / rows)
         d_output = self.workers.product(dz.T, h * share, self._output_gradient)
-        dh = self.workers.product(dz, self.output.value, np.empty_like(h))[:, :-1]
-        dh *= share
-        dh *= 1.0 - h[:, :-1] * h[:, :-1]
-        d_weight = np.empty_like(self.weight.value)
-        self.workers.product(features.T, dh, d_weight)
-        d_features = np.empty_like(features)
-        self.workers.product(dh, self.weight.value.T, d_features)
+        dx = self.workers.product(dz, self.output.value, np.empty_like(h))[:, :-1]
+        dx *= share
+        for layer in reversed(self.layers):
+            dx = layer.backward(dx)
 
-        d_pooled = d_features[:, None, s.near * s.dim :]
+        d_pooled = dx[:, None, s.near * s.dim :]
         d_attention = (e * d_pooled).sum(axis=2)
         d_scores = self.engine.attention_vjp(d_attention, attention)
         de = attention[:, :, None] * d_pooled + d_scores[:, :, None] * self.query.value[0]
-        de[:, : s.near] += d_features[:, : s.near * s.dim].reshape(rows, s.near, s.dim)
+        de[:, : s.near] += dx[:, : s.near * s.dim].reshape(rows, s.near, s.dim)
         d_query = (d_scores[:, :, None] * e).sum(axis=(0, 1))[None, :]
 
         self.output.dense(d_output, rate)
-        self.weight.dense(d_weight, rate)
-        self.bias.dense(dh.sum(axis=0, keepdims=True), rate)
+        for layer in self.layers:
+            layer.update(rate)
         self.query.dense(d_query, rate)
         self.position.dense(d_scores.sum(axis=0, keepdims=True), rate)
         index, gradient = rows_summed(before.reshape(-1), de.reshape(-1, s.dim))

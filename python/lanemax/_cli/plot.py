@@ -57,7 +57,7 @@ def learning_curve(
     value: Sequence[float],
     loss: str,
     perplexity: tuple[float, float] | None,
-    origin: str,
+    title: str,
 ) -> None:
     """Draw the loss against words read; or perplexity, with that of the baseline and of the trained
     model on held-out text, if there is such a thing.
@@ -89,7 +89,7 @@ def learning_curve(
     axes.set_xlim(left=0)
     axes.set_xlabel("words read")
     axes.set_ylabel("perplexity" if perplexity is not None else f"mean {loss}")
-    axes.set_title(f"Next-word model on {origin}", fontsize=10)
+    axes.set_title(title, fontsize=10)
     axes.legend(frameon=False)
     quiet(axes)
     save(figure, path)
