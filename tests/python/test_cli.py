@@ -180,6 +180,25 @@ def test_demo_with_an_unknown_activation():
     assert "nonsense" in line and "swish" in line
 
 
+@pytest.mark.parametrize(
+    ("experiment", "suffix"), [("activations", "_vjp"), ("losses", "_and_grad")]
+)
+def test_bench_plot_of_functions_with_gradients(experiment, suffix, tmp_path):
+    """Drawn from made-up times; a peer beyond the axis among them, and every goal."""
+    pytest.importorskip("matplotlib")
+    from lanemax._cli import goals, plot
+    from lanemax._cli.timing import Row, Times
+
+    aims = getattr(goals, experiment.upper())
+    names = [*{g.ours.removesuffix(suffix): None for g in aims}, "another"]
+    times = {n + ending: [2.0, 2.5] for n in names for ending in ("", suffix)}
+    times |= {n: [1.0, 1.25] for g in aims for n in g.against} | {f"torch {names[0]}": [9.0, 9.0]}
+    row = Row(experiment, aims[0].shape, "float32", "avx2", 1, Times(times))
+    path = tmp_path / "plot.png"
+    plot.benchmark(str(path), [row], "a machine")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_commands_write_nothing_to_the_working_directory(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "lanemax", "info"], cwd=tmp_path, check=True, capture_output=True

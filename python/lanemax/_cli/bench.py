@@ -53,6 +53,7 @@ examples:
   python -m lanemax bench --op softmax --shape 4096x1024 1x1e6 --peers torch scipy
   python -m lanemax bench --op logsumexp --dtype float64 --isa avx2 avx512
   python -m lanemax bench --op call
+  python -m lanemax bench --op activations --peers torch --plot activations.png
   python -m lanemax bench --full --threads 2 --json bench.json --plot bench.png"""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")

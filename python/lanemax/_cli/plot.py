@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .goals import AXIS, CALL, EXPERIMENTS, FAMILY, HALVES, THREADS
+from .goals import ACTIVATIONS, AXIS, CALL, EXPERIMENTS, FAMILY, HALVES, LOSSES, THREADS, Goal
 from .text import UsageError, optional, shape_name
 from .timing import Row
 
@@ -109,6 +109,8 @@ TIER_MARKERS = ("o", "D", "s", "^")
 def benchmark(path: str, rows: Sequence[Row], machine_line: str) -> None:
     """Draw time per element by shape, and the experiments, with the goals marked.
 
+    Activations and losses are drawn beside a copy of the array, and so are their gradients.
+
     Parameters
     ----------
     path : str
@@ -123,17 +125,21 @@ def benchmark(path: str, rows: Sequence[Row], machine_line: str) -> None:
     for row in rows:
         if row.operation not in EXPERIMENTS:
             families.setdefault((row.operation, row.dtype), []).append(row)
+    pairs = [r for r in rows if r.operation in GRADIENTS and "copy" in r.times]
     calls = [r for r in rows if r.operation == "call"]
     rest = [r for r in rows if r.operation in ("bytes", "axis", "threads")]
-    panels = len(families) + bool(calls or rest)
-    heights = [3.4] * len(families) + [3.0] * bool(calls or rest)
+    heights = [3.4] * len(families)
+    heights += [1.2 + 0.2 * len(_with_gradient(r)) for r in pairs]
+    heights += [3.0] * bool(calls or rest)
     widest = max((len({r.shape for r in f}) for f in families.values()), default=4)
     figure = pyplot.figure(
-        figsize=(max(9.0, 3.2 + 1.05 * widest), 0.9 + sum(heights)), layout="constrained"
+        figsize=(max(11.0, 3.2 + 1.05 * widest), 0.9 + sum(heights)), layout="constrained"
     )
-    parts = figure.subfigures(panels, 1, height_ratios=heights, squeeze=False)[:, 0]
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, ((operation, dtype), family) in zip(parts, families.items(), strict=False):
         _family_panel(part.subplots(), operation, dtype, family)
+    for part, row in zip(parts[len(families) :], pairs, strict=False):
+        _gradient_panels(part, row)
     if calls or rest:
         axes = parts[-1].subplots(1, bool(calls) + bool(rest), squeeze=False)[0]
         if calls:
@@ -220,8 +226,8 @@ def _bars(
     values: Sequence[float],
     ours: Sequence[bool],
     limits: Sequence[float | None],
-) -> None:
-    """Draw horizontal bars, first on top, with a mark where a goal is."""
+) -> float:
+    """Draw horizontal bars, first on top, with marks at the goals; return where the axis ends."""
     most = 2.5 * max([limit for limit in limits if limit is not None], default=max(values))
     most = min(most, 1.08 * max([*values, *(limit or 0.0 for limit in limits)]))
     colours = [OURS if o else PLAIN for o in ours]
@@ -245,6 +251,77 @@ def _bars(
         axes.spines[side].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
+    return most
+
+
+#: Experiments in which a function and its gradient were timed: what the gradient's name ends in,
+#: and the goals.
+GRADIENTS: dict[str, tuple[str, tuple[Goal, ...]]] = {
+    "activations": ("_vjp", ACTIVATIONS),
+    "losses": ("_and_grad", LOSSES),
+}
+
+
+def _with_gradient(row: Row) -> list[str]:
+    """Return the functions that were timed with their gradients."""
+    suffix, _ = GRADIENTS[row.operation]
+    return [n for n in row.times.rounds if n + suffix in row.times]
+
+
+def _gradient_panels(part: Any, row: Row) -> None:
+    """Draw the times of functions, and of their gradients, as multiples of a copy's."""
+    suffix, goals = GRADIENTS[row.operation]
+    names = _with_gradient(row)
+    threads = f"{row.threads} thread{'s' * (row.threads != 1)}"
+    part.suptitle(
+        f"{row.operation} of {row.dtype}, {shape_name(row.shape)}, {row.tier}, {threads}: time as "
+        "a multiple of that of NumPy's copy (black: goal)",
+        fontsize=10, x=0.01, ha="left",
+    )  # fmt: skip
+    shown: dict[str, Any] = {}
+    for axes, ending in zip(part.subplots(1, 2), ("", suffix), strict=True):
+        contenders = [n + ending for n in names]
+        values = [_in_copies(row, n) for n in contenders]
+        limits = [_limit_in_copies(row, goals, n) for n in contenders]
+        most = _bars(axes, contenders, values, [True] * len(names), limits)
+        for anchor in (n for n in row.times.rounds if "copy" in n):
+            style = "-" if anchor == "copy" else "--"
+            x = _in_copies(row, anchor)
+            shown[anchor] = axes.axvline(x, color=PLAIN, linewidth=1.4, linestyle=style)
+        for peer, colour in COLOURS.items():
+            theirs = [(f"{peer} {n}", i) for i, n in enumerate(contenders)]
+            for contender, i in theirs:
+                if contender in row.times:
+                    # Below the number at the end of the bar; an arrow where the axis ends before.
+                    x = _in_copies(row, contender)
+                    (dot,) = axes.plot(
+                        min(x, most), i + 0.3, "o" if x <= most else ">", color=colour,
+                        markersize=6, markeredgecolor="white", clip_on=False, zorder=4,
+                    )  # fmt: skip
+                    if x <= most:
+                        shown[peer] = dot
+    part.legend(
+        shown.values(), shown, frameon=False, fontsize=8, loc="outside lower center", ncols=6
+    )
+
+
+def _in_copies(row: Row, name: str) -> float:
+    """Return the time of `name` as a multiple of the copy's."""
+    return row.times.ratio(name, "copy").median
+
+
+def _limit_in_copies(row: Row, goals: Sequence[Goal], name: str) -> float | None:
+    """Return the hardest goal of `name` as a multiple of the copy's time."""
+    return min(
+        (
+            limit * _in_copies(row, name) / row.times.ratio(name, *g.against).median
+            for g in goals
+            if (g.shape, g.ours) == (row.shape, name)
+            and (limit := g.for_tier(row.tier)) is not None
+            and all(n in row.times for n in g.against)
+        ),
+        default=None,
+    )
 
 
 def _call_panel(axes: Any, rows: Sequence[Row]) -> None:
