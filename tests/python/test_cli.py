@@ -135,7 +135,7 @@ def test_demo_with_every_activation(op, novel, capsys):
     options = ("demo", "--text", novel, *SMALL, "--activation", op["name"])
     assert main([str(option) for option in options]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert f"behind them with lanemax.{op['call']}" in text
+    assert f"behind them with lanemax.{op['call'].partition('(')[0]}(" in text
     assert ("has learned" in text) == op["learned"]
     for name in op["parameters"] if op["learned"] else ():
         assert f"{name} from " in text
@@ -146,7 +146,7 @@ def test_demo_activation_gradients_are_slopes(name):
     """In float64 along a random direction, through gates and learned parameters alike."""
     activation = demo_activation.activations()[name]
     rng = np.random.default_rng(2)
-    shape, step = (3, 8), 1e-6
+    shape, step = (3, 8), 1e-7  # smaller than any coefficient, whose sign may be a kink
     start = [rng.normal(size=(3, 8 * activation.inputs))]
     start += [v.astype(np.float64) for v in activation.learned.values()]
     direction = [rng.normal(size=v.shape) for v in start]

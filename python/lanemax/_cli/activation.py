@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +60,7 @@ class Activation:
     Attributes
     ----------
     call : str
-        How Python spells it.
+        How it is called.
     value, gradient : callable
         ``value(*inputs, *learned, **kept, out=y)``; ``gradient(dy, *inputs, *learned, **kept)``
         returns the gradients by inputs and learned parameters in this order.
@@ -115,6 +115,20 @@ def _tuple(gradient: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _spelling(
+    function: str, signature: Mapping[str, inspect.Parameter], learned: Any, kept: dict[str, Any]
+) -> str:
+    """Return a call of `function` with the values of what is not learned."""
+    arguments = []
+    for name, parameter in signature.items():
+        value = kept.get(name, parameter.default)
+        if name in learned or value is inspect.Parameter.empty:
+            arguments.append(name)
+        elif value is not None:
+            arguments.append(f"{name}={value!r}")
+    return f"lanemax.{function}({', '.join(arguments)})"
+
+
 def activations() -> dict[str, Activation]:
     """Return what `--activation` offers: the registry, as far as it is known where to start."""
     found = {}
@@ -127,7 +141,7 @@ def activations() -> dict[str, Activation]:
             continue
         learned = {n: start.pop(n) for n in op["parameters"]} if op["learned"] else {}
         found[name] = Activation(
-            f"lanemax.{op['call']}",
+            _spelling(op["call"].partition("(")[0], signature, learned, start),
             value,
             _tuple(gradient),
             inputs=2 if "gate" in signature else 1,
