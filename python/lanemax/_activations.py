@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check
+from . import _call, _channels, _check, _operands
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -24,26 +23,6 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
 
 #: the parameters that have a default; where, the registry says which
 _OPTIONAL = {"softplus", "crrelu"}
-
-_ORDER_MAX = 8  # of poly_relu
-
-
-def _one_number(name: str, value: Any) -> tuple[float, Any]:
-    """A number, and the array whose shape and dtype its gradient gets."""
-    if type(value) is float:
-        return value, None
-    array = _check.reals(name, value)
-    if array.shape not in ((), (1,)):
-        raise ValueError(f"{name}: expected one number, of shape () or (1,), got {array.shape}")
-    return float(array.reshape(())), array
-
-
-def _like(values: Any, array: Any) -> Any:
-    """Sums in float64 as a gradient for `array`, None for a Python number."""
-    if array is None:
-        return values[0]
-    with np.errstate(all="ignore"):  # beyond the range of the dtype is inf
-        return values.reshape(array.shape).astype(array.dtype, copy=False)[()]
 
 
 def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
@@ -64,6 +43,8 @@ def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
 class _Activation:
     """What the two functions of an activation share."""
 
+    arrays = ("x",)
+
     def __init__(self, code: int, op: dict[str, Any], variants: dict[str, int]) -> None:
         self.code = code
         self.name: str = op["name"]
@@ -74,63 +55,32 @@ class _Activation:
         self.polynomial = op["parameters"] == ["weight", "bias"]
         self.row_bias = not self.polynomial
         self.names: tuple[str, ...] = ("approximate",) if variants else tuple(op["parameters"])
-        self.defaults: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
         if variants:
-            self.defaults = {"approximate": next(iter(variants))}
+            defaults = {"approximate": next(iter(variants))}
         elif self.name in _OPTIONAL:
-            self.defaults = {self.names[0]: op["standard"]}
-
-    # ------------------------------------------------------------ arguments
-
-    def signature(self, arrays: tuple[str, ...]) -> inspect.Signature:
-        kinds = inspect.Parameter
-        given = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in arrays]
-        given += [
-            kinds(n, kinds.POSITIONAL_OR_KEYWORD, default=self.defaults.get(n, kinds.empty))
-            for n in self.names
-        ]
-        options = ["bias"] * self.row_bias + ["out"]
-        given += [kinds(n, kinds.KEYWORD_ONLY, default=None) for n in options]
-        return inspect.Signature(given)
+            defaults = {self.names[0]: op["standard"]}
+        self.arguments = _operands.Arguments(
+            self.name, self.names, defaults, {"bias": None} if self.row_bias else {}
+        )
 
     def take(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], Any]:
-        """Arguments as Python would bind them to the signature: parameters, and the row's bias."""
-        values = list(given)
-        for name in self.names[len(given) :]:
-            if name in named:
-                values.append(named.pop(name))
-            elif name in self.defaults:
-                values.append(self.defaults[name])
-            else:
-                raise TypeError(f"{self.name}: missing the argument {name!r}")
-        bias = named.pop("bias", None) if self.row_bias else None
-        if named or len(given) > len(self.names):
-            known = ", ".join([*self.names, *["bias"] * self.row_bias, "out"])
-            wrong = f"argument {next(iter(named))!r}" if named else f"{len(given)} parameters"
-            raise TypeError(f"{self.name}: unexpected {wrong}; it takes {known}")
-        return values, bias
+        """Parameters, and the row's bias."""
+        values, options = self.arguments.take(given, named)
+        return values, options[0] if options else None
 
     def numbers(self, values: list[Any]) -> tuple[int, list[float], list[Any]]:
         """Operation, parameters as the library takes them, arrays like their gradients."""
         if self.variants:
-            choice = values[0]
-            if not isinstance(choice, str) or choice not in self.variants:
-                known = " or ".join(map(repr, self.variants))
-                raise ValueError(f"approximate: expected {known}, got {choice!r}")
-            return self.variants[choice], [], []
+            return _operands.chosen("approximate", values[0], self.variants), [], []
         if self.polynomial:
-            weight = _check.reals("weight", values[0])
-            if weight.ndim != 1 or not 1 <= weight.size <= _ORDER_MAX:
-                raise ValueError(
-                    f"weight: expected shape (order,), order from 1 to {_ORDER_MAX}, "
-                    f"got {weight.shape}"
-                )
-            bias, array = _one_number("bias", values[1])
+            weight = _operands.weights(values[0])
+            bias, array = _operands.one_number("bias", values[1])
             return self.code, [*weight.astype(np.float64).tolist(), bias], [weight, array]
         if not values:
             return self.code, [], []
         name = self.names[0]
-        number, array = _one_number(name, values[0])
+        number, array = _operands.one_number(name, values[0])
         if not math.isfinite(number):
             raise ValueError(f"{name}: must be finite, got {number}")
         if self.name in _RANGES:
@@ -170,14 +120,11 @@ class _Activation:
 
     def _together(self, dx: Any, grads: Any, bias_grad: Any, arrays: Any, bias: Any) -> Any:
         """What a VJP returns: sums get shape and dtype of what they are gradients of."""
-        found, i = [dx], 0
+        found = [dx]
         if grads is not None:
-            for array in arrays:
-                n = 1 if array is None else array.size
-                found.append(_like(grads[i : i + n], array))
-                i += n
+            found += _operands.parts_like(grads, arrays)
         if bias_grad is not None:
-            found.append(_like(bias_grad, bias))
+            found.append(_operands.like(bias_grad, bias))
         return tuple(found) if len(found) > 1 else dx
 
     def _run(
@@ -191,15 +138,9 @@ class _Activation:
         out: Any,
     ) -> Any:
         """Any layout; with dy a gradient, in a tuple if there are others beside it."""
-        x = _check.array("x", x)
+        inputs = _operands.operands("x", {"x": x} if dy is None else {"dy": dy[0], "x": x})
+        x = inputs[-1]
         shape, dtype = x.shape, x.dtype
-        inputs = [x]
-        if dy is not None:
-            inputs.insert(0, _check.array("dy", dy[0]))
-            if inputs[0].dtype != dtype:
-                raise TypeError(f"dy: expected the dtype of x, {dtype}, got {inputs[0].dtype}")
-            if inputs[0].shape != shape:
-                raise ValueError(f"dy: expected the shape of x, {shape}, got {inputs[0].shape}")
         real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
         if real.itemsize == 4 and not self._in_float(numbers):
             raise ValueError(
@@ -207,75 +148,28 @@ class _Activation:
                 f"got {numbers[0]}"
             )
         given_bias, row_bias = (None, None) if bias is None else _row_bias(bias, shape, real)
-        if out is not None:
-            out = _check.output(out, shape, dtype)
-            if row_bias is not None and np.may_share_memory(out, row_bias):
-                row_bias = row_bias.copy()
+        result = _operands.result_like(x, out)
+        if row_bias is not None and np.may_share_memory(result, row_bias):
+            row_bias = row_bias.copy()
         grads = np.zeros(len(numbers)) if dy is not None and self.learned else None
         bias_grad = np.zeros(shape[-1]) if dy is not None and row_bias is not None else None
 
-        result = np.empty_like(x, order="K", subok=False) if out is None else out
-        if x.size:
-            status = self._call(code, inputs, result, numbers, row_bias, grads, bias_grad)
-            if _call.needs_own_output(status):
-                # as if nothing were shared: into memory of its own first
-                fresh = np.empty(shape, dtype)
-                status = self._call(code, inputs, fresh, numbers, row_bias, grads, bias_grad)
-                if not status:
-                    result[...] = fresh
-            _call.check(status)
+        def rows(extent: Any, passed: list[Any], to: list[Any]) -> int:
+            dy = passed[0] if len(passed) > 1 else None
+            return _call.unary(
+                code, extent, dy, passed[-1], to[0], numbers, row_bias, grads, bias_grad
+            )
 
+        def run(inputs: list[Any], outs: list[Any]) -> int:
+            if grads is None and row_bias is None:  # each element by itself
+                *inputs, out = _operands.in_memory_order([*inputs, *outs], outs[0])
+                outs = [out]
+            return _operands.along_rows(rows, inputs, outs, plain=row_bias is not None)
+
+        if x.size:
+            _operands.fill(run, inputs, [result])
         dx = result if out is not None else result[()]
         return self._together(dx, grads, bias_grad, arrays, given_bias)
-
-    def _call(
-        self,
-        code: int,
-        inputs: list[Any],
-        out: Any,
-        numbers: list[float],
-        bias: Any,
-        grads: Any,
-        bias_grad: Any,
-    ) -> int:
-        """One call of the library; what it cannot read or write as it lies is copied."""
-        views, to = inputs, out
-        summed = grads is not None or bias_grad is not None
-        if not summed and bias is None and not out.flags.c_contiguous:
-            # each element by itself: in the order of memory, whatever the axes
-            order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
-            views, to = [a.transpose(order) for a in inputs], out.transpose(order)
-        layout = _check.Layout(to.shape, _check.axes(-1, to.ndim), views, to)
-        rows, cols, inner = layout.shape
-        if bias is not None and inner > 1 and rows > 1:
-            # the library adds a bias to rows alone
-            fresh = np.empty(to.shape, to.dtype)
-            views = [np.ascontiguousarray(a) for a in views]
-            status = self._call(code, views, fresh, numbers, bias, grads, bias_grad)
-            if not status:
-                to[...] = fresh
-            return status
-        copied = layout.copied
-        passed = [layout.input(a) for a in views]
-        target = (np.empty((rows, cols), to.dtype), (cols, 1, 0)) if copied else layout.input(to)
-        if bias is not None and inner > 1:
-            rows, inner = inner, 1
-            passed = [(a, (s[2], s[1], 0)) for a, s in passed]
-            target = (target[0], (target[1][2], target[1][1], 0))
-        status = _call.unary(
-            code,
-            (rows, cols, inner),
-            passed[0] if len(passed) > 1 else None,
-            passed[-1],
-            target,
-            numbers,
-            bias,
-            grads,
-            bias_grad,
-        )
-        if copied and not status:
-            to.transpose(layout.order)[...] = target[0].reshape(layout.extent)
-        return status
 
 
 # ------------------------------------------------------------------------ documentation
@@ -426,7 +320,7 @@ NaN and inf among weights act as they do in arithmetic.
         "Zhuo and others 2024, arXiv:2411.03884.",
         parameters=(
             "weight : array_like, shape (m,)\n"
-            f"    w, highest power first, m from 1 to {_ORDER_MAX}; any float dtype.",
+            f"    w, highest power first, m from 1 to {_operands.ORDER_MAX}; any float dtype.",
             "bias : float or array_like\n    b, one number.",
         ),
         partials=(r"r^{m-i}", r"1"),
@@ -592,7 +486,7 @@ _VARIANTS = {"gelu": {"none": "gelu", "tanh": "gelu_tanh"}}
 
 def _functions(a: _Activation) -> dict[str, Any]:
     fast_value, fast_gradient = _call.fast_unary, _call.fast_unary_vjp
-    usual = a.code if len(a.defaults) == len(a.names) else None  # what runs without parameters
+    usual = a.code if len(a.arguments.defaults) == len(a.names) else None  # without parameters
     usual_gradient = None if a.learned else usual
 
     def value(x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
@@ -613,19 +507,13 @@ def _functions(a: _Activation) -> dict[str, Any]:
     for function, suffix, arrays in zip(
         functions, ("", "_vjp"), (("x",), ("dy", "x")), strict=True
     ):
-        function.__name__ = function.__qualname__ = a.name + suffix
-        function.__module__ = "lanemax"
+        _operands.present(function, a.name + suffix, a.arguments, arrays)
         function.__doc__ = _document(a, bool(suffix))
-        function.__signature__ = a.signature(arrays)
     return {function.__name__: function for function in functions}
 
 
 _OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(_call.unary_ops())}
-_CHOICES = {
-    name: (python, choice)
-    for python, variants in _VARIANTS.items()
-    for choice, name in variants.items()
-}
+_CHOICES = _operands.spelt(_VARIANTS)
 _ACTIVATIONS = {
     name: _Activation(
         op["code"],
@@ -636,14 +524,16 @@ _ACTIVATIONS = {
     if _CHOICES.get(name, (name, ""))[0] == name
 }
 
-#: name -> function, for every activation of the registry and its gradient
+#: name -> function, for every activation of the registries and its gradient
 FUNCTIONS: dict[str, Any] = {
     name: function for a in _ACTIVATIONS.values() for name, function in _functions(a).items()
 }
+FUNCTIONS |= _channels.FUNCTIONS
+_CHOICES |= _channels.CHOICES
 
 
 def of_registry(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Value and gradient of an entry of the registry, its variant chosen."""
+    """Value and gradient of an entry of the registries, its variant chosen."""
     python, choice = _CHOICES.get(name, (name, None))
     options = {} if choice is None else {"approximate": choice}
     value, gradient = FUNCTIONS[python], FUNCTIONS[f"{python}_vjp"]
@@ -651,7 +541,7 @@ def of_registry(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def activations() -> list[dict[str, Any]]:
-    """The registry of pointwise activations.
+    """The registries of activations: those of one element, then those of channels.
 
     Returns
     -------
@@ -659,15 +549,17 @@ def activations() -> list[dict[str, Any]]:
         One for each activation of the C library, in the order of their numbers:
 
         name : str
-            In C; in Python also, but for ``gelu_tanh``, see ``call``.
+            In C; in Python also, but for ``gelu_tanh`` and ``geglu_tanh``, see ``call``.
         call : str
             How Python spells it, for example ``gelu(x, approximate='tanh')``.
+        arrays : list of str
+            Names of the arrays that come before the parameters.
         parameters : list of str
             Names of the parameters; `bias` of a row is none of them.
         learned : bool
             Whether the function's ``_vjp`` returns gradients of the parameters.
         formula : str
-            y as a function of x.
+            y as a function of x, which of gates is `gate`.
         bound : float or None
             Largest error in ULP of float32, in float64 twice that; 0.5 is exact rounding.  None:
             relative to the sum of the terms, see the function.
@@ -679,18 +571,14 @@ def activations() -> list[dict[str, Any]]:
     'x s(x)'
     """
     listed = []
-    for name, op in _OPS.items():
+    for name, op in {**_OPS, **_channels.OPS}.items():
         python, choice = _CHOICES.get(name, (name, None))
-        arguments = ["x"]
-        if choice is not None:
-            arguments.append(f"approximate={choice!r}")
-        else:
-            defaults = _ACTIVATIONS[python].defaults
-            arguments += [f"{p}={defaults[p]}" if p in defaults else p for p in op["parameters"]]
+        a = _ACTIVATIONS.get(python) or _channels.CHANNELS[python]
         listed.append(
             {
                 "name": name,
-                "call": f"{python}({', '.join(arguments)})",
+                "call": a.arguments.call(a.arrays, choice),
+                "arrays": list(a.arrays),
                 "parameters": list(op["parameters"]),
                 "learned": op["learned"],
                 "formula": op["formula"],

@@ -100,6 +100,23 @@ def unary_ops() -> list[dict[str, Any]]:
     return ops
 
 
+def channel_ops() -> list[dict[str, Any]]:
+    """The registry of activations of channels, as the C library has it."""
+    ops: list[dict[str, Any]] = []
+    while (info := lib.lmx_channel_info(len(ops))) != _NULL:
+        ops.append(
+            {
+                "name": ffi.string(info.name).decode(),
+                "inputs": info.inputs,
+                "parameters": ffi.string(info.parameters).decode().split(),
+                "learned": bool(info.learned),
+                "bound": info.ulp,
+                "formula": ffi.string(info.formula).decode(),
+            }
+        )
+    return ops
+
+
 #: the library's limit on the order of the Taylor functions
 TAYLOR_ORDER_MAX = 32
 
@@ -463,6 +480,71 @@ def fast_unary_vjp(
     return (out, grads, bias_grad) if summed else out
 
 
+_channel = lib.lmx_channel
+_channel_vjp = lib.lmx_channel_vjp
+
+
+def fast_gate(op: int, gate: Any, up: Any, out: Any) -> Any:
+    """A gate, which has no parameters and takes rows as one; as `fast_row`."""
+    if type(gate) is not _ndarray or type(up) is not _ndarray:
+        return None
+    dtype = gate.dtype
+    code = _code_of(dtype)
+    shape = gate.shape
+    if code is None or not shape or up.dtype is not dtype or up.shape != shape:
+        return None
+    rows, step = _rows_of(gate.size)
+    try:
+        px = _from_buffer(_CHARS, gate)
+        pup = _from_buffer(_CHARS, up)
+        if out is None:
+            out = _empty(shape, dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+            return None
+        py = _from_buffer(_CHARS, out, True)
+    except (ValueError, BufferError):
+        return None
+    if _channel(state.ctx, op, code, rows, px, step, pup, step, _NULL, py, step):
+        return None
+    return out
+
+
+def fast_gate_vjp(op: int, dy: Any, gate: Any, up: Any, out: Any) -> Any:
+    """Its gradients by gate and up."""
+    if type(dy) is not _ndarray or type(gate) is not _ndarray or type(up) is not _ndarray:
+        return None
+    dtype = gate.dtype
+    code = _code_of(dtype)
+    shape = gate.shape
+    if (
+        code is None
+        or not shape
+        or dy.dtype is not dtype
+        or up.dtype is not dtype
+        or dy.shape != shape
+        or up.shape != shape
+    ):
+        return None
+    rows, step = _rows_of(gate.size)
+    try:
+        pdy = _from_buffer(_CHARS, dy)
+        px = _from_buffer(_CHARS, gate)
+        pup = _from_buffer(_CHARS, up)
+        if out is None:
+            out = _empty(shape, dtype)
+        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+            return None
+        dup = _empty(shape, dtype)
+        pout = _from_buffer(_CHARS, out, True)
+        pdup = _from_buffer(_CHARS, dup, True)
+    except (ValueError, BufferError):
+        return None
+    if _channel_vjp(state.ctx, op, code, rows, pdy, step, px, step, pup, step, _NULL, pout, step,
+                    pdup, step):  # fmt: skip
+        return None
+    return out, dup
+
+
 Strides = tuple[int, int, int]
 
 
@@ -653,6 +735,47 @@ def unary(
     ]
     call = _unary if dy is None else _unary_vjp
     return int(call(*head, *arrays, options, _pointer(out[0]), ffi.new("lmx_strides *", out[1])))
+
+
+def channel(
+    op: int,
+    shape: tuple[int, int, int],
+    dy: tuple[Any, Strides] | None,
+    inputs: list[tuple[Any, Strides]],
+    outs: list[tuple[Any, Strides]],
+    fields: dict[str, Any],
+    grads: Any,
+    denominator_at: int,
+) -> int:
+    """`lmx_channel`, with dy `lmx_channel_vjp`, on arrays whose layout is worked out; its status.
+
+    fields: of `lmx_channel_options`, arrays in float64; grads: float64, to be filled, those of a
+    denominator from `denominator_at` on.
+    """
+    options = ffi.new("lmx_channel_options *")
+    options.size = ffi.sizeof("lmx_channel_options")
+    alive = []
+    given = dict(fields)
+    if grads is not None:
+        given |= {"parameter_grad": grads[:denominator_at]}
+        given |= {"denominator_grad": grads[denominator_at:]}
+    for name, value in given.items():
+        if isinstance(value, _ndarray):
+            if not value.size:
+                continue
+            value = _from_buffer(_DOUBLES, value)
+            alive.append(value)
+        setattr(options, name, value)
+
+    def passed(arrays: list[tuple[Any, Strides]], count: int) -> list[Any]:
+        found = [p for a, s in arrays for p in (_pointer(a), ffi.new("lmx_strides *", s))]
+        return found + [_NULL] * (2 * count - len(found))
+
+    head = (state.ctx, op, DTYPES[inputs[0][0].dtype], ffi.new("lmx_shape *", shape))
+    if dy is None:
+        return int(_channel(*head, *passed(inputs, 2), options, *passed(outs, 1)))
+    arrays = passed([dy], 1) + passed(inputs, 2)
+    return int(_channel_vjp(*head, *arrays, options, *passed(outs, 2)))
 
 
 def is_label_error(status: int) -> bool:

@@ -233,8 +233,10 @@ def _cases(op) -> list[Case]:
     return [Case(op["name"], v, python, op["learned"], op["bound"]) for v in values]
 
 
-ALL = [c for op in lm.activations() for c in _cases(op)]
-FIRST = [_cases(op)[0] for op in lm.activations()]
+#: the registry of functions of one element; test_channels.py has the others
+OPS = [op for op in lm.activations() if op["name"] in {u["name"] for u in lm._call.unary_ops()}]
+ALL = [c for op in OPS for c in _cases(op)]
+FIRST = [_cases(op)[0] for op in OPS]
 LEARNED = [c for c in ALL if c.learned]
 
 every = pytest.mark.parametrize("case", ALL, ids=repr)
@@ -243,7 +245,7 @@ wide = pytest.mark.parametrize("dtype", [support.F32, support.F64], ids=str)
 
 
 def test_every_activation_of_the_registry_has_a_formula():
-    missing = {op["name"] for op in lm.activations()} - FORMULAS.keys()
+    missing = {op["name"] for op in OPS} - FORMULAS.keys()
     assert not missing, f"add formulas to tests/python/test_activations.py for {sorted(missing)}"
 
 
@@ -902,7 +904,7 @@ def test_parameters_may_be_named():
 
 def test_activations_lists_the_registry():
     ops = lm._call.unary_ops()
-    listed = lm.activations()
+    listed = lm.activations()[: len(ops)]
     assert [a["name"] for a in listed] == [op["name"] for op in ops]
     for a, op in zip(listed, ops, strict=True):
         assert a["parameters"] == op["parameters"] and a["formula"] == op["formula"]

@@ -320,28 +320,47 @@ ACTIVATION_PARAMETERS: dict[str, tuple[Any, ...]] = {
     "swish": (1.5,),
     "fatrelu": (0.01,),
     "poly_relu": (np.full(3, 1 / 3, np.float32), 0.0),
-}
+    "poly_norm": (np.full(3, 1 / 3, np.float32), 0.0),
+    "poly_norm_glu": (np.full(3, 1 / 3, np.float32), 0.0),
+    # KAT's swish: one numerator, a denominator for each of 8 groups
+    "rational": (
+        np.array(
+            [3.054879741161051e-07, 0.5000007853744493, 0.24999783422824703,
+             0.05326628273219478, 0.005803034571292244, 0.0002751961022402342], np.float32,
+        ),
+        np.tile(
+            np.array(
+                [-4.111554955950634e-06, 0.10652899335007572, -1.2690007399796238e-06,
+                 0.0005502331264140556], np.float32,
+            ),
+            (8, 1),
+        ),
+    ),
+    "group_sort": (8,),
+    "householder": (np.pi / 2,),
+}  # fmt: skip
 
 
 def time_activations(bench: Bench, shape: tuple[int, int]) -> Row:
     """Time every activation and its gradient beside a copy, and the peers' own."""
     case = peers.make_case("softmax", np.dtype(np.float32), shape, bench.threads)
     x, out = case.x, case.out
-    dy = np.random.default_rng(1).standard_normal(shape, np.float32)
+    dy, up = (np.random.default_rng(i).standard_normal(shape, np.float32) for i in (1, 2))
     contenders = []
-    for op in _call.unary_ops():
+    for op in lm.activations():
         name = op["name"]
         parameters = ACTIVATION_PARAMETERS.get(name, ())
+        arrays = (x, up)[: len(op["arrays"])]
         value, gradient = _activations.of_registry(name)
-        call = partial(value, x, *parameters, out=out)
+        call = partial(value, *arrays, *parameters, out=out)
         contenders.append(Contender(name, clock(call)))
-        call = partial(gradient, dy, x, *parameters, out=out)
+        call = partial(gradient, dy, *arrays, *parameters, out=out)
         contenders.append(Contender(f"{name}_vjp", clock(call)))
     contenders += peers.anchors(case)
     for peer in bench.peers:
         if not hasattr(peer, "activations"):
             continue
-        for variant, offered in peer.activations(x, out):
+        for variant, offered in peer.activations(x, up, out):
             contenders.append(Contender(f"{peer.name} {variant}", clock(offered)))
     times = bench.race(contenders, f"activations {shape_name(shape)}")
     return Row(

@@ -16,7 +16,7 @@ import numpy as np
 import lanemax as lm
 
 from .. import _activations, _call
-from . import activation_oracle, loss_oracle, oracle
+from . import activation_oracle, channel_oracle, loss_oracle, oracle
 from .oracle import Array, Exact, Format
 
 #: Arrays by the name of the argument they are passed as.
@@ -648,6 +648,81 @@ def _activations_of_registry() -> tuple[Function, ...]:
     return tuple(found)
 
 
+def _channel_call(name: str, gradient: bool) -> Any:
+    function = _activations.of_registry(name)[gradient]
+    parameters = channel_oracle.PARAMETERS.get(name, ())
+    options = channel_oracle.OPTIONS.get(name, {})
+
+    def call(a: Arguments, axis: int, out: Array | None) -> Array:
+        arrays = [v.T if axis == 0 else v for v in a.values()]
+        found = function(*arrays, *parameters, **options, out=out)
+        first: Array = found[0] if isinstance(found, tuple) else found
+        return first if axis else first.T
+
+    return call
+
+
+def _channels(name: str, two: bool, gradient: bool) -> Prepare:
+    """Whole groups of channels of dy, x and up, as far as they are wanted."""
+    unit = channel_oracle.UNITS.get(name, 1)
+
+    def prepare(x: Array, rng: np.random.Generator) -> Arguments:
+        x = _moderate(x[:, : x.shape[1] // unit * unit])
+        arrays = {"dy": rng.standard_normal(x.shape).astype(x.dtype)} if gradient else {}
+        arrays["x"] = x
+        if two:
+            arrays["up"] = rng.standard_normal(x.shape).astype(x.dtype)
+        return arrays
+
+    return prepare
+
+
+def _expect_channel(name: str) -> Any:
+    formula = channel_oracle.FORMULAS.get(name)
+
+    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected | None:
+        if formula is None:
+            return None
+        value, terms = formula(a, m)
+        return Expected(value, scale=terms, quanta=2.0)
+
+    return expected
+
+
+def _channels_of_registry() -> tuple[Function, ...]:
+    """Two entries for every activation of channels; gradients are compared in bits."""
+    bits = Limit("the same bits", 0.0, "ULP", _normal)
+    found = []
+    for op in _call.channel_ops():
+        name, two, most = op["name"], op["inputs"] == 2, max(op["bound"], 1.0)
+        limit = bits
+        if name in channel_oracle.FACTORS:
+            factor = channel_oracle.FACTORS[name]
+            limit = Limit(f"{factor:.0f} u * terms", factor, "u", _scaled)
+        elif name in channel_oracle.FORMULAS:
+            limit = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
+        found += [
+            Function(
+                name,
+                _channels(name, two, False),
+                _channel_call(name, False),
+                _expect_channel(name),
+                (limit,),
+                every=40,
+            ),
+            Function(
+                f"{name}_vjp",
+                _channels(name, two, True),
+                _channel_call(name, True),
+                _no_formula,
+                (bits,),
+                in_place="dy",
+                every=40,
+            ),
+        ]
+    return tuple(found)
+
+
 #: What an option changes is seen on half of the samples.
 FUNCTIONS: tuple[Function, ...] = (
     *(replace(f, every=2) if "=" in f.name else f for f in ROWS),
@@ -656,4 +731,5 @@ FUNCTIONS: tuple[Function, ...] = (
     _adversarial(False),
     _adversarial(True),
     *_activations_of_registry(),
+    *_channels_of_registry(),
 )

@@ -158,7 +158,7 @@ def _two_prod(a: Array, b: Array) -> tuple[Array, Array]:
     return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
 
 
-def _decimal_pair(value: Decimal) -> tuple[float, float]:
+def decimal_pair(value: Decimal) -> tuple[float, float]:
     hi = float(value)
     return hi, float(value - Decimal(hi))
 
@@ -168,7 +168,7 @@ def _tables() -> tuple[Array, Array, tuple[float, float, float]]:
     with localcontext() as context:
         context.prec = 60
         ln2 = Decimal(2).ln()
-        powers = [_decimal_pair((ln2 * j / 64).exp()) for j in range(64)]
+        powers = [decimal_pair((ln2 * j / 64).exp()) for j in range(64)]
         # 36 bits each: times a multiple below 2^17 they are exact in float64.
         step = ln2 / 64
         c1 = float(int(step * 2**42)) / 2**42
@@ -183,9 +183,9 @@ class DoubleDouble:
 
     def __init__(self) -> None:
         self._power_hi, self._power_lo, self._step = _tables()
-        self._third = _decimal_pair(Decimal(1) / Decimal(3))
-        self._sixth = _decimal_pair(Decimal(1) / Decimal(6))
-        self._24th = _decimal_pair(Decimal(1) / Decimal(24))
+        self._third = decimal_pair(Decimal(1) / Decimal(3))
+        self._sixth = decimal_pair(Decimal(1) / Decimal(6))
+        self._24th = decimal_pair(Decimal(1) / Decimal(24))
 
     def difference(self, a: Array, b: Array) -> Pair:
         """Return a - b without an error."""

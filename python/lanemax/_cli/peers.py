@@ -184,15 +184,50 @@ class NumPy:
 
         yield " and grad", both
 
-    def activations(self, x: Array, out: Array) -> Offers:
-        """Return SiLU by the formula, in the output's memory."""
+    def activations(self, x: Array, up: Array, out: Array) -> Offers:
+        """Return a few by their formulas, in the output's memory where that is possible."""
 
         def silu() -> None:
             np.exp(np.negative(x, out=out), out=out)
             np.divide(x, np.add(out, 1, out=out), out=out)
 
+        def swiglu() -> None:
+            silu()
+            np.multiply(out, up, out=out)
+
+        def reglu() -> None:
+            np.maximum(x, 0, out=out)
+            np.multiply(out, up, out=out)
+
+        def poly_norm() -> None:
+            out[...] = 0
+            power = x
+            for k in range(1, 4):
+                power = power * x if k > 1 else x
+                mean = np.square(power).mean(axis=-1, keepdims=True)
+                np.add(out, power / (3 * np.sqrt(mean + 1e-6)), out=out)
+
+        def rational() -> None:
+            inner = x * (0.10652899 + x * x * 0.00055023313)
+            above = [0.0002751961, 0.0058030346, 0.053266283, 0.24999783, 0.5000008, 3e-7]
+            np.divide(np.polyval(above, x), 1 + np.abs(inner * x), out=out)
+
+        def max_min() -> None:
+            np.maximum(x[:, ::2], x[:, 1::2], out=out[:, ::2])
+            np.minimum(x[:, ::2], x[:, 1::2], out=out[:, 1::2])
+
+        def group_sort() -> None:
+            np.copyto(out, x)
+            out.reshape(-1, 8).sort(axis=-1)
+
         yield "relu", lambda: np.maximum(x, 0, out=out)
         yield "silu", silu
+        yield "swiglu", swiglu
+        yield "reglu", reglu
+        yield "poly_norm", poly_norm
+        yield "rational", rational
+        yield "max_min", max_min
+        yield "group_sort", group_sort
 
 
 class SciPy:
@@ -264,11 +299,33 @@ class Torch:
         yield "", lambda: function(logits, labels)
         yield " and grad", both
 
-    def activations(self, x: Array, out: Array) -> Offers:
-        """Return PyTorch's own kernels that write into given memory."""
+    def activations(self, x: Array, up: Array, out: Array) -> Offers:
+        """Return PyTorch's own kernels that write into given memory, and eager formulations."""
         torch = self._torch
-        values, to = self._tensor(x), self._tensor(out)
+        values, gate, to = self._tensor(x), self._tensor(up), self._tensor(out)
         aten = torch.ops.aten
+        thirds = torch.full((3,), 1 / 3)
+        numerator = torch.tensor(
+            [3e-7, 0.5000008, 0.24999783, 0.053266283, 0.0058030346, 0.0002751961]
+        )
+        denominator = torch.tensor([-4.1e-6, 0.10652899, -1.27e-6, 0.00055023313])
+
+        def poly_norm() -> Any:
+            # as its authors publish it
+            return sum(
+                w * p * torch.rsqrt(p.square().mean(-1, keepdim=True) + 1e-6)
+                for w, p in zip(thirds, (values**3, values**2, values), strict=True)
+            )
+
+        def rational() -> Any:
+            above = numerator[5]
+            for a in numerator[:5].flip(0):
+                above = above * values + a
+            inner = denominator[3] * values
+            for b in denominator[:3].flip(0):
+                inner = (inner + b) * values
+            return above / (1 + inner.abs())
+
         yield "relu", lambda: torch.clamp(values, min=0, out=to)
         yield "sigmoid", lambda: torch.sigmoid(values, out=to)
         yield "tanh", lambda: torch.tanh(values, out=to)
@@ -276,6 +333,12 @@ class Torch:
         yield "gelu", lambda: aten.gelu.out(values, out=to)
         yield "gelu_tanh", lambda: aten.gelu.out(values, approximate="tanh", out=to)
         yield "mish", lambda: aten.mish.out(values, out=to)
+        yield "swiglu", lambda: torch.mul(torch.nn.functional.silu(values), gate, out=to)
+        yield "geglu", lambda: torch.mul(torch.nn.functional.gelu(values), gate, out=to)
+        yield "reglu", lambda: torch.mul(torch.relu(values), gate, out=to)
+        yield "poly_norm", poly_norm
+        yield "rational", rational
+        yield "group_sort", lambda: values.view(-1, 8).sort(-1)
 
 
 class OnnxRuntime:
