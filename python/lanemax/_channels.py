@@ -252,8 +252,8 @@ The bits are those of {f} times up, two roundings: at most 4 ULP in float32
 and 8 in float64.  16-bit results are those of float32, rounded once.
 """
 _GATE_GRADIENT_BOUND = """
-dup is the product of dy and {f}, each rounded; dgate is within 8 u times the sum of its absolute
-terms, u = 2**-24 (float64: 2**-53)."""
+dup is the product of dy and {f}, each rounded.  dgate is within
+8 u times the sum of its absolute terms, u = 2**-24 (float64: 2**-53)."""
 
 _NORM_PARAMETERS = (
     "weight : array_like, shape (m,)\n"
@@ -268,8 +268,8 @@ norm).  The weights have the order of the published code: for m = 3 cubic, squar
 not negligible: it reaches the mean of x^6 at abs(x) = 0.1.  A row of any size is right: its powers
 neither overflow nor underflow.
 
-A row of zeros gives {zeros}.  A row that holds inf or NaN is NaN throughout.  With eps = 0 so is a
-row of zeros.  NaN and inf among weights act as they do in arithmetic.
+A row of zeros gives {zeros}.  A row that holds inf or NaN is NaN throughout.
+With eps = 0 so is a row of zeros.  NaN and inf among weights act as they do in arithmetic.
 """
 
 _ABOUT = {
@@ -281,8 +281,10 @@ _ABOUT = {
         _GATE_BOUND.format(f="silu(gate)"),
         _GATE_GRADIENT_BOUND.format(f="silu(gate)"),
         "Shazeer 2020, arXiv:2002.05202.",
-        results=("array([ 0.7311,  0.4768,  0.1556,  8.5732])",
-                 "array([ 0.9277,  0.1816,  0.37  ,  3.2643])"),
+        results=(
+            "array([ 0.7311, -0.4768,  1.2449, -2.8577])",
+            "array([ 0.9277, -0.3631,  8.8795, -4.3524])",
+        ),
     ),
     "geglu": _About(
         "Gated linear unit with GELU: gelu(gate, approximate) times up.",
@@ -293,6 +295,10 @@ _ABOUT = {
         _GATE_GRADIENT_BOUND.format(f="gelu(gate, approximate)"),
         "Shazeer 2020, arXiv:2002.05202.",
         parameters=('approximate : {"none", "tanh"}\n    Which GELU, as in `gelu`.',),
+        results=(
+            "array([ 0.8413, -0.091 ,  1.3829, -2.996 ])",
+            "array([ 1.0833, -0.3409, 10.4099, -4.0478])",
+        ),
     ),
     "reglu": _About(
         "Gated linear unit with ReLU: relu(gate) times up.",
@@ -302,6 +308,10 @@ _ABOUT = {
         "\nThe result is exact but for one rounding.\n",
         "\ndgate and dup are exact but for the roundings of their products.",
         "Shazeer 2020, arXiv:2002.05202; Dauphin and others 2016, arXiv:1612.08083 (gates).",
+        results=(
+            "array([ 1.,  0.,  2., -3.])",
+            "array([ 1.,  0., 12., -4.])",
+        ),
     ),
     "poly_norm": _About(
         "Polynomial of powers that are normalised over the row (PolyCom, type II).",
@@ -318,6 +328,10 @@ _ABOUT = {
         parameters=_NORM_PARAMETERS,
         reduced=_NORM_REDUCED,
         example=", [0.5, 0.25, 1.0], 0.0",
+        results=(
+            "array([ 0.6158, -1.1416,  0.282 ,  3.002 ])",
+            "array([0.2872, 3.0657, 1.6193, 1.6782])",
+        ),
     ),
     "poly_norm_glu": _About(
         "Gated linear unit with `poly_norm`: poly_norm(gate, weight, bias) times up.",
@@ -336,6 +350,10 @@ Errors of dgate and dup at most 8 u times the sums of their absolute terms, u = 
         parameters=_NORM_PARAMETERS,
         reduced=("dy up x^{m-i} r_{m-i}", "dy up"),
         example=", [0.5, 0.25, 1.0], 0.0",
+        results=(
+            "array([ 0.6158, -2.2831,  1.1279, -3.002 ])",
+            "array([ 1.2555,  1.3264,  7.5274, -0.7888])",
+        ),
     ),
     "rational": _About(
         "Rational function with learned coefficients, in groups of channels.",
@@ -368,6 +386,10 @@ side above at x = 0, and so it is by a coefficient that is 0.""",
         ),
         reduced=(r"dy\, x^i / Q", r"-dy\, P / Q^2 \cdot \partial Q / \partial b_j"),
         example=", [0.0, 1.0, 0.5], [0.25, 0.5]",
+        results=(
+            "array([0.8571, 0.    , 0.5   , 1.2   ])",
+            "array([ 0.5306, -0.8   ,  2.7   ,  0.064 ])",
+        ),
     ),
     "max_min": _About(
         "The larger and the smaller of each two channels.",
@@ -380,6 +402,10 @@ A pair that holds NaN is NaN; infinities are sorted as numbers.
         "\nThe results are inputs: exact.\n",
         "\nThe results are elements of dy: exact.  A pair of x that holds NaN gives NaN.",
         "Anil, Lucas and Grosse 2019, arXiv:1811.05381.",
+        results=(
+            "array([ 1. , -2. ,  3. ,  0.5])",
+            "array([1., 2., 4., 3.])",
+        ),
     ),
     "group_sort": _About(
         "Each group of channels in ascending order.",
@@ -395,6 +421,10 @@ group that holds NaN is NaN throughout; infinities are sorted as numbers.
         "Anil, Lucas and Grosse 2019, arXiv:1811.05381.",
         parameters=("group_size : int\n    A divisor of the number of channels.",),
         example=", 2",
+        results=(
+            "array([-2. ,  1. ,  0.5,  3. ])",
+            "array([2., 1., 3., 4.])",
+        ),
     ),
     "householder": _About(
         "Reflection of each two channels at a learned line, if they lie beyond it.",
@@ -418,6 +448,10 @@ Error of dx at most 3 u (abs(dy[2i]) + abs(dy[2i+1])), u = 2**-24 (float64: 2**-
         ),
         reduced=(r"[\mathrm{reflected}] (dy_{2i+1} y_{2i} - dy_{2i} y_{2i+1})",),
         example=", np.pi / 3",
+        results=(
+            "array([-1.2321,  1.866 ,  0.5   ,  3.    ])",
+            "array([ 2.2321, -0.134 ,  3.    ,  4.    ])",
+        ),
     ),
 }  # fmt: skip
 
@@ -500,7 +534,8 @@ Examples
 >>> import numpy as np
 >>> import lanemax as lm
 >>> {data}
->>> {targets} = lm.{name}_vjp(np.ones(4), {call})
+>>> dy = np.array([1.0, 2.0, 3.0, 4.0])
+>>> {targets} = lm.{name}_vjp(dy, {call})
 >>> {dx}.round(4)
 {result}
 """

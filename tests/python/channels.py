@@ -167,6 +167,8 @@ class Exact:
     sum_terms: list | None = None
     #: where a kink is so near that the gradient may be either
     unsure: list | None = None
+    #: the elements that these are of; all
+    at: list | None = None
 
 
 def _exactly(a) -> list:
@@ -180,42 +182,60 @@ def in_real(values, dtype) -> list:
         return _exactly(np.asarray(values, np.float64).astype(real))
 
 
-def poly_norm(x, w, b, eps, dy=None, up=None) -> Exact:
-    """Of lists of exact numbers; `up` makes it poly_norm_glu."""
+def _integers(a: np.ndarray) -> tuple[list[int], int]:
+    """Integers n and one exponent e, so that the elements are n 2^e."""
+    mantissa, exponent = np.frexp(np.asarray(a).astype(np.float64))
+    exponent = np.where(mantissa == 0, 0, exponent).astype(int) - 53
+    least = int(exponent.min())
+    whole = np.ldexp(mantissa, 53).astype(np.int64).tolist()
+    return [n << (e - least) for n, e in zip(whole, exponent.tolist(), strict=True)], least
+
+
+def poly_norm(x, w, b, eps, dy, up=None, at=None) -> Exact:
+    """Of arrays and exact parameters; `up` makes it poly_norm_glu.  Results of the elements `at`.
+
+    Sums of powers are those of integers.
+    """
     n, m = len(x), len(w)
-    powers = [[mpf(1)] * n]
-    for _ in range(m):
-        powers.append([p * v for p, v in zip(powers[-1], x, strict=True)])
-    r = [None]
-    for k in range(1, m + 1):
-        r.append(1 / EXACT.sqrt(fsum(p * p for p in powers[k]) / n + eps))
-    c = [b, *(w[m - k] * r[k] for k in range(1, m + 1))]
-    y = [fsum(c[k] * powers[k][i] for k in range(m + 1)) for i in range(n)]
-    terms = [fsum(abs(c[k] * powers[k][i]) for k in range(m + 1)) for i in range(n)]
-    if up is None:
-        found = Exact(y, terms)
-        g = dy
-    else:
-        found = Exact(
-            [v * u for v, u in zip(y, up, strict=True)],
-            [v * abs(u) for v, u in zip(terms, up, strict=True)],
-        )
-        g = None if dy is None else [d * u for d, u in zip(dy, up, strict=True)]
-    if g is None:
-        return found
-    pulled = [[a * p for a, p in zip(g, row, strict=True)] for row in powers]
-    total = [fsum(row) for row in pulled]
-    size = [fsum(map(abs, row)) for row in pulled]
-    d = [0, *(k * w[m - k] * r[k] ** 3 * total[k] / n for k in range(1, m + 1))]
-    slope = [[k * c[k] * powers[k - 1][i] for k in range(1, m + 1)] for i in range(n)]
-    back = [[d[k] * powers[k - 1][i] * powers[k][i] for k in range(1, m + 1)] for i in range(n)]
-    found.dx = [g[i] * fsum(slope[i]) - fsum(back[i]) for i in range(n)]
-    found.dx_terms = [
-        abs(g[i]) * fsum(map(abs, slope[i])) + fsum(map(abs, back[i])) for i in range(n)
-    ]
+    whole, e = _integers(x)
+    g, ge = _integers(dy)
     if up is not None:
-        found.dup = [a * v for a, v in zip(dy, y, strict=True)]
-        found.dup_terms = [abs(a) * v for a, v in zip(dy, terms, strict=True)]
+        u, ue = _integers(up)
+        g, ge = [i * j for i, j in zip(g, u, strict=True)], ge + ue
+    r, total, size = [mpf(0)], [], []
+    power = [1] * n
+    for k in range(m + 1):
+        total.append(
+            EXACT.ldexp(mpf(sum(i * j for i, j in zip(g, power, strict=True))), ge + k * e)
+        )
+        size.append(
+            EXACT.ldexp(mpf(sum(abs(i * j) for i, j in zip(g, power, strict=True))), ge + k * e)
+        )
+        if k:
+            mean = EXACT.ldexp(mpf(sum(i * i for i in power)), 2 * k * e) / n
+            r.append(1 / EXACT.sqrt(mean + eps))
+        power = [i * j for i, j in zip(power, whole, strict=True)]
+    c = [b, *(w[m - k] * r[k] for k in range(1, m + 1))]
+    d = [mpf(0), *(k * w[m - k] * r[k] ** 3 * total[k] / n for k in range(1, m + 1))]
+    found = Exact([], [], [], [])
+    found.at = list(range(n)) if at is None else at
+    if up is not None:
+        found.dup, found.dup_terms = [], []
+    for i in found.at:
+        v, a = mpf(float(x[i])), mpf(float(dy[i]))
+        by = mpf(1) if up is None else mpf(float(up[i]))
+        powers = [v**k for k in range(2 * m)]
+        y = [p * q for p, q in zip(c, powers, strict=False)]
+        slope = [k * c[k] * powers[k - 1] for k in range(1, m + 1)]
+        back = [d[k] * powers[2 * k - 1] for k in range(1, m + 1)]
+        value, terms = sum(y), sum(map(abs, y))
+        found.value.append(value * by)
+        found.value_terms.append(terms * abs(by))
+        found.dx.append(a * by * sum(slope) - sum(back))
+        found.dx_terms.append(abs(a * by) * sum(map(abs, slope)) + sum(map(abs, back)))
+        if up is not None:
+            found.dup.append(a * value)
+            found.dup_terms.append(abs(a) * terms)
     found.sums = [total[k] * r[k] for k in range(m, 0, -1)] + [total[0]]
     found.sum_terms = [size[k] * r[k] for k in range(m, 0, -1)] + [size[0]]
     return found
@@ -350,12 +370,12 @@ def householder(x, theta, u, dy=None) -> Exact:
 def exact_row(case: Case, dtype, dy, *arrays) -> Exact:
     """One row of what is neither a gate nor a sort; all arrays have the dtype."""
     values, u = case.values(len(dy)), oracle.format_of(dtype).u
-    x, g = _exactly(arrays[0]), _exactly(dy)
     if case.name in ("poly_norm", "poly_norm_glu"):
-        up = _exactly(arrays[1]) if len(arrays) > 1 else None
         (bias,) = in_real(values[1], dtype)
-        eps = mpf(case.options.get("eps", 1e-6))
-        return poly_norm(x, in_real(values[0], dtype), bias, eps, g, up)
+        eps, n = mpf(case.options.get("eps", 1e-6)), len(dy)
+        at = list(range(n)) if n <= 200 else list(range(0, n, n // 64))
+        return poly_norm(arrays[0], in_real(values[0], dtype), bias, eps, dy, *arrays[1:], at=at)
+    x, g = _exactly(arrays[0]), _exactly(dy)
     if case.name == "rational":
         sets = []
         for v in values:

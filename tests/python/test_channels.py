@@ -72,7 +72,7 @@ def test_published_rational():
         (KAT_GELU, "B", [-0.0024633170610941879, -0.15872155302789875, -0.00153969,
                          0.84058295433718078, 2.9989046543287072]),
     ):  # fmt: skip
-        assert_near(lm.rational(x, *coefficients, form=form), want, 2e-14)
+        assert_near(lm.rational(x, *coefficients, form=form), want, 4e-14)  # at a zero
     support.assert_same_bits(lm.rational(x, *KAT_GELU), lm.rational(x, *KAT_GELU, form="B"))
     identity = lm.rational(x, [0.0, 1, 0, 0, 0, 0], np.zeros((1, 4)), form="A")
     support.assert_same_bits(identity, x)
@@ -118,6 +118,8 @@ def assert_exact(case, dtype, dy, *arrays, what="", sums=True):
     for r, exact in enumerate(rows):
         # where a kink is near, the gradient may be either
         sure = [not v for v in exact.unsure] if exact.unsure else [True] * dy.shape[-1]
+        if exact.at is not None:
+            sure = [True] * len(exact.at)
         for name, got, want, terms, factor in (
             ("value", y, exact.value, exact.value_terms, of_value),
             ("dx", dx, exact.dx, exact.dx_terms, of_dx),
@@ -126,10 +128,11 @@ def assert_exact(case, dtype, dy, *arrays, what="", sums=True):
             if want is None:
                 continue
             keep = sure if name == "dx" else [True] * len(want)
+            here = got[r] if exact.at is None else got[r][exact.at]
             allowed = [factor * fmt.u * t + 2 * quantum for t in terms]
             picked = [
                 [v for v, k in zip(part, keep, strict=True) if k]
-                for part in (got[r].tolist(), want, allowed)
+                for part in (here.tolist(), want, allowed)
             ]
             assert_within(case, f"{dtype} {what} row {r} {name}", *picked, top)
     if sums and case.learned:
@@ -143,10 +146,14 @@ def assert_exact(case, dtype, dy, *arrays, what="", sums=True):
 @pytest.mark.parametrize("case", LEARNED, ids=repr)
 @wide
 def test_errors_are_within_the_bounds(case, dtype, rng):
-    first = case is channels.of(case.name)[0]
-    for n in (1, 2, 3, 7, 8, 15, 16, 17, 33, 100, *((1536,) if first else ())):
+    sizes = (1, 2, 3, 7, 8, 15, 16, 17, 33, 100)
+    if case is channels.of(case.name)[0]:
+        sizes = (*sizes, *((1536,) if case.name != "rational" else ()))
+    elif case.name == "rational":
+        sizes = (1, 17, 33)
+    for n in sizes:
         n = case.channels(n)
-        rows = 3 if n < 200 else 1
+        rows = 2 if n < 200 else 1
         assert_exact(case, dtype, *case.draw(rng, (rows, n), dtype), what=f"n={n}")
 
 
@@ -233,9 +240,9 @@ def _huge(dtype, rng, n):
 @wide
 def test_rational_of_every_finite_number(case, dtype, rng):
     n = case.channels(96)
-    dy, _ = case.draw(rng, (3, n), dtype)
-    assert_exact(case, dtype, dy, _huge(dtype, rng, 3 * n).reshape(3, n), what="huge", sums=False)
-    spread = rng.normal(0, 30, (3, n)).astype(dtype)
+    dy, _ = case.draw(rng, (1, n), dtype)
+    assert_exact(case, dtype, dy, _huge(dtype, rng, n).reshape(1, n), what="huge", sums=False)
+    spread = rng.normal(0, 30, (1, n)).astype(dtype)
     assert_exact(case, dtype, dy, spread, what="spread")
 
 
@@ -255,6 +262,18 @@ def test_rational_with_coefficients_of_any_size(form, dtype, rng):
         x = np.concatenate([rng.normal(0, 3, 8), _huge(support.F32, rng, 8)])
         x = x.astype(dtype).reshape(1, 16)
         assert_exact(case, dtype, np.ones_like(x), x, what=f"a={a} b={b}", sums=False)
+
+
+@wide
+def test_gradient_of_rational_whose_slope_alone_overflows(dtype):
+    root = 2.0 ** (63 if dtype == support.F32 else 511)
+    x = (np.array([[3.0, -3.0, 1.0, 2.0]]) * root).astype(dtype)
+    dy = np.full_like(x, 0.125)
+    like = channels.of("rational")[0]
+    for form in "AB":
+        case = channels.Case("rational", "cubic", ([0.5, -2.0, 1.0, 0.25], []), {"form": form}, 1,
+                             "rational", like.arrays, True, None)  # fmt: skip
+        assert_exact(case, dtype, dy, x, what="steep", sums=False)
 
 
 def test_rational_near_its_limits(dtype):
@@ -370,7 +389,7 @@ def test_error_of_a_gate_is_within_the_bound(case, dtype, rng):
     dgate, dup = case.vjp(dy, gate, up)
     want = [p.slope * a * b for p, a, b in zip(points, g, u, strict=True)]
     terms = [p.terms * abs(a * b) for p, a, b in zip(points, g, u, strict=True)]
-    allowed = [8 * fmt.u * t for t in terms]
+    allowed = [8 * fmt.u * t + 2 * ulp(mpf(0), fmt) for t in terms]
     assert_within(case, f"{dtype} dgate", dgate, want, allowed, top)
     want = [p.value * a for p, a in zip(points, g, strict=True)]
     assert_within(case, f"{dtype} dup", dup, want, [bound * ulp(v, fmt) for v in want], top)
@@ -515,6 +534,8 @@ def _moved(case, channels_, by):
     values, directions = [], []
     for v in case.values(channels_):
         direction = rng.normal(size=np.shape(v))
+        if case.options.get("form") == "A":  # whose coefficients have kinks at 0
+            direction = np.where(np.abs(v) < 1e-3, 0, direction)
         values.append(np.asarray(v) + by * direction)
         directions.append(direction)
     return values, directions
