@@ -322,8 +322,9 @@ _ABOUT = {
         _NORM_NOTES.format(zeros="the bias"),
         "\nError at most (m + 2) u times the sum of the absolute terms, u = 2**-24 "
         "(float64: 2**-53).",
-        "\nError of dx at most 8 u times the sum of the absolute terms, u = 2**-24 "
-        "(float64: 2**-53).",
+        """
+Error of dx at most 8 u, for m > 3 (2 m + 2) u, times the sum of the absolute terms, u = 2**-24
+(float64: 2**-53).""",
         "Zhuo and others 2024, arXiv:2411.03884.",
         parameters=_NORM_PARAMETERS,
         reduced=_NORM_REDUCED,
@@ -344,8 +345,8 @@ _ABOUT = {
 Error at most (m + 3) u times the sum of the absolute terms, u = 2**-24 (float64: 2**-53).
 """,
         """
-Errors of dgate and dup at most 8 u times the sums of their absolute terms, u = 2**-24 (float64:
-2**-53); more than 8 u for dup if m > 5: (m + 3) u.""",
+Errors of dgate at most 8 u, for m > 3 (2 m + 2) u, and of dup at most (m + 3) u times the sums of
+their absolute terms, u = 2**-24 (float64: 2**-53).""",
         "Zhuo and others 2024, arXiv:2411.03884; Shazeer 2020, arXiv:2002.05202 (gates).",
         parameters=_NORM_PARAMETERS,
         reduced=("dy up x^{m-i} r_{m-i}", "dy up"),

@@ -393,7 +393,7 @@ def factors(case: Case, channels: int) -> tuple[int, int, int, int]:
     values = case.values(channels)
     if case.name in ("poly_norm", "poly_norm_glu"):
         m = len(values[0])
-        return m + 2 + len(case.arrays) - 1, 8, m + 3, m + 2
+        return m + 2 + len(case.arrays) - 1, max(8, 2 * m + 2), m + 3, m + 2
     if case.name == "rational":
         degree = np.shape(values[0])[-1] - 1 + np.shape(values[1])[-1]
         return degree + 4, 8, 0, degree + 4
