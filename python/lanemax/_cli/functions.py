@@ -708,7 +708,7 @@ def _channels_of_registry() -> tuple[Function, ...]:
                 _channel_call(name, False),
                 _expect_channel(name),
                 (limit,),
-                every=15,
+                every=23,
             ),
             Function(
                 f"{name}_vjp",
@@ -717,7 +717,7 @@ def _channels_of_registry() -> tuple[Function, ...]:
                 _no_formula,
                 (bits,),
                 in_place="dy",
-                every=15,
+                every=23,
             ),
         ]
     return tuple(found)
