@@ -2,4 +2,4 @@
 #include "ops/gate.h"
 #include "ops/gelu.h"
 
-LMX_GATE_KERNEL(geglu, gelu_of, gelu_pull_of)
+LMX_GATE_KERNEL(geglu, gelu_of, gelu_gate_pull)

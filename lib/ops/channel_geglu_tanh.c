@@ -2,4 +2,4 @@
 #include "ops/gate.h"
 #include "ops/gelu_tanh.h"
 
-LMX_GATE_KERNEL(geglu_tanh, gelu_tanh_of, gelu_tanh_pull_of)
+LMX_GATE_KERNEL(geglu_tanh, gelu_tanh_of, gelu_tanh_gate_pull)

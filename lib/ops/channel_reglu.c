@@ -2,4 +2,4 @@
 #include "ops/gate.h"
 #include "ops/relu.h"
 
-LMX_GATE_KERNEL(reglu, relu_of, relu_pull_of)
+LMX_GATE_KERNEL(reglu, relu_of, relu_gate_pull)

@@ -2,4 +2,4 @@
 #include "ops/gate.h"
 #include "ops/silu.h"
 
-LMX_GATE_KERNEL(swiglu, silu_of, silu_pull_of)
+LMX_GATE_KERNEL(swiglu, silu_of, silu_gate_pull)

@@ -93,19 +93,42 @@ LMX_INLINE vreal gelu_of(vreal x, const unary_constants *k)
     return v_fma(v_fma(e.hi, z.hi, more), v_set1(-EXP_DOWN), v_max(v_set1(0), x));
 }
 
-/* Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi); Phi(x) is 1 - Phi(-x) above */
+/* Phi(-|x|) = share part down for gradients, and x where these are of account */
+typedef struct {
+    vreal x, share, part, down;
+} gelu_parts;
+
+LMX_INLINE gelu_parts gelu_parts_of(vreal x)
+{
+    const vreal c = bell_inside(x);
+    const tail_parts t = tail_of(v_abs(c));
+    const vlifted_one e = bell_one(c);
+    return (gelu_parts){ c, v_mul(v_fma(t.p, t.v, t.last), t.w), e.part, e.down };
+}
+
+/* dy (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)); Phi(x) is 1 - Phi(-x) above */
+LMX_INLINE vreal gelu_pull_by(const gelu_parts *p, vreal dy)
+{
+    const vmask below = v_gt(v_set1(0), p->x);
+    const vreal share = v_select(below, p->share, v_neg(p->share));
+    const vreal part = v_fma(p->x, v_set1((real)0.398942280401432677939946), share);
+    const vreal more = v_mul(v_mul(v_mul(dy, part), p->part), p->down);
+    return v_add(v_select(below, v_set1(0), dy), more);
+}
+
 LMX_INLINE vreal gelu_pull_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
-    const vreal c = bell_inside(x);
-    const vmask below = v_gt(v_set1(0), x);
-    const tail_parts t = tail_of(v_abs(c));
-    const vreal share = v_mul(v_fma(t.p, t.v, t.last), t.w);
-    const vlifted_one e = bell_one(c);
-    const vreal part =
-        v_fma(c, v_set1((real)0.398942280401432677939946), v_select(below, share, v_neg(share)));
-    const vreal more = v_mul(v_mul(v_mul(dy, part), e.part), e.down);
-    return v_add(v_select(below, v_set1(0), dy), more);
+    const gelu_parts p = gelu_parts_of(x);
+    return gelu_pull_by(&p, dy);
+}
+
+LMX_INLINE vreal gelu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+{
+    const gelu_parts p = gelu_parts_of(x);
+    const vreal less = v_mul(v_mul(v_abs(p.x), p.share), p.part);
+    *dup = v_mul(dy, v_fma(less, v_neg(p.down), v_max(v_set1(0), x)));
+    return gelu_pull_by(&p, v_mul(dy, up));
 }
 
 #endif

@@ -35,12 +35,19 @@ LMX_INLINE vreal gelu_tanh_of(vreal x, const unary_constants *k)
     return v_times_logistic(x, argument(inside(x)));
 }
 
+LMX_INLINE vreal argument_slope(vreal x) { return v_fma(v_mul(v_set1(3 * K3), x), x, v_set1(K1)); }
+
 LMX_INLINE vreal gelu_tanh_pull_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     const vreal c = inside(x);
-    const vreal du = v_fma(v_mul(v_set1(3 * K3), c), c, v_set1(K1));
-    return times_logistic_pull(dy, c, argument(c), du);
+    return times_logistic_pull(dy, c, argument(c), argument_slope(c));
+}
+
+LMX_INLINE vreal gelu_tanh_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+{
+    const vreal c = inside(x);
+    return gate_logistic_pull(dy, up, x, argument(c), argument_slope(c), dup);
 }
 
 #endif

@@ -17,4 +17,10 @@ LMX_INLINE vreal relu_pull_of(vreal dy, vreal x, const unary_constants *k)
     return with_nan(x, v_select(v_gt(x, v_set1(0)), dy, v_set1(0)));
 }
 
+LMX_INLINE vreal relu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+{
+    *dup = v_mul(dy, relu_of(x, NULL));
+    return relu_pull_of(v_mul(dy, up), x, NULL);
+}
+
 #endif

@@ -252,8 +252,8 @@ The bits are those of {f} times up, two roundings: at most 4 ULP in float32
 and 8 in float64.  16-bit results are those of float32, rounded once.
 """
 _GATE_GRADIENT_BOUND = """
-dup is the product of dy and {f}, each rounded.  dgate is within
-8 u times the sum of its absolute terms, u = 2**-24 (float64: 2**-53)."""
+Both gradients come from one exponential and are within 8 u times the sum of their absolute
+terms, u = 2**-24 (float64: 2**-53)."""
 
 _NORM_PARAMETERS = (
     "weight : array_like, shape (m,)\n"
