@@ -373,8 +373,11 @@ Error at most (p + q + 4) u times the sum of the absolute terms of P / Q plus th
 abs(P) / Q**2, u = 2**-24 (float64: 2**-53).
 """,
         """
-Where a denominator's absolute value has a kink, the derivative is 0; of form A it is that of the
-side above at x = 0, and so it is by a coefficient that is 0.""",
+Error of dx at most 8 u times the sum of the absolute terms of P' / Q and twice those of
+P Q' / Q**2, that times the sum of the absolute terms of Q over Q, u = 2**-24 (float64: 2**-53).
+
+The derivative of an absolute value at 0 is 0; by a coefficient of form A that is 0 it is that of
+the side above.""",
         "Yang and Wang 2024, arXiv:2409.10594 (KAT); Molina, Schramowski and Kersting 2019, "
         "arXiv:1907.06732.",
         parameters=(

@@ -131,6 +131,7 @@ def promises(dtype: np.dtype[Any]) -> Iterator[Promise]:
     )
 
     yield from _positive(dtype)
+    yield from _channels(dtype)
     if dtype.itemsize > 2:
         yield from _sums(dtype)
     yield from _errors(dtype)
@@ -169,6 +170,45 @@ def _positive(dtype: np.dtype[Any]) -> Iterator[Promise]:
     )
     yield "an odd order", lambda: _raises(ValueError, lambda: lm.taylor_softmax(zeros, order=3))
     yield "a negative eps", lambda: _raises(ValueError, lambda: lm.spherical_softmax(zeros, eps=-1))
+
+
+def _channels(dtype: np.dtype[Any]) -> Iterator[Promise]:
+    """Yield what is promised about activations of channels."""
+    inf, nan = np.inf, np.nan
+    calls: dict[str, tuple[Callable[..., Any], tuple[float, ...], Any]] = {
+        # name: function, row, result
+        "poly_norm of a row with inf": (lambda x: lm.poly_norm(x, [1.0], 0.0), (1, inf), [nan] * 2),
+        "poly_norm of zeros": (lambda x: lm.poly_norm(x, [1.0], 0.25), (0, 0, 0), [0.25] * 3),
+        "rational, limits": (
+            lambda x: lm.rational(x, [1.0, 3.0], [2.0]),
+            (-inf, inf, 0, nan),
+            [-1.5, 1.5, 1, nan],
+        ),
+        "max_min of pairs": (lm.max_min, (1, 2, nan, 3, -inf, inf), [2, 1, nan, nan, inf, -inf]),
+        "group_sort of threes": (
+            lambda x: lm.group_sort(x, 3),
+            (3, inf, -inf, 1, nan, 2),
+            [-inf, 3, inf, nan, nan, nan],
+        ),
+        "householder of pairs": (
+            lambda x: lm.householder(x, 0.0),
+            (1, -2, 3, 4, nan, 0),
+            [1, 2, 3, 4, nan, nan],
+        ),
+        "reglu": (
+            lambda x: lm.reglu(x, x[::-1]),
+            (-inf, 2, nan, 3),
+            [0, nan, nan, -inf],
+        ),
+    }
+    for name, (function, row, want) in calls.items():
+        yield name, _gives(function, np.array(row, np.float64).astype(dtype), want, dtype)
+    three = np.zeros(3, dtype)
+    yield "an odd number of channels", lambda: _raises(ValueError, lambda: lm.max_min(three))
+    yield (
+        "groups that do not divide",
+        lambda: _raises(ValueError, lambda: lm.group_sort(three, 2)),
+    )
 
 
 def _sums(dtype: np.dtype[Any]) -> Iterator[Promise]:
