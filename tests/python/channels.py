@@ -167,6 +167,9 @@ class Exact:
     sum_terms: list | None = None
     #: where a kink is so near that the gradient may be either
     unsure: list | None = None
+    #: f', whose range is that of the gradient; and what a product loses that underflows in it
+    slope: list | None = None
+    slope_lost: list | None = None
     #: the elements that these are of; all
     at: list | None = None
 
@@ -252,6 +255,7 @@ class Rational:
     partials: list
     partial_terms: list
     unsure: bool
+    growth: mpmath.mpf  # Q' / Q, by which P / Q is multiplied
 
 
 def _horner(c, x):
@@ -305,6 +309,7 @@ def rational(x, a, b, form, u) -> Rational:
         [*by_a, *by_b],
         [*(abs(v) * (1 + worse) for v in by_a), *b_terms],
         form == "B" and bool(b) and abs(inner) <= 8 * u * spread,
+        abs(dq / q),
     )
 
 
@@ -323,6 +328,8 @@ def rational_row(x, groups_a, groups_b, form, u, dy=None) -> Exact:
     found.unsure = [p.unsure for p in points]
     if dy is None:
         return found
+    found.slope = [p.slope for p in points]
+    found.slope_lost = [abs(g) * p.growth for g, p in zip(dy, points, strict=True)]
     found.dx = [g * p.slope for g, p in zip(dy, points, strict=True)]
     found.dx_terms = [abs(g) * p.slope_terms for g, p in zip(dy, points, strict=True)]
     count_a = len(groups_a) * size_a

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import pathlib
 from dataclasses import dataclass
 
 import lanemax as lm
@@ -913,3 +914,25 @@ def test_activations_lists_the_registry():
     assert {a["name"]: a["call"] for a in listed}["gelu_tanh"] == "gelu(x, approximate='tanh')"
     listed[0]["name"] = "changed"
     assert lm.activations()[0]["name"] == "relu"
+
+
+def test_documentation_has_a_row_for_every_activation():
+    """In the order of the registry, as Python spells the call, with the bound."""
+    page = pathlib.Path(__file__).parents[2] / "docs" / "activations.md"
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    assert len(rows) == len(lm.activations())
+    for (call, _, bound, gradients), op in zip(rows, lm.activations(), strict=True):
+        assert call.strip("`").replace("*, ", "").replace('"', "'") == op["call"].replace(
+            "-06", "-6"
+        )
+        if op["bound"] is None:
+            assert "terms" in bound or " u " in bound
+        else:
+            assert bound == ("exact" if op["bound"] <= 0.5 else f"{op['bound']:g}")
+        learned = op["parameters"] if op["learned"] else []
+        named = [name for name in gradients.split(", ") if name]
+        assert [name for name in named if name not in op["arrays"]] == learned
