@@ -80,12 +80,14 @@ static lmx_status check_parameters(call *c, size_t cols)
                 return LMX_ERR_ARG;
         c->spec.group = 2;
         return cols % 2 != 0 || (o->parameters > 1 && o->parameters != cols / 2) ? LMX_ERR_SHAPE
-                                                                                : LMX_OK;
+                                                                                 : LMX_OK;
     case LMX_CHANNEL_group_sort:
         if (o->group_size == 0)
             return LMX_ERR_ARG;
         c->spec.group = o->group_size;
-        return o->parameters != 0 ? LMX_ERR_ARG : cols % o->group_size != 0 ? LMX_ERR_SHAPE : LMX_OK;
+        return o->parameters != 0          ? LMX_ERR_ARG
+               : cols % o->group_size != 0 ? LMX_ERR_SHAPE
+                                           : LMX_OK;
     case LMX_CHANNEL_max_min:
         c->spec.group = 2;
         return o->parameters != 0 ? LMX_ERR_ARG : cols % 2 != 0 ? LMX_ERR_SHAPE : LMX_OK;

@@ -89,8 +89,12 @@ LMX_INLINE void pull(const vreal *dy, const vreal *x, const void *k_, size_t at,
 LMX_INLINE constants constants_of(const lmx_channel_spec *spec, size_t first, size_t n)
 {
     const real *t = spec->table;
-    return (constants){ t, spec->pairs, first / 2, n / 2,
-                        { v_set1(t[0]), v_set1(t[1]), v_set1(t[2]), v_set1(t[3]) }, NULL };
+    return (constants){ t,
+                        spec->pairs,
+                        first / 2,
+                        n / 2,
+                        { v_set1(t[0]), v_set1(t[1]), v_set1(t[2]), v_set1(t[3]) },
+                        NULL };
 }
 
 /* Terms of n pairs to the sum of all, or to those of their columns. */
@@ -110,8 +114,8 @@ static void add_terms(const real *terms, size_t n, const lmx_piece *e, const con
     for (size_t i = 0; i < n; i += LMX_LANES)
         for (size_t g = 0; g < GROUPS && i + g * V_LANES < n; g++) {
             const size_t at = i + g * V_LANES, left = n - at;
-            s.group[g] = vw_add(s.group[g],
-                                left >= V_LANES ? v_load(terms + at) : v_load_n(terms + at, left, 0));
+            s.group[g] = vw_add(s.group[g], left >= V_LANES ? v_load(terms + at)
+                                                            : v_load_n(terms + at, left, 0));
         }
     e->sums[0] = lmx_dd_add(e->sums[0], lane_total(s));
 }

@@ -52,7 +52,8 @@ static int64_t reach(const double *c, size_t n, size_t first, int64_t most)
         const int64_t k = (int64_t)(i + first);
         if (k == 0)
             continue;
-        const int64_t powers = end / k, size = c[i] == 0 ? powers : (room - exponent(c[i]) + k * 2048) / k - 2048;
+        const int64_t powers = end / k,
+                      size = c[i] == 0 ? powers : (room - exponent(c[i]) + k * 2048) / k - 2048;
         most = powers < most ? powers : most;
         most = size < most ? size : most;
     }
@@ -265,7 +266,11 @@ LMX_INLINE vreal near_slope(const coefficients *k, lengths n, vreal x)
     for (size_t j = n.nb; j >= 1; j--)
         dq = v_fma(dq, r.at, v_mul(v_set1((real)j), k->b[j - 1]));
     dq = signed_by(dq, k->form_a ? x : r.inner);
-    const vreal d = v_fma(v_mul(r.p, w), v_sub(zero, v_mul(dq, w)), v_mul(dp, w));
+    /* P w dq w from the product that neither overflows nor is subnormal: w <= 1 */
+    const vreal q = v_mul(dq, w);
+    const vmask large = v_gt(v_abs(r.p), v_set1(1));
+    const vreal first = v_mul(r.p, v_select(large, w, q)), second = v_select(large, q, w);
+    const vreal d = v_fma(first, v_sub(zero, second), v_mul(dp, w));
     return with_far(k, x, FAR_SLOPE, with_nan(x, d));
 }
 

@@ -18,31 +18,31 @@ LMX_INLINE void gate_rows(const lmx_piece *e, unsigned flags, map_body *body, co
     map_done(e->how);
 }
 
-#define LMX_GATE_KERNEL(name, of_, pull_)                                                \
-  static vreal name##_value(map_in in, const void *k, vreal *second)                     \
-  {                                                                                      \
-    (void)second;                                                                        \
-    return canonical(v_mul(of_(in.x, k), in.up));                                        \
-  }                                                                                      \
-  static vreal name##_pull(map_in in, const void *k, vreal *second)                      \
-  {                                                                                      \
-    (void)k;                                                                             \
-    const vreal first = pull_(in.dy, in.up, in.x, second);                               \
-    *second = canonical(*second);                                                        \
-    return canonical(first);                                                             \
-  }                                                                                      \
-  static void name##_forward(const lmx_piece *e, const lmx_channel_spec *spec)           \
-  {                                                                                      \
-    (void)spec;                                                                          \
-    const unary_constants k = unary_at(NULL, 0);                                         \
-    gate_rows(e, HAS_UP, name##_value, &k);                                              \
-  }                                                                                      \
-  static void name##_backward(const lmx_piece *e, const lmx_channel_spec *spec)          \
-  {                                                                                      \
-    (void)spec;                                                                          \
-    const unary_constants k = unary_at(NULL, 0);                                         \
-    gate_rows(e, HAS_DY | HAS_UP | HAS_UP_OUT, name##_pull, &k);                         \
-  }                                                                                      \
+#define LMX_GATE_KERNEL(name, of_, pull_)                                       \
+  static vreal name##_value(map_in in, const void *k, vreal *second)            \
+  {                                                                             \
+    (void)second;                                                               \
+    return canonical(v_mul(of_(in.x, k), in.up));                               \
+  }                                                                             \
+  static vreal name##_pull(map_in in, const void *k, vreal *second)             \
+  {                                                                             \
+    (void)k;                                                                    \
+    const vreal first = pull_(in.dy, in.up, in.x, second);                      \
+    *second = canonical(*second);                                               \
+    return canonical(first);                                                    \
+  }                                                                             \
+  static void name##_forward(const lmx_piece *e, const lmx_channel_spec *spec)  \
+  {                                                                             \
+    (void)spec;                                                                 \
+    const unary_constants k = unary_at(NULL, 0);                                \
+    gate_rows(e, HAS_UP, name##_value, &k);                                     \
+  }                                                                             \
+  static void name##_backward(const lmx_piece *e, const lmx_channel_spec *spec) \
+  {                                                                             \
+    (void)spec;                                                                 \
+    const unary_constants k = unary_at(NULL, 0);                                \
+    gate_rows(e, HAS_DY | HAS_UP | HAS_UP_OUT, name##_pull, &k);                \
+  }                                                                             \
   const lmx_channel_kernel LMX_K(name) = { name##_forward, name##_backward };
 
 #endif

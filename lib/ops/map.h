@@ -35,7 +35,9 @@ LMX_INLINE size_t map_runs(const lmx_piece *e) { return lmx_piece_together(e) ? 
 LMX_INLINE map_arrays map_row(const lmx_piece *e, size_t r)
 {
     const ptrdiff_t row = (ptrdiff_t)r;
-    map_arrays m = { NULL, (const elem *)e->x + row * e->stride[LMX_X], NULL, NULL, NULL, e->n, e->how, 0 };
+    map_arrays m = {
+        NULL, (const elem *)e->x + row * e->stride[LMX_X], NULL, NULL, NULL, e->n, e->how, 0
+    };
     if (e->dy != NULL)
         m.dy = (const elem *)e->dy + row * e->stride[LMX_DY];
     if (e->up != NULL)

@@ -313,7 +313,7 @@ LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size
   }                                                                                                \
   static void backward(const lmx_piece *e, const lmx_channel_spec *spec)                           \
   {                                                                                                \
-    const unsigned all = (flags) | HAS_DY | ((flags) & HAS_UP ? HAS_UP_OUT : 0);                   \
+    const unsigned all = (flags) | HAS_DY | ((flags)&HAS_UP ? HAS_UP_OUT : 0);                     \
     if (spec->np == 4)                                                                             \
       norm_rows(e, spec, 3, norm_even_3, pull_sums_3, all, pull_3);                                \
     else                                                                                           \

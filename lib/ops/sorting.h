@@ -10,18 +10,20 @@
 
 #include "ops/groups.h"
 
-#define NETWORK_2(S)  S(0, 1)
-#define NETWORK_4(S)  S(0, 1) S(2, 3) S(0, 2) S(1, 3) S(1, 2)
-#define NETWORK_8(S)                                                                       \
-  S(0, 2) S(1, 3) S(4, 6) S(5, 7) S(0, 4) S(1, 5) S(2, 6) S(3, 7) S(0, 1) S(2, 3) S(4, 5) \
+/* clang-format off */
+#define NETWORK_2(S) S(0, 1)
+#define NETWORK_4(S) S(0, 1) S(2, 3) S(0, 2) S(1, 3) S(1, 2)
+#define NETWORK_8(S)                                                                        \
+  S(0, 2) S(1, 3) S(4, 6) S(5, 7) S(0, 4) S(1, 5) S(2, 6) S(3, 7) S(0, 1) S(2, 3) S(4, 5)   \
   S(6, 7) S(2, 4) S(3, 5) S(1, 4) S(3, 6) S(1, 2) S(3, 4) S(5, 6)
-#define NETWORK_16(S)                                                                      \
-  S(0, 1) S(2, 3) S(4, 5) S(6, 7) S(8, 9) S(10, 11) S(12, 13) S(14, 15) S(0, 2) S(1, 3)    \
-  S(4, 6) S(5, 7) S(8, 10) S(9, 11) S(12, 14) S(13, 15) S(0, 4) S(1, 5) S(2, 6) S(3, 7)    \
-  S(8, 12) S(9, 13) S(10, 14) S(11, 15) S(0, 8) S(1, 9) S(2, 10) S(3, 11) S(4, 12)         \
-  S(5, 13) S(6, 14) S(7, 15) S(5, 10) S(6, 9) S(3, 12) S(13, 14) S(4, 8) S(7, 11) S(1, 2)  \
-  S(1, 4) S(7, 13) S(2, 8) S(11, 14) S(2, 4) S(5, 6) S(9, 10) S(11, 13) S(3, 8) S(7, 12)   \
+#define NETWORK_16(S)                                                                       \
+  S(0, 1) S(2, 3) S(4, 5) S(6, 7) S(8, 9) S(10, 11) S(12, 13) S(14, 15) S(0, 2) S(1, 3)     \
+  S(4, 6) S(5, 7) S(8, 10) S(9, 11) S(12, 14) S(13, 15) S(0, 4) S(1, 5) S(2, 6) S(3, 7)     \
+  S(8, 12) S(9, 13) S(10, 14) S(11, 15) S(0, 8) S(1, 9) S(2, 10) S(3, 11) S(4, 12)          \
+  S(5, 13) S(6, 14) S(7, 15) S(5, 10) S(6, 9) S(3, 12) S(13, 14) S(4, 8) S(7, 11) S(1, 2)   \
+  S(1, 4) S(7, 13) S(2, 8) S(11, 14) S(2, 4) S(5, 6) S(9, 10) S(11, 13) S(3, 8) S(7, 12)    \
   S(6, 8) S(10, 12) S(3, 5) S(7, 9) S(3, 4) S(5, 6) S(7, 8) S(9, 10) S(11, 12) S(6, 7) S(8, 9)
+/* clang-format on */
 
 /* x[a] <= x[b] */
 LMX_INLINE void order(vreal *x, size_t a, size_t b)
@@ -59,31 +61,32 @@ LMX_INLINE void or_nan(vreal *v, size_t n, vreal nan)
         v[i] = v_select(m, v_set1(LMX_QNAN), v[i]);
 }
 
-#define SORT_GROUPS(n)                                                                        \
+#define SORT_GROUPS(n)                                                                            \
   LMX_INLINE void sort_##n(const vreal *dy, const vreal *x, const void *k, size_t at, vreal *out) \
-  {                                                                                           \
-    (void)dy, (void)k, (void)at;                                                              \
-    const vreal nan = group_nan(x, n);                                                        \
-    for (size_t i = 0; i < n; i++)                                                            \
-      out[i] = x[i];                                                                          \
-    NETWORK_##n(SORT_VALUES);                                                                 \
-    or_nan(out, n, nan);                                                                      \
-  }                                                                                           \
-  LMX_INLINE void unsort_##n(const vreal *dy, const vreal *x, const void *k, size_t at, vreal *out) \
-  {                                                                                           \
-    (void)k, (void)at;                                                                        \
-    vreal v[n], from[n];                                                                      \
-    for (size_t i = 0; i < n; i++) {                                                          \
-      v[i] = x[i];                                                                            \
-      from[i] = v_set1((real)i);                                                              \
-    }                                                                                         \
-    NETWORK_##n(SORT_BOTH);                                                                   \
-    for (size_t i = 0; i < n; i++) {                                                          \
-      out[i] = dy[0];                                                                         \
-      for (size_t r = 1; r < n; r++)                                                          \
-        out[i] = v_select(v_eq(from[r], v_set1((real)i)), dy[r], out[i]);                     \
-    }                                                                                         \
-    or_nan(out, n, group_nan(x, n));                                                          \
+  {                                                                                               \
+    (void)dy, (void)k, (void)at;                                                                  \
+    const vreal nan = group_nan(x, n);                                                            \
+    for (size_t i = 0; i < n; i++)                                                                \
+      out[i] = x[i];                                                                              \
+    NETWORK_##n(SORT_VALUES);                                                                     \
+    or_nan(out, n, nan);                                                                          \
+  }                                                                                               \
+  LMX_INLINE void unsort_##n(const vreal *dy, const vreal *x, const void *k, size_t at,           \
+                             vreal *out)                                                          \
+  {                                                                                               \
+    (void)k, (void)at;                                                                            \
+    vreal v[n], from[n];                                                                          \
+    for (size_t i = 0; i < n; i++) {                                                              \
+      v[i] = x[i];                                                                                \
+      from[i] = v_set1((real)i);                                                                  \
+    }                                                                                             \
+    NETWORK_##n(SORT_BOTH);                                                                       \
+    for (size_t i = 0; i < n; i++) {                                                              \
+      out[i] = dy[0];                                                                             \
+      for (size_t r = 1; r < n; r++)                                                              \
+        out[i] = v_select(v_eq(from[r], v_set1((real)i)), dy[r], out[i]);                         \
+    }                                                                                             \
+    or_nan(out, n, group_nan(x, n));                                                              \
   }
 #define SORT_VALUES(a, b) order(out, a, b);
 #define SORT_BOTH(a, b)   order_from(v, from, a, b);

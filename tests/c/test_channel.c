@@ -101,7 +101,10 @@ static void settle_for(setting *s, size_t n, double *sums, double *q_sums)
     s->o.denominator_grad = s->n_q_sums > 0 ? q_sums : NULL;
 }
 
-static size_t channels_of(const setting *s, size_t n) { return (n + s->unit - 1) / s->unit * s->unit; }
+static size_t channels_of(const setting *s, size_t n)
+{
+    return (n + s->unit - 1) / s->unit * s->unit;
+}
 
 /* Rows of n, x and up with the given strides, the others contiguous; up and dup NULL where there is one input. */
 static lmx_status forward(lmx_ctx *ctx, const setting *s, size_t rows, size_t n, const void *x,
@@ -327,7 +330,7 @@ static void test_together(lmx_channel_code op)
                     check_count(rows);
                     lmx_ctx_free(ctx);
                 }
-            void *const all[] = { in[0],   in[1],  in[2],  wide[0], wide[1], want[0],  want[1],
+            void *const all[] = { in[0],   in[1],  in[2],  wide[0], wide[1], want[0],   want[1],
                                   want[2], got[0], got[1], sums[0], sums[1], q_sums[0], q_sums[1] };
             for (size_t i = 0; i < sizeof all / sizeof *all; i++)
                 free(all[i]);
@@ -404,10 +407,10 @@ static void test_arguments(void)
     try_with(LMX_CHANNEL_swiglu, &shape, x, NULL, (char *)out + 1, LMX_ERR_ALIGN);
     try_with(LMX_CHANNEL_max_min, &odd, x, NULL, out, LMX_ERR_SHAPE);
     try_with(LMX_CHANNEL_poly_norm, &shape, x, NULL, out, LMX_ERR_ARG);
-#define TRY(op_, want, ...)                                          \
-  do {                                                               \
+#define TRY(op_, want, ...)                                            \
+  do {                                                                 \
     const lmx_channel_options o_ = { .size = sizeof o_, __VA_ARGS__ }; \
-    try_with(op_, &shape, x, &o_, out, want);                        \
+    try_with(op_, &shape, x, &o_, out, want);                          \
   } while (0)
     TRY(LMX_CHANNEL_swiglu, LMX_ERR_ARG, .parameters = 1, .parameter = numbers);
     TRY(LMX_CHANNEL_poly_norm, LMX_ERR_ARG, .parameters = 1, .parameter = numbers);
@@ -434,8 +437,8 @@ static void test_arguments(void)
     lmx_channel_options o = plain;
     double grad[4] = { 9, 9, 9, 9 };
     o.parameter_grad = grad;
-    CHECK(lmx_channel_vjp(NULL, LMX_CHANNEL_max_min, LMX_F64, &shape, dy, &t, x, &t, NULL, NULL,
-                          &o, out, &t, NULL, NULL) == LMX_ERR_OP);
+    CHECK(lmx_channel_vjp(NULL, LMX_CHANNEL_max_min, LMX_F64, &shape, dy, &t, x, &t, NULL, NULL, &o,
+                          out, &t, NULL, NULL) == LMX_ERR_OP);
     /* the two gradients of a gate in one array */
     CHECK(lmx_channel_vjp(NULL, LMX_CHANNEL_reglu, LMX_F64, &shape, dy, &t, x, &t, up, &t, NULL,
                           out, &t, out, &t) == LMX_ERR_OVERLAP);
