@@ -2,10 +2,20 @@
 /* group_sort: each group of channels in ascending order; see sorting.h. */
 #include "ops/sorting.h"
 
-SORT_GROUPS(2)
-SORT_GROUPS(4)
-SORT_GROUPS(8)
-SORT_GROUPS(16)
+/* Each size in a frame of its own. */
+#define SORT_ROW(n)                                            \
+  SORT_GROUPS(n)                                               \
+  LMX_NOINLINE void row_##n(const map_arrays *m, int backward) \
+  {                                                            \
+    if (backward)                                              \
+      groups_row(m, n, 1, unsort_##n, NULL);                   \
+    else                                                       \
+      groups_row(m, n, 0, sort_##n, NULL);                     \
+  }
+SORT_ROW(2)
+SORT_ROW(4)
+SORT_ROW(8)
+SORT_ROW(16)
 
 /* A channel of a group that no network sorts. */
 typedef struct {
@@ -55,16 +65,16 @@ LMX_INLINE void sort_rows(const lmx_piece *e, const lmx_channel_spec *spec, int 
         const map_arrays m = map_run(e, r);
         switch (spec->group) {
         case 2:
-            groups_row(&m, 2, backward, backward ? unsort_2 : sort_2, NULL);
+            row_2(&m, backward);
             break;
         case 4:
-            groups_row(&m, 4, backward, backward ? unsort_4 : sort_4, NULL);
+            row_4(&m, backward);
             break;
         case 8:
-            groups_row(&m, 8, backward, backward ? unsort_8 : sort_8, NULL);
+            row_8(&m, backward);
             break;
         case 16:
-            groups_row(&m, 16, backward, backward ? unsort_16 : sort_16, NULL);
+            row_16(&m, backward);
             break;
         default:
             any_groups(&m, spec->group, backward, e->scratch);

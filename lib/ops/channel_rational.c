@@ -176,27 +176,23 @@ LMX_NOINLINE void far_one(const coefficients *k, double v, far_result *r)
 
 enum { FAR_VALUE, FAR_SLOPE, FAR_PARTIALS /* and those behind the first */ };
 
-/* Lanes of v, or of the n of partials, with |x| > most, computed apart. */
-LMX_NOINLINE void far_lanes(const coefficients *k, const vreal *x_, int what, vreal *v, size_t n)
+/* Lanes of v with |x| > most, computed apart. */
+LMX_NOINLINE void far_lanes(const coefficients *k, const vreal *x_, int what, vreal *v)
 {
-    real x[V_LANES], most[V_LANES], lane[AT_ONCE][V_LANES];
+    real x[V_LANES], most[V_LANES], lane[V_LANES];
     v_store(x, *x_);
     v_store(most, k->most);
-    for (size_t i = 0; i < n; i++)
-        v_store(lane[i], v[i]);
+    v_store(lane, *v);
     for (size_t l = 0; l < V_LANES; l++) {
         far_result r;
         if (!(x[l] > most[0] || x[l] < -most[0]))
             continue;
         far_one(k, (double)x[l], &r);
-        if (what >= FAR_PARTIALS)
-            for (size_t i = 0; i < n; i++)
-                lane[i][l] = (real)r.partial[i + (size_t)(what - FAR_PARTIALS)];
-        else
-            lane[0][l] = (real)(what == FAR_VALUE ? r.value : r.slope);
+        lane[l] = (real)(what == FAR_VALUE   ? r.value
+                         : what == FAR_SLOPE ? r.slope
+                                             : r.partial[what - FAR_PARTIALS]);
     }
-    for (size_t i = 0; i < n; i++)
-        v[i] = v_load(lane[i]);
+    *v = v_load(lane);
 }
 
 /* v, computed apart in lanes that are far; what has no address stays in registers. */
@@ -204,7 +200,7 @@ LMX_INLINE vreal with_far(const coefficients *k, vreal x, int what, vreal v)
 {
     if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most)))) {
         vreal at = x, apart = v;
-        far_lanes(k, &at, what, &apart, 1);
+        far_lanes(k, &at, what, &apart);
         v = apart;
     }
     return v;
@@ -292,14 +288,8 @@ LMX_INLINE void near_partials(const coefficients *k, lengths n, size_t first, si
         for (size_t j = n.na; j < end; j++)
             d[j - first] = power = v_mul(power, r.at);
     }
-    if (LMX_UNLIKELY(m_any(v_gt(v_abs(x), k->most)))) {
-        vreal at = x, apart[AT_ONCE];
-        for (size_t i = 0; i < end - first; i++)
-            apart[i] = d[i];
-        far_lanes(k, &at, FAR_PARTIALS + (int)first, apart, end - first);
-        for (size_t i = 0; i < end - first; i++)
-            d[i] = apart[i];
-    }
+    for (size_t i = first; i < end; i++)
+        d[i - first] = with_far(k, x, FAR_PARTIALS + (int)i, d[i - first]);
 }
 
 /* -------------------------------------------------------------- the rows --- */
