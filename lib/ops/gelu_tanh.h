@@ -47,7 +47,8 @@ LMX_INLINE vreal gelu_tanh_pull_of(vreal dy, vreal x, const unary_constants *k)
 LMX_INLINE vreal gelu_tanh_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
 {
     const vreal c = inside(x);
-    return gate_logistic_pull(dy, up, x, argument(c), argument_slope(c), dup);
+    const logistic_pull p = logistic_pull_of(c, argument(c), argument_slope(c));
+    return gate_logistic_pull(dy, up, x, p, dup);
 }
 
 #endif

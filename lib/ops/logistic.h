@@ -50,9 +50,8 @@ LMX_INLINE vreal times_logistic_pull(vreal dy, vreal x, vpair u, vreal du)
 }
 
 /* The same times up, and dy x s(u), from one exponential. */
-LMX_INLINE vreal gate_logistic_pull(vreal dy, vreal up, vreal x, vpair u, vreal du, vreal *dup)
+LMX_INLINE vreal gate_logistic_pull(vreal dy, vreal up, vreal x, logistic_pull p, vreal *dup)
 {
-    const logistic_pull p = logistic_pull_of(x, u, du);
     const vreal least = v_max(v_set1(-LMX_MOST), x); /* s is 0 where x is -inf */
     *dup = v_mul(dy, v_mul(v_mul(least, p.own), p.post));
     return v_mul(v_mul(v_mul(v_mul(dy, up), p.own), p.slope), p.post);

@@ -19,7 +19,7 @@ LMX_INLINE vreal silu_pull_of(vreal dy, vreal x, const unary_constants *k)
 
 LMX_INLINE vreal silu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
 {
-    return gate_logistic_pull(dy, up, x, p_of(x), v_set1(1), dup);
+    return gate_logistic_pull(dy, up, x, logistic_pull_of(x, p_of(x), v_set1(1)), dup);
 }
 
 #endif

@@ -24,7 +24,10 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
-    return times_logistic_pull(dy, x, scaled_argument(k->p[0], x), k->p[0]);
+    /* |beta x| in range, which s(u) s(-u) has long made 0 there */
+    const real beta = (real)(k->first < 0 ? -k->first : k->first);
+    const vreal c = v_clamp(x, beta > 1 ? LMX_MOST / 2 / beta : LMX_MOST);
+    return times_logistic_pull(dy, c, scaled_argument(k->p[0], x), k->p[0]);
 }
 
 /* x^2 s(beta x) s(-beta x); 0 where that vanishes */
