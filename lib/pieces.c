@@ -11,6 +11,9 @@
 #define COLUMN_BLOCKS 64
 #define MANY_SUMS     16
 
+/* What needs no sums is handed out in so many groups of rows, where there is enough of it. */
+#define LONG_RUN 64
+
 /* Shorter rows are gathered into longer pieces, if they do not follow each other anyway. */
 #define SHORT_ROW 128
 
@@ -171,11 +174,16 @@ static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
     c->group = c->block = cols >= LMX_CHUNK ? 1 : LMX_CHUNK / cols;
     if ((p->columns > 0 || p->sums > MANY_SUMS) && c->rows / COLUMN_BLOCKS >= c->block)
         c->block = c->rows / COLUMN_BLOCKS + 1;
-    c->blocks = (c->rows - 1) / c->block + 1;
-    const size_t tasks = c->blocks * c->chunks;
     if (c->rows * cols <= 3 * LMX_CHUNK) /* not worth waking a thread for */
         pool = NULL;
     const size_t workers = pool != NULL ? lmx_pool_threads(pool) : 1;
+    if (c->direct && p->sums == 0 && p->columns == 0) { /* any cut will do: more rows at once */
+        const size_t share = c->rows / (8 * workers);
+        const size_t most = share < LONG_RUN * c->group ? share : LONG_RUN * c->group;
+        c->group = c->block = most > c->block ? most : c->block;
+    }
+    c->blocks = (c->rows - 1) / c->block + 1;
+    const size_t tasks = c->blocks * c->chunks;
 
     c->buffer_size = c->direct ? 0 : lines(c->group * c->chunk * p->table->real_size);
     c->scratch_size = lines(p->scratch);

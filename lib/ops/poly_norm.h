@@ -188,19 +188,18 @@ LMX_INLINE lmx_dd norm_root(lmx_dd sum, size_t n, double eps, int64_t shift)
     return w_div(dd_of(1), w_sqrt(w_add(mean, dd_of(scaled))));
 }
 
-/* Sums of a row, and what follows from them; a row with inf or NaN has NaN for all constants. */
+/* What follows from the sums of a row, of which squares[] are there; NaN if it holds inf or NaN. */
 LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, size_t m,
-                             norm_measure_fn *even, norm_measure_fn *pull, norm_constants *k,
-                             lmx_dd *sums)
+                             norm_measure_fn *even, norm_measure_fn *pull, const lmx_dd *squares,
+                             norm_constants *k, lmx_dd *sums)
 {
     norm_sums s;
-    int64_t shift = 0;
-    real scale = 1;
-    for (int again = 1; again;) {
+    const int64_t shift = norm_shift(a, squares[1], spec->eps, m);
+    const real scale = (real)lmx_scale2(1, -shift);
+    if (shift != 0)
         norm_row_sums(a, scale, m, even, s.even);
-        again = shift == 0 && (shift = norm_shift(a, s.even[1], spec->eps, m)) != 0;
-        scale = (real)lmx_scale2(1, -shift);
-    }
+    else
+        memcpy(s.even, squares, sizeof s.even);
     if (pull != NULL)
         norm_row_sums(a, scale, m, pull, s.pull);
     k->scale = v_set1(scale);
@@ -253,21 +252,80 @@ LMX_INLINE vreal norm_pull(map_in in, const norm_constants *k, size_t m, unsigne
     return canonical(v_mul(dx, k->scale));
 }
 
-/* Each row's second pass asks for the next row, which then comes from the cache. */
+/* Where they are not beside each other, a row's second pass asks for the next row. */
 LMX_INLINE size_t norm_ahead(const lmx_piece *e, const map_arrays *a)
 {
     const size_t row = (size_t)e->stride[LMX_X] * sizeof(elem);
     return e->how & LMX_HOW_STREAM && a->n <= LMX_CHUNK ? row : 0;
 }
 
+/*
+ * The results of a row beside the sums of the next: what one waits for, the memory that is written to, the other
+ * does not need.  The lanes and their order are those of norm_measure().
+ */
+LMX_INLINE void norm_beside(const map_arrays *row, const norm_constants *k, const map_arrays *next,
+                            unsigned flags, map_body *body, lmx_dd *squares)
+{
+    enum { M = 3 };
+    const size_t n = row->n, past = (size_t)(0 - (uintptr_t)row->out) % 64 / sizeof(elem);
+    vwide s[GROUPS][M + 1];
+    for (size_t g = 0; g < GROUPS; g++)
+        for (size_t i = 0; i <= M; i++)
+            s[g][i] = vw_zero();
+    size_t at = 0;
+    for (; at < past; at += V_LANES)
+        map_rest(row, at, past - at < V_LANES ? past - at : V_LANES, flags, body, k);
+    at = past;
+    for (size_t i = 0; i < n; i += LMX_LANES) {
+        for (size_t q = 0; q < LMX_LANES; q += 64 / sizeof(elem)) {
+            LMX_PREFETCH_READ((const char *)(next->x + i + q) + AHEAD);
+            if (flags & HAS_UP)
+                LMX_PREFETCH_READ((const char *)(row->up + i + q) + AHEAD);
+        }
+        for (size_t g = 0; g < GROUPS; g++) {
+            const size_t from = i + g * V_LANES, left = n > from ? n - from : 0;
+            if (left >= V_LANES)
+                norm_add_even(s[g], e_load(next->x + from), M);
+            else if (left > 0)
+                norm_add_even(s[g], e_load_n(next->x + from, left, 0), M);
+            if (at + V_LANES <= n) {
+                const vreal x = e_load(row->x + at);
+                const map_in in = { x, x, flags & HAS_UP ? e_load(row->up + at) : x };
+                vreal second = x;
+                e_stream(row->out + at, body(in, k, &second));
+                at += V_LANES;
+            }
+        }
+    }
+    if (at < n)
+        map_rest(row, at, n - at, flags, body, k);
+    for (size_t i = 0; i <= M; i++) {
+        lane_sums lanes;
+        for (size_t g = 0; g < GROUPS; g++)
+            lanes.group[g] = s[g][i];
+        squares[i] = lmx_dd_add((lmx_dd){ 0, 0 }, lane_total(lanes));
+    }
+}
+
 LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size_t m,
                           norm_measure_fn *even, norm_measure_fn *pull, unsigned flags,
                           map_body *body)
 {
+    /* of the published order alone: more sums than its do not fit into registers */
+    const int beside =
+        m == 3 && pull == NULL && e->how & LMX_HOW_STREAM && e->n >= 128 && e->n <= LMX_CHUNK;
+    lmx_dd squares[LMX_CHANNEL_ORDER + 1];
     for (size_t r = 0; r < e->rows; r++) {
         map_arrays a = map_row(e, r);
         norm_constants k;
-        norm_prepare(&a, spec, m, even, pull, &k, e->sums);
+        if (!beside || r == 0)
+            norm_row_sums(&a, 1, m, even, squares);
+        norm_prepare(&a, spec, m, even, pull, squares, &k, e->sums);
+        if (beside && r + 1 < e->rows) {
+            const map_arrays next = map_row(e, r + 1);
+            norm_beside(&a, &k, &next, flags, body, squares);
+            continue;
+        }
         a.ahead = norm_ahead(e, &a);
         map_all(&a, flags, body, &k);
     }
