@@ -38,7 +38,7 @@ LMX_INLINE unary_constants unary_at(const double *p, size_t n)
 typedef vreal unary_value(vreal x, const unary_constants *k);
 typedef vreal unary_pull(vreal dy, vreal x, const unary_constants *k);
 /* d[i] = d value / d p[i] for all of them */
-typedef void unary_partials(vreal x, const unary_constants *k, vreal *d);
+typedef void unary_partials(vreal x, const unary_constants *k, size_t count, vreal *d);
 
 LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_constants *k,
                            unary_partials *partials, size_t count, lmx_dd *sums)
@@ -56,7 +56,7 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
             const vreal b = left >= V_LANES ? e_load(dy + at) : e_load_n(dy + at, left, 0);
             const vreal v = left >= V_LANES ? e_load(x + at) : e_load_n(x + at, left, 0);
             vreal d[LMX_UNARY_PARAMETERS];
-            partials(v, k, d);
+            partials(v, k, count, d);
             for (size_t q = 0; q < count; q++)
                 s[q].group[g] = vw_fma(s[q].group[g], b, d[q]);
         }
@@ -104,7 +104,10 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
                           lmx_dd *sums)                                                        \
   {                                                                                            \
     const unary_constants k = unary_at(p, np);                                                 \
-    unary_sums(dy, x, n, &k, partials_, count_, sums);                                         \
+    if ((count_) == 4) /* the usual polynomial: loops of known length */                       \
+      unary_sums(dy, x, n, &k, partials_, 4, sums);                                            \
+    else                                                                                       \
+      unary_sums(dy, x, n, &k, partials_, count_, sums);                                       \
   }                                                                                            \
   const lmx_unary_kernel LMX_K(name) = { name##_forward, name##_backward, name##_sums };
 

@@ -19,10 +19,9 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return v_select(v_eq(r, inf), k->limit, y);
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal pull_of(vreal dy, vreal x, const unary_constants *k, size_t m)
 {
     const vreal r = v_max(v_set1(0), x), zero = v_set1(0);
-    const size_t m = k->n - 1;
     vreal s = v_mul(v_set1((real)m), k->p[0]);
     for (size_t i = 1; i < m; i++)
         s = v_fma(s, r, v_mul(v_set1((real)(m - i)), k->p[i]));
@@ -30,11 +29,17 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     return with_nan(x, v_select(v_gt(x, zero), v_mul(dy, s), zero));
 }
 
-/* r^(m-i) */
-LMX_INLINE void partials(vreal x, const unary_constants *k, vreal *d)
+LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
+    return k->n == 4 ? pull_of(dy, x, k, 3) : pull_of(dy, x, k, k->n - 1);
+}
+
+/* r^(m-i), m + 1 of them */
+LMX_INLINE void partials(vreal x, const unary_constants *k, size_t count, vreal *d)
+{
+    (void)k;
     const vreal r = v_max(v_set1(0), x);
-    size_t i = k->n - 1;
+    size_t i = count - 1;
     for (d[i] = with_nan(x, v_set1(1)); i > 0; i--)
         d[i - 1] = v_mul(d[i], r);
 }

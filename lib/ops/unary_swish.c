@@ -31,8 +31,9 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 }
 
 /* x^2 s(beta x) s(-beta x); 0 where that vanishes */
-LMX_INLINE void partials(vreal x, const unary_constants *k, vreal *d)
+LMX_INLINE void partials(vreal x, const unary_constants *k, size_t count, vreal *d)
 {
+    (void)count;
     const logistic_sides l = sides_of(scaled_argument(k->p[0], x));
     const vreal c = v_clamp(x, LMX_MOST); /* the smaller side is 0 where x is infinite */
     d[0] = v_mul(v_mul(v_mul(c, l.small), v_mul(c, l.large)), l.down);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "dispatch.h"
 #include "rows.h"
 #include "tiers.h"
 
@@ -337,6 +338,84 @@ static void test_together(lmx_channel_code op)
         }
 }
 
+/* ---------------------------------------------------------------- streams --- */
+
+/* Kernels with and without streams, which calls take for arrays larger than the caches: rows with gaps. */
+static void test_streams(lmx_channel_code op)
+{
+    enum { ROWS = 5, WIDEST = 1040, GAP = 16, ALL = ROWS * (WIDEST + GAP) + 16 };
+    static const size_t widths[] = { 16, 112, 128, 144, 528, WIDEST };
+    static const double turn[4] = { 0.25, 0.96875, 0.625, 0.78125 };
+    const int two = lmx_channel_info((int)op)->inputs == 2;
+    const int rational = op == LMX_CHANNEL_rational;
+    void *in[INPUTS], *out[2][2];
+    double *const scratch = get_memory(ALL * 8), *const table = get_memory(64);
+    check_random r = check_random_new(check_at.seed = 31);
+    for (size_t i = 0; i < INPUTS; i++) {
+        in[i] = get_memory(ALL * size);
+        row_fill(dtype, in[i], ALL, ROW_NORMAL, &r);
+        for (size_t k = 0; k < 2 && i < 2; k++)
+            out[k][i] = get_memory(ALL * size);
+    }
+    elem_put(dtype, in[X], 3 * (528 + GAP), INFINITY); /* a row of poly_norm that is NaN */
+    for (size_t t = 0; lmx_tier_at(t) != NULL; t++) {
+        const lmx_tier *const tier = lmx_tier_at(t);
+        if (!check_cpu_runs(tier->isa))
+            continue;
+        check_at.tier = tier->isa;
+        const lmx_table *const kernels = tier->table[dtype];
+        const lmx_channel_kernel *const kernel = kernels->channel[op];
+        for (size_t i = 0; i < 4; i++)
+            kernels->put_value((char *)table + i * real_size, turn[i]);
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+            for (size_t offset = 0; offset < 16; offset += 3)
+                for (int by = 0; by < 2; by++) {
+                    const size_t n = widths[w];
+                    const ptrdiff_t row = (ptrdiff_t)(n + GAP);
+                    const lmx_channel_spec spec = { .cols = n,
+                                                    .group = rational ? SIZE_MAX : 8,
+                                                    .p = numbers,
+                                                    .np = rational ? 6 : 4,
+                                                    .p_sets = 1,
+                                                    .q = numbers,
+                                                    .nq = rational ? 4 : 0,
+                                                    .q_sets = 1,
+                                                    .eps = 1e-6,
+                                                    .table = table,
+                                                    .pairs = 1 };
+                    check_at.n = n;
+                    check_at.out_offset = offset;
+                    for (unsigned how = 0; how < 2; how++) {
+                        char *const a = (char *)out[how][0] + offset * size;
+                        char *const b = (char *)out[how][1] + (offset + (by ? 0 : 1)) * size;
+                        const lmx_piece piece = { .rows = ROWS,
+                                                  .n = n,
+                                                  .dy = by ? in[DY] : NULL,
+                                                  .x = in[X],
+                                                  .up = two ? in[UP] : NULL,
+                                                  .out = a,
+                                                  .up_out = two && by ? b : NULL,
+                                                  .stride = { row, row, row, row, row },
+                                                  .how = how ? LMX_HOW_STREAM : 0,
+                                                  .scratch = scratch };
+                        memset(out[how][0], 0x5a, ALL * size);
+                        memset(out[how][1], 0x5a, ALL * size);
+                        (by ? kernel->backward : kernel->forward)(&piece, &spec);
+                    }
+                    check_same(out[1][0], out[0][0], ALL * size, size);
+                    check_same(out[1][1], out[0][1], ALL * size, size);
+                    check_count(ROWS);
+                }
+    }
+    for (size_t i = 0; i < INPUTS; i++) {
+        free(in[i]);
+        for (size_t k = 0; k < 2 && i < 2; k++)
+            free(out[k][i]);
+    }
+    free(scratch);
+    free(table);
+}
+
 /* ----------------------------------------------------------------- golden --- */
 
 /* The same data for every tier: drawn once. */
@@ -462,6 +541,7 @@ int main(int argc, char **argv)
         uint64_t hash[MAX_TIERS];
         hash_all(op, hash);
         tiers_golden(lmx_channel_info(i)->name, hash);
+        test_streams(op);
         if (!check_noguard) { /* the golden hashes know the bits */
             test_together(op);
             test_grid(op);
