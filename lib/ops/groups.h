@@ -72,6 +72,8 @@ LMX_INLINE_VECTOR void groups_block(const map_arrays *m, size_t i, size_t left, 
                                     int backward, group_body *body, const void *k, int stream)
 {
     vreal x[GROUP_MOST], dy[GROUP_MOST], out[GROUP_MOST];
+    for (size_t q = 0; q < GROUP_MOST; q++) /* not all of it is read; compilers cannot know */
+        x[q] = dy[q] = v_set1(0);
     groups_load(m->x + i, left, n, x);
     groups_split(x, n);
     if (backward) {

@@ -38,7 +38,7 @@ typedef struct {
 } norm_sums;
 
 /* Adds x^(2k), k = 1 .. m, or g x^k, k = 0 .. m, to s[k]. */
-LMX_INLINE void norm_add_even(vwide *s, vreal x, size_t m)
+LMX_INLINE_VECTOR void norm_add_even(vwide *s, vreal x, size_t m)
 {
     const vwide w = vw_of(x), square = vw_mul(w, w);
     vwide power = square;
@@ -49,7 +49,8 @@ LMX_INLINE void norm_add_even(vwide *s, vreal x, size_t m)
     }
 }
 
-LMX_INLINE void norm_add_pull(vwide *s, vreal dy, vreal x, vreal up, size_t m, unsigned flags)
+LMX_INLINE_VECTOR void norm_add_pull(vwide *s, vreal dy, vreal x, vreal up, size_t m,
+                                     unsigned flags)
 {
     const vwide w = vw_of(x);
     vwide g = vw_of(dy);
@@ -231,13 +232,14 @@ LMX_INLINE vreal norm_polynomial(const norm_constants *k, vreal x, size_t m)
     return y;
 }
 
-LMX_INLINE vreal norm_value(map_in in, const norm_constants *k, size_t m, unsigned flags)
+LMX_INLINE_VECTOR vreal norm_value(map_in in, const norm_constants *k, size_t m, unsigned flags)
 {
     const vreal y = norm_polynomial(k, v_mul(in.x, k->scale), m);
     return canonical(flags & HAS_UP ? v_mul(y, in.up) : y);
 }
 
-LMX_INLINE vreal norm_pull(map_in in, const norm_constants *k, size_t m, unsigned flags, vreal *up)
+LMX_INLINE_VECTOR vreal norm_pull(map_in in, const norm_constants *k, size_t m, unsigned flags,
+                                  vreal *up)
 {
     const vreal x = v_mul(in.x, k->scale), t = v_mul(x, x);
     const vreal g = flags & HAS_UP ? v_mul(in.dy, in.up) : in.dy;
@@ -263,8 +265,9 @@ LMX_INLINE size_t norm_ahead(const lmx_piece *e, const map_arrays *a)
  * The results of a row beside the sums of the next: what one waits for, the memory that is written to, the other
  * does not need.  The lanes and their order are those of norm_measure().
  */
-LMX_INLINE void norm_beside(const map_arrays *row, const norm_constants *k, const map_arrays *next,
-                            unsigned flags, map_body *body, lmx_dd *squares)
+LMX_INLINE_VECTOR void norm_beside(const map_arrays *row, const norm_constants *k,
+                                   const map_arrays *next, unsigned flags, map_body *body,
+                                   lmx_dd *squares)
 {
     enum { M = 3 };
     const size_t n = row->n, past = (size_t)(0 - (uintptr_t)row->out) % 64 / sizeof(elem);

@@ -26,7 +26,7 @@
 /* clang-format on */
 
 /* x[a] <= x[b] */
-LMX_INLINE void order(vreal *x, size_t a, size_t b)
+LMX_INLINE_VECTOR void order(vreal *x, size_t a, size_t b)
 {
     const vmask swap = v_gt(x[a], x[b]);
     const vreal low = v_select(swap, x[b], x[a]);
@@ -35,7 +35,7 @@ LMX_INLINE void order(vreal *x, size_t a, size_t b)
 }
 
 /* and where they came from with them */
-LMX_INLINE void order_from(vreal *x, vreal *from, size_t a, size_t b)
+LMX_INLINE_VECTOR void order_from(vreal *x, vreal *from, size_t a, size_t b)
 {
     const vmask swap = v_gt(x[a], x[b]);
     const vreal low = v_select(swap, x[b], x[a]), first = v_select(swap, from[b], from[a]);
@@ -46,7 +46,7 @@ LMX_INLINE void order_from(vreal *x, vreal *from, size_t a, size_t b)
 }
 
 /* NaN in the lanes of groups that hold one; else some number */
-LMX_INLINE vreal group_nan(const vreal *x, size_t n)
+LMX_INLINE_VECTOR vreal group_nan(const vreal *x, size_t n)
 {
     vreal nan = x[0];
     for (size_t i = 1; i < n; i++)
@@ -54,11 +54,20 @@ LMX_INLINE vreal group_nan(const vreal *x, size_t n)
     return nan;
 }
 
-LMX_INLINE void or_nan(vreal *v, size_t n, vreal nan)
+LMX_INLINE_VECTOR void or_nan(vreal *v, size_t n, vreal nan)
 {
     const vmask m = v_isnan(nan);
     for (size_t i = 0; i < n; i++)
         v[i] = v_select(m, v_set1(LMX_QNAN), v[i]);
+}
+
+/* The gradient of what came from place i. */
+LMX_INLINE_VECTOR vreal sent_back(const vreal *dy, const vreal *from, size_t n, size_t i)
+{
+    vreal v = dy[0];
+    for (size_t r = 1; r < n; r++)
+        v = v_select(v_eq(from[r], v_set1((real)i)), dy[r], v);
+    return v;
 }
 
 #define SORT_GROUPS(n)                                                                            \
@@ -81,11 +90,8 @@ LMX_INLINE void or_nan(vreal *v, size_t n, vreal nan)
       from[i] = v_set1((real)i);                                                                  \
     }                                                                                             \
     NETWORK_##n(SORT_BOTH);                                                                       \
-    for (size_t i = 0; i < n; i++) {                                                              \
-      out[i] = dy[0];                                                                             \
-      for (size_t r = 1; r < n; r++)                                                              \
-        out[i] = v_select(v_eq(from[r], v_set1((real)i)), dy[r], out[i]);                         \
-    }                                                                                             \
+    for (size_t i = 0; i < n; i++)                                                                \
+      out[i] = sent_back(dy, from, n, i);                                                         \
     or_nan(out, n, group_nan(x, n));                                                              \
   }
 #define SORT_VALUES(a, b) order(out, a, b);
