@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -339,6 +340,13 @@ class Torch:
         yield "poly_norm", poly_norm
         yield "rational", rational
         yield "group_sort", lambda: values.view(-1, 8).sort(-1)
+        for name, function in (("poly_norm", poly_norm), ("rational", rational)):
+            compiled = torch.compile(function)
+            try:
+                compiled()  # needs a C++ compiler at run time
+            except Exception:
+                return
+            yield f"compiled {name}", compiled
 
 
 class OnnxRuntime:
@@ -416,6 +424,42 @@ class Jax:
         alone, both = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
         yield "", lambda: jax.block_until_ready(alone(logits, labels))
         yield " and grad", lambda: jax.block_until_ready(both(logits, labels))
+
+    def activations(self, x: Array, up: Array, out: Array) -> Offers:
+        """Return jax.nn's functions and formulations, compiled."""
+        jax = self._jax
+        jnp, nn = jax.numpy, jax.nn
+
+        def poly_norm(v: Any, gate: Any) -> Any:
+            powers = (v**k for k in (3, 2, 1))
+            return sum(
+                p / (3 * jnp.sqrt(jnp.square(p).mean(-1, keepdims=True) + 1e-6)) for p in powers
+            )
+
+        def rational(v: Any, gate: Any) -> Any:
+            above = jnp.array(
+                [0.0002751961, 0.0058030346, 0.053266283, 0.24999783, 0.5000008, 3e-7]
+            )
+            inner = v * (0.10652899 + v * v * 0.00055023313)
+            return jnp.polyval(jnp.array(above), v) / (1 + jnp.abs(inner * v))
+
+        functions = {
+            "relu": lambda v, gate: nn.relu(v),
+            "silu": lambda v, gate: nn.silu(v),
+            "gelu": lambda v, gate: nn.gelu(v, approximate=False),
+            "gelu_tanh": lambda v, gate: nn.gelu(v, approximate=True),
+            "swiglu": lambda v, gate: nn.silu(v) * gate,
+            "geglu": lambda v, gate: nn.gelu(v, approximate=False) * gate,
+            "poly_norm": poly_norm,
+            "rational": rational,
+        }
+        arrays = jnp.asarray(x), jnp.asarray(up)
+        for name, function in functions.items():
+            compiled = jax.jit(function)
+            yield name, partial(self._wait, compiled, arrays)
+
+    def _wait(self, function: Any, arrays: tuple[Any, ...]) -> None:
+        self._jax.block_until_ready(function(*arrays))
 
 
 PEERS: tuple[Any, ...] = (SciPy(), Torch(), OnnxRuntime(), Jax(), NumPy())
