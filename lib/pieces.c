@@ -137,7 +137,9 @@ static void task(void *job, size_t begin, size_t end, unsigned worker)
         piece.how = c->how;
         piece.sums = c->sums != NULL ? c->sums + i * c->p->sums : NULL;
         piece.columns = c->columns != NULL ? c->columns + b * c->p->columns : NULL;
-        piece.scratch = c->scratch + (size_t)worker * c->scratch_size;
+        piece.scratch = NULL;
+        if (c->scratch_size > 0)
+            piece.scratch = c->scratch + (size_t)worker * c->scratch_size;
         for (size_t row = from; row < to; row += c->group) {
             const extent e = { row, to - row < c->group ? to - row : c->group, first, piece.n };
             if (c->direct)

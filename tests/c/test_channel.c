@@ -30,7 +30,8 @@ typedef struct {
 } setting;
 
 static const double numbers[] = { 0.5,  -0.25, 1,     0.75,  -1.5, 0.3125, 2,     -0.5,   0.125,
-                                  0.25, 0.125, -0.75, 0.875, 1.25, -0.625, 0.375, 0.0625, -0.125 };
+                                  0.25, 0.125, -0.75, 0.875, 1.25, -0.625, 0.375, 0.0625, -0.125,
+                                  1.5,  -0.5,  0.625, 0.25,  -1,   0.1875, 0.75,  -0.375 };
 
 static void rational_of(setting *s, size_t np, size_t sets, size_t nq, size_t q_sets, char form)
 {
