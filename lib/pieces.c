@@ -75,12 +75,6 @@ static void move(const cut *c, const lmx_array *a, const extent *e, char *z, int
     }
 }
 
-/* From one row of e to the next, in elements; those of a group lie inside one row of the outer axis or not. */
-static ptrdiff_t stride_of(const lmx_array *a, const cut *c)
-{
-    return c->shape.inner == 1 ? a->stride[0] : a->stride[2];
-}
-
 static void compute_in_place(const cut *c, const extent *e, lmx_piece *piece)
 {
     const lmx_array *a = c->p->array;
@@ -88,7 +82,7 @@ static void compute_in_place(const cut *c, const extent *e, lmx_piece *piece)
     const size_t step = c->shape.inner == 1 ? e->rows : 1;
     piece->rows = step;
     for (int i = 0; i < LMX_ARRAYS; i++)
-        piece->stride[i] = a[i].data != NULL ? stride_of(&a[i], c) : 0;
+        piece->stride[i] = a[i].data != NULL ? a[i].stride[0] : 0;
     for (size_t r = 0; r < e->rows; r += step) {
         piece->dy = piece_of(&a[LMX_DY], c, e->row + r, e->first);
         piece->x = piece_of(&a[LMX_X], c, e->row + r, e->first);

@@ -52,7 +52,7 @@ LMX_INLINE lmx_turn lmx_turn_of(double x)
 
     /* sin(hi + lo) = sin hi + lo cos hi; cos(hi + lo) = cos hi - lo sin hi. */
     const double half = 0.5 * z, near = 1 - half, z_lo = fma(r.hi, r.hi, -z);
-    const double sine = r.hi + fma(r.hi * z, s, fma(r.lo, near, 0));
+    const double sine = r.hi + fma(r.hi * z, s, r.lo * near);
     const double cosine =
         near + (((1 - near) - half) + fma(z * z, c, -fma(r.hi, r.lo, 0.5 * z_lo)));
     const int quarter = (int)((int64_t)n & 3);

@@ -2,20 +2,15 @@
 /* group_sort: each group of channels in ascending order; see sorting.h. */
 #include "ops/sorting.h"
 
-/* Each size in a frame of its own. */
-#define SORT_ROW(n)                                            \
-  SORT_GROUPS(n)                                               \
-  LMX_NOINLINE void row_##n(const map_arrays *m, int backward) \
-  {                                                            \
-    if (backward)                                              \
-      groups_row(m, n, 1, unsort_##n, NULL);                   \
-    else                                                       \
-      groups_row(m, n, 0, sort_##n, NULL);                     \
-  }
-SORT_ROW(2)
-SORT_ROW(4)
-SORT_ROW(8)
-SORT_ROW(16)
+/* Each size and direction in a frame of its own. */
+#define SORT_PIECE(n)                                                                       \
+  SORT_GROUPS(n)                                                                            \
+  LMX_NOINLINE void sort_piece_##n(const lmx_piece *e) { groups_piece(e, n, 0, sort_##n); } \
+  LMX_NOINLINE void unsort_piece_##n(const lmx_piece *e) { groups_piece(e, n, 1, unsort_##n); }
+SORT_PIECE(2)
+SORT_PIECE(4)
+SORT_PIECE(8)
+SORT_PIECE(16)
 
 /* A channel of a group that no network sorts. */
 typedef struct {
@@ -59,30 +54,30 @@ LMX_NOINLINE void any_groups(const map_arrays *m, size_t n, int backward, void *
     }
 }
 
-LMX_INLINE void sort_rows(const lmx_piece *e, const lmx_channel_spec *spec, int backward)
+LMX_INLINE void sort_piece(const lmx_piece *e, const lmx_channel_spec *spec, int backward)
 {
-    for (size_t r = 0; r < map_runs(e); r++) {
-        const map_arrays m = map_run(e, r);
-        switch (spec->group) {
-        case 2:
-            row_2(&m, backward);
-            break;
-        case 4:
-            row_4(&m, backward);
-            break;
-        case 8:
-            row_8(&m, backward);
-            break;
-        case 16:
-            row_16(&m, backward);
-            break;
-        default:
+    switch (spec->group) {
+    case 2:
+        (backward ? unsort_piece_2 : sort_piece_2)(e);
+        return;
+    case 4:
+        (backward ? unsort_piece_4 : sort_piece_4)(e);
+        return;
+    case 8:
+        (backward ? unsort_piece_8 : sort_piece_8)(e);
+        return;
+    case 16:
+        (backward ? unsort_piece_16 : sort_piece_16)(e);
+        return;
+    default:
+        for (size_t r = 0; r < map_runs(e); r++) {
+            const map_arrays m = map_run(e, r);
             any_groups(&m, spec->group, backward, e->scratch);
         }
     }
 }
 
-static void forward(const lmx_piece *e, const lmx_channel_spec *spec) { sort_rows(e, spec, 0); }
-static void backward(const lmx_piece *e, const lmx_channel_spec *spec) { sort_rows(e, spec, 1); }
+static void forward(const lmx_piece *e, const lmx_channel_spec *spec) { sort_piece(e, spec, 0); }
+static void backward(const lmx_piece *e, const lmx_channel_spec *spec) { sort_piece(e, spec, 1); }
 
 const lmx_channel_kernel LMX_K(group_sort) = { forward, backward };

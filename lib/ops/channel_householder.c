@@ -55,7 +55,7 @@ LMX_INLINE void with_pair_nan(const vreal *x, vreal *out)
             out[i] = v_select(v_isnan(x[j]), x[j], out[i]);
 }
 
-LMX_INLINE void value(const vreal *dy, const vreal *x, const void *k, size_t at, vreal *out)
+LMX_INLINE void value(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out)
 {
     (void)dy;
     const turns t = turns_at(k, at / 2);
@@ -66,7 +66,7 @@ LMX_INLINE void value(const vreal *dy, const vreal *x, const void *k, size_t at,
     with_pair_nan(x, out);
 }
 
-LMX_INLINE void pull(const vreal *dy, const vreal *x, const void *k_, size_t at, vreal *out)
+LMX_INLINE void pull(const vreal *dy, vreal *x, const void *k_, size_t at, vreal *out)
 {
     const constants *k = k_;
     const turns t = turns_at(k, at / 2);

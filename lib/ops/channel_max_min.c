@@ -3,7 +3,7 @@
 #include "ops/sorting.h"
 
 /* Equal channels stay in their places. */
-LMX_INLINE void value(const vreal *dy, const vreal *x, const void *k, size_t at, vreal *out)
+LMX_INLINE void value(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out)
 {
     (void)dy, (void)k, (void)at;
     const vmask swap = v_gt(x[1], x[0]);
@@ -12,7 +12,7 @@ LMX_INLINE void value(const vreal *dy, const vreal *x, const void *k, size_t at,
     or_nan(out, 2, group_nan(x, 2));
 }
 
-LMX_INLINE void pull(const vreal *dy, const vreal *x, const void *k, size_t at, vreal *out)
+LMX_INLINE void pull(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out)
 {
     (void)k, (void)at;
     const vmask swap = v_gt(x[1], x[0]);
@@ -24,19 +24,13 @@ LMX_INLINE void pull(const vreal *dy, const vreal *x, const void *k, size_t at, 
 static void forward(const lmx_piece *e, const lmx_channel_spec *spec)
 {
     (void)spec;
-    for (size_t r = 0; r < map_runs(e); r++) {
-        const map_arrays m = map_run(e, r);
-        groups_row(&m, 2, 0, value, NULL);
-    }
+    groups_piece(e, 2, 0, value);
 }
 
 static void backward(const lmx_piece *e, const lmx_channel_spec *spec)
 {
     (void)spec;
-    for (size_t r = 0; r < map_runs(e); r++) {
-        const map_arrays m = map_run(e, r);
-        groups_row(&m, 2, 1, pull, NULL);
-    }
+    groups_piece(e, 2, 1, pull);
 }
 
 const lmx_channel_kernel LMX_K(max_min) = { forward, backward };

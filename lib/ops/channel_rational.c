@@ -15,6 +15,7 @@
  */
 #include "ops/map.h"
 #include "ops/products.h"
+#include "ops/size.h"
 
 #define A_MOST (LMX_CHANNEL_ORDER + 1)
 #define B_MOST LMX_CHANNEL_ORDER
@@ -30,19 +31,12 @@
 /* Coefficients of a group of channels; those of form A's denominator without their signs. */
 typedef struct {
     vreal a[A_MOST], b[B_MOST];
-    vreal b_sign[B_MOST];
+    double b_sign[B_MOST];
     vreal most; /* |x| up to which no power overflows */
     double far_a[A_MOST], far_b[B_MOST];
     size_t na, nb;
     int form_a;
 } coefficients;
-
-LMX_INLINE int64_t exponent(double v)
-{
-    uint64_t u;
-    memcpy(&u, &v, sizeof u);
-    return (int64_t)(u >> 52 & 0x7ff) - 1023;
-}
 
 /* t such that |c[k]| T^k < 2^(room + 1) for T = 2^t, at most `most` */
 static int64_t reach(const double *c, size_t n, size_t first, int64_t most)
@@ -53,7 +47,7 @@ static int64_t reach(const double *c, size_t n, size_t first, int64_t most)
         if (k == 0)
             continue;
         const int64_t powers = end / k,
-                      size = c[i] == 0 ? powers : (room - exponent(c[i]) + k * 2048) / k - 2048;
+                      size = c[i] == 0 ? powers : (room - exponent_of(c[i]) + k * 2048) / k - 2048;
         most = powers < most ? powers : most;
         most = size < most ? size : most;
     }
@@ -76,7 +70,7 @@ static void prepare(const lmx_channel_spec *spec, size_t column, coefficients *k
     for (size_t j = 0; j < B_MOST; j++) {
         const double v = j < k->nb ? (double)(real)b[j] : 0;
         finite = finite && lmx_finite(v);
-        k->b_sign[j] = v_set1(v < 0 ? -1 : 1);
+        k->b_sign[j] = k->form_a && v < 0 ? -1 : 1;
         k->far_b[j] = k->form_a && v < 0 ? -v : v;
     }
     const double nan = lmx_qnan();
@@ -111,7 +105,7 @@ static scaled polynomial(const double *c, size_t n, size_t first, scaled x, int 
 {
     int64_t top = INT64_MIN;
     for (size_t i = 0; i < n; i++) {
-        const int64_t k = (int64_t)(i + first), size = exponent(c[i]) + k * x.e;
+        const int64_t k = (int64_t)(i + first), size = exponent_of(c[i]) + k * x.e;
         if (c[i] != 0 && !(slope && k == 0) && size > top)
             top = size;
     }
@@ -145,7 +139,7 @@ LMX_NOINLINE void far_one(const coefficients *k, double v, far_result *r)
 {
     scaled x = { v < 0 ? -1 : 1, 1 << 20 }; /* infinite: as large as need be */
     if (lmx_finite(v)) {
-        x.e = exponent(v);
+        x.e = exponent_of(v);
         x.m = lmx_scale2_gradual(v, -x.e);
     }
     const double side = x.m < 0 ? -1 : 1;
@@ -336,10 +330,9 @@ LMX_INLINE map_arrays part_of(map_arrays m, size_t at, size_t n)
     return m;
 }
 
-LMX_INLINE void map_segment(const lmx_piece *e, const map_arrays *m, const coefficients *k)
+LMX_INLINE void map_segment(const map_arrays *m, const coefficients *k)
 {
     const int kat = k->na == 6 && k->nb == 4;
-    (void)e;
     if (m->dy == NULL && kat)
         map_all(m, 0, value_kat, k);
     else if (m->dy == NULL)
@@ -406,12 +399,9 @@ static void add_sums(const lmx_piece *e, const lmx_channel_spec *spec, size_t at
     lmx_dd *b = e->sums + spec->p_sets * k->na + (spec->q_sets > 1 ? set * k->nb : 0);
     for (size_t i = 0; i < k->na; i++)
         a[i] = lmx_dd_add(a[i], total[i]);
-    real sign[V_LANES];
     for (size_t j = 0; j < k->nb; j++) {
         const lmx_dd t = total[k->na + j];
-        v_store(sign, k->b_sign[j]);
-        const double s = k->form_a ? (double)sign[0] : 1;
-        b[j] = lmx_dd_add(b[j], (lmx_dd){ s * t.hi, s * t.lo });
+        b[j] = lmx_dd_add(b[j], (lmx_dd){ k->b_sign[j] * t.hi, k->b_sign[j] * t.lo });
     }
 }
 
@@ -428,7 +418,7 @@ static void rows(const lmx_piece *e, const lmx_channel_spec *spec)
             add_sums(e, spec, at, n, &k);
         for (size_t r = 0; r < (one ? map_runs(e) : e->rows); r++) {
             const map_arrays m = one ? map_run(e, r) : part_of(map_row(e, r), at, n);
-            map_segment(e, &m, &k);
+            map_segment(&m, &k);
         }
     }
     map_done(e->how);

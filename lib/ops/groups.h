@@ -64,8 +64,8 @@ LMX_INLINE void groups_store(elem *p, size_t left, size_t n, const vreal *v)
     }
 }
 
-/* out from x and dy, in vectors of groups; out may be either */
-typedef void group_body(const vreal *dy, const vreal *x, const void *k, size_t i, vreal *out);
+/* out from x, which may be changed, and dy, in vectors of groups */
+typedef void group_body(const vreal *dy, vreal *x, const void *k, size_t i, vreal *out);
 
 /* `left` elements from element i of a row on, n vectors at most. */
 LMX_INLINE_VECTOR void groups_block(const map_arrays *m, size_t i, size_t left, size_t n,
@@ -97,20 +97,32 @@ LMX_INLINE void groups_row(const map_arrays *m, size_t n, int backward, group_bo
 {
     const size_t step = n * V_LANES, past = (size_t)(0 - (uintptr_t)m->out) % 64 / sizeof(elem);
     const int stream = (m->how & LMX_HOW_STREAM) != 0 && past % n == 0;
-    const size_t head = !stream ? 0 : past < m->n ? past : m->n;
-    size_t i = 0;
-    for (; i < head; i += step)
-        groups_block(m, i, head - i < step ? head - i : step, n, backward, body, k, 0);
-    for (i = head; i + step <= m->n; i += step) {
-        if (stream)
-            for (size_t q = 0; q < step; q += 64 / sizeof(elem))
-                map_ask(m, i + q, AHEAD, backward ? HAS_DY : 0);
-        groups_block(m, i, step, n, backward, body, k, stream);
+    size_t i = 0, end = !stream ? 0 : past < m->n ? past : m->n;
+    for (;;) { /* as map_all() */
+        for (; i < end; i += step)
+            groups_block(m, i, end - i < step ? end - i : step, n, backward, body, k, 0);
+        i = end;
+        if (i == m->n)
+            break;
+        for (; i + step <= m->n; i += step) {
+            if (stream)
+                for (size_t q = 0; q < step; q += 64 / sizeof(elem))
+                    map_ask(m, i + q, AHEAD, backward ? HAS_DY : 0);
+            groups_block(m, i, step, n, backward, body, k, stream);
+        }
+        end = m->n;
     }
-    if (i < m->n)
-        groups_block(m, i, m->n - i, n, backward, body, k, 0);
     if (stream)
         v_fence();
+}
+
+/* All rows of a piece. */
+LMX_INLINE void groups_piece(const lmx_piece *e, size_t n, int backward, group_body *body)
+{
+    for (size_t r = 0; r < map_runs(e); r++) {
+        const map_arrays m = map_run(e, r);
+        groups_row(&m, n, backward, body, NULL);
+    }
 }
 
 #endif

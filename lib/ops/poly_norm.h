@@ -23,6 +23,7 @@
 #include "ops/loss_math.h"
 #include "ops/map.h"
 #include "ops/products.h"
+#include "ops/size.h"
 
 typedef struct {
     vreal c[LMX_CHANNEL_ORDER + 1];     /* c[0] = b */
@@ -127,32 +128,6 @@ LMX_INLINE void norm_row_sums(const map_arrays *a, real scale, size_t m, norm_me
         measure(a, at, a->n - at < LMX_CHUNK ? a->n : at + LMX_CHUNK, scale, m, sums);
 }
 
-/* floor(log2(v)) of a positive v; of a subnormal one at most that */
-LMX_INLINE int64_t norm_exponent(double v)
-{
-    uint64_t u;
-    memcpy(&u, &v, sizeof u);
-    return (int64_t)(u >> 52 & 0x7ff) - 1023;
-}
-
-/* The largest |x| of a row, NaN if it holds one or inf. */
-LMX_NOINLINE double norm_largest(const map_arrays *a)
-{
-    vreal most = v_set1(0);
-    for (size_t i = 0; i < a->n; i += V_LANES) {
-        const size_t left = a->n - i;
-        const vreal x = v_abs(e_load_n(a->x + i, left < V_LANES ? left : V_LANES, 0));
-        const vreal safe = v_select(v_gt(v_set1(LMX_INF), x), x, v_set1(LMX_QNAN));
-        most = v_select(v_isnan(most), most, v_select(v_gt(most, safe), most, safe));
-    }
-    real lane[V_LANES];
-    v_store(lane, most);
-    double largest = 0;
-    for (size_t i = 0; i < V_LANES; i++)
-        largest = largest != largest || (double)lane[i] < largest ? largest : (double)lane[i];
-    return largest;
-}
-
 /*
  * The exponent of e: 0 unless the root mean square is so large or small that a power of it is near the end of the
  * range of a real.  A small row needs none if eps is larger than its powers.
@@ -162,20 +137,19 @@ LMX_INLINE int64_t norm_shift(const map_arrays *a, lmx_dd squares, double eps, s
     const int64_t most = (sizeof(real) == 4 ? 100 : 900) / (int64_t)(2 * m);
     const double mean = squares.hi / (double)a->n;
     if (lmx_finite(mean) && mean > 0) {
-        const int64_t e = norm_exponent(mean) / 2;
+        const int64_t e = exponent_of(mean) / 2;
         if (e < most && e > -most)
             return 0;
     }
-    const double largest = norm_largest(a);
-    if (!(largest > 0)) /* zeros, or NaN */
+    const double largest = row_largest(a->x, a->n, 1);
+    if (!(largest > 0 && lmx_finite(largest))) /* zeros, or not to be saved */
         return 0;
-    int64_t e = norm_exponent(largest);
-    const int64_t least = eps > 0 ? norm_exponent(eps) / (int64_t)(2 * m) : -2000;
+    int64_t e = exponent_of(largest);
+    const int64_t least = eps > 0 ? exponent_of(eps) / (int64_t)(2 * m) : -2000;
     e = e > least ? e : least;
     if (e < most && e > -most)
         return 0;
-    const int64_t end = sizeof(real) == 4 ? 126 : 1020; /* so that e and 1 / e are normal */
-    return e > end ? end : e < -end ? -end : e;
+    return exponent_bounded(e);
 }
 
 /* r[k] of x / e */
@@ -196,7 +170,7 @@ LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, 
 {
     norm_sums s;
     const int64_t shift = norm_shift(a, squares[1], spec->eps, m);
-    const real scale = (real)lmx_scale2(1, -shift);
+    const real scale = (real)lmx_scale2_gradual(1, -shift);
     if (shift != 0)
         norm_row_sums(a, scale, m, even, s.even);
     else

@@ -70,31 +70,29 @@ LMX_INLINE_VECTOR vreal sent_back(const vreal *dy, const vreal *from, size_t n, 
     return v;
 }
 
-#define SORT_GROUPS(n)                                                                            \
-  LMX_INLINE void sort_##n(const vreal *dy, const vreal *x, const void *k, size_t at, vreal *out) \
-  {                                                                                               \
-    (void)dy, (void)k, (void)at;                                                                  \
-    const vreal nan = group_nan(x, n);                                                            \
-    for (size_t i = 0; i < n; i++)                                                                \
-      out[i] = x[i];                                                                              \
-    NETWORK_##n(SORT_VALUES);                                                                     \
-    or_nan(out, n, nan);                                                                          \
-  }                                                                                               \
-  LMX_INLINE void unsort_##n(const vreal *dy, const vreal *x, const void *k, size_t at,           \
-                             vreal *out)                                                          \
-  {                                                                                               \
-    (void)k, (void)at;                                                                            \
-    vreal v[n], from[n];                                                                          \
-    for (size_t i = 0; i < n; i++) {                                                              \
-      v[i] = x[i];                                                                                \
-      from[i] = v_set1((real)i);                                                                  \
-    }                                                                                             \
-    NETWORK_##n(SORT_BOTH);                                                                       \
-    for (size_t i = 0; i < n; i++)                                                                \
-      out[i] = sent_back(dy, from, n, i);                                                         \
-    or_nan(out, n, group_nan(x, n));                                                              \
+#define SORT_GROUPS(n)                                                                        \
+  LMX_INLINE void sort_##n(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out)   \
+  {                                                                                           \
+    (void)dy, (void)k, (void)at;                                                              \
+    const vreal nan = group_nan(x, n);                                                        \
+    for (size_t i = 0; i < n; i++)                                                            \
+      out[i] = x[i];                                                                          \
+    NETWORK_##n(SORT_VALUES);                                                                 \
+    or_nan(out, n, nan);                                                                      \
+  }                                                                                           \
+  LMX_INLINE void unsort_##n(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out) \
+  {                                                                                           \
+    (void)k, (void)at;                                                                        \
+    vreal from[n];                                                                            \
+    const vreal nan = group_nan(x, n);                                                        \
+    for (size_t i = 0; i < n; i++)                                                            \
+      from[i] = v_set1((real)i);                                                              \
+    NETWORK_##n(SORT_BOTH);                                                                   \
+    for (size_t i = 0; i < n; i++)                                                            \
+      out[i] = sent_back(dy, from, n, i);                                                     \
+    or_nan(out, n, nan);                                                                      \
   }
 #define SORT_VALUES(a, b) order(out, a, b);
-#define SORT_BOTH(a, b)   order_from(v, from, a, b);
+#define SORT_BOTH(a, b)   order_from(x, from, a, b);
 
 #endif
