@@ -371,11 +371,10 @@ def ulp(exact, fmt):
     return EXACT.ldexp(mpf(1), exponent - fmt.bits + 1)
 
 
-def assert_close(case, dtype, x, got, want, allowed):
-    """|got - want| <= allowed, or all of the failures in one message."""
-    top = float(np.finfo(dtype).max)
+def assert_within(what, got, want, allowed, top, places):
+    """|got - want| <= allowed, infinity where that is out of range, or the worst in one message."""
     wrong = []
-    for xi, g, w, a in zip(x, got.tolist(), want, allowed, strict=True):
+    for place, g, w, a in zip(places, got, want, allowed, strict=True):
         if abs(g) == INF:
             near = abs(w) + a >= top and (w > 0) == (g > 0)
             excess = 0 if near else INF
@@ -385,10 +384,17 @@ def assert_close(case, dtype, x, got, want, allowed):
             error = abs(mpf(g) - w)
             excess = float(error / a) if a else 0.0 if not error else INF
         if excess > 1:
-            wrong.append((excess, f"x={float(xi)!r}: got {g!r}, want {EXACT.nstr(w, 20)}"))
+            wrong.append((excess, f"{place}: got {g!r}, want {EXACT.nstr(w, 20)}"))
     wrong.sort(reverse=True)
     shown = "\n".join(f"  {e:.3g} of what is allowed at {text}" for e, text in wrong[:8])
-    assert not wrong, f"{case!r} {dtype} [{lm.isa()}]: {len(wrong)} of {len(want)} wrong\n{shown}"
+    assert not wrong, f"{what} [{lm.isa()}]: {len(wrong)} of {len(want)} wrong\n{shown}"
+
+
+def assert_close(case, dtype, x, got, want, allowed):
+    """The same for results at x."""
+    places = [f"x={float(xi)!r}" for xi in x]
+    top = float(np.finfo(dtype).max)
+    assert_within(f"{case!r} {dtype}", got.tolist(), want, allowed, top, places)
 
 
 def scale_of(case) -> float:
