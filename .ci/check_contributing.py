@@ -12,21 +12,17 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
-
-def blocks(page: str, language: str) -> list[str]:
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for block in found]
+from check_docs import blocks
 
 
 def main() -> None:
     source, copy = map(Path, sys.argv[1:])
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("build*", ".venv", ".git"))
-    page = (copy / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    page = page.split("\n## Adding an activation\n")[1].split("\n## ")[0]
-    (kernel, line), (commands,) = blocks(page, "c"), blocks(page, "sh")
+    page = copy / "CONTRIBUTING.md"
+    kernel, line = blocks(page, "c", "Adding an activation")
+    (commands,) = blocks(page, "sh", "Adding an activation")
 
     match = re.fullmatch(r"OP\((\d+), (\w+), .*\)\n", line)
     if match is None:

@@ -12,15 +12,20 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror"]
 
 
-def blocks(page: Path, language: str) -> list[str]:
+def blocks(page: Path, language: str, heading: str = "") -> list[str]:
+    """Code blocks of a page, or of the section under a heading, without their indentation."""
     text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    if heading:
+        text = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for block in found]
 
 
 def run(command: list[str]) -> None:
