@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import inspect
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from . import _call, _check
 
-_INT64 = np.iinfo(np.int64)
 _IGNORED = -100  # the default, by identity
 
 #: what the letters of a loss's options stand for: argument, default
@@ -130,16 +128,7 @@ class _Loss:
         if not isinstance(reduction, str) or reduction not in _call.REDUCTIONS:
             raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
         values["reduction"] = _call.REDUCTIONS[reduction]
-        if isinstance(ignore_index, (bool, np.bool_)):
-            raise TypeError("ignore_index: expected an integer, got a bool")
-        try:
-            ignored = operator.index(ignore_index)
-        except TypeError:
-            raise TypeError(
-                f"ignore_index: expected an integer, got {type(ignore_index).__name__}"
-            ) from None
-        if not _INT64.min <= ignored <= _INT64.max:
-            raise ValueError(f"ignore_index: {ignored} does not fit in 64 bits")
+        ignored = _check.int64("ignore_index", ignore_index)
         values["ignore_index"] = ignored
         values["parameter"] = [
             _check.in_range(name, given.get(name, default))
