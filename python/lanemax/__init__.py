@@ -35,6 +35,7 @@ from ._softmax import (
     softmax,
     softmax_vjp,
 )
+from ._spherical import SphericalOutput
 
 if TYPE_CHECKING:
 
@@ -48,6 +49,7 @@ globals().update(_ACTIVATIONS)
 
 __all__ = [
     "ExpSum",
+    "SphericalOutput",
     "__version__",
     "available_isas",
     "exp_sum",
