@@ -11,6 +11,7 @@
 #include "ctx.h"
 #include "plan.h"
 #include "reach.h"
+#include "targets.h"
 
 /*
  * Losses are added in order within blocks of rows, and blocks in order: the sum does not depend on the
@@ -72,34 +73,10 @@ typedef struct row {
 
 /* ------------------------------------------------------------- targets --- */
 
-/* The class of row i; INT64_MIN for what int64_t cannot hold, which is no class. */
 static int64_t class_of(const call *c, size_t i)
 {
-    const char *const p = c->target;
-    const ptrdiff_t at = (ptrdiff_t)i * c->target_stride;
-    switch (c->target_type) {
-    case LMX_I8:
-        return ((const int8_t *)p)[at];
-    case LMX_I16:
-        return ((const int16_t *)(const void *)p)[at];
-    case LMX_I32:
-        return ((const int32_t *)(const void *)p)[at];
-    case LMX_I64:
-        return ((const int64_t *)(const void *)p)[at];
-    case LMX_U8:
-        return ((const uint8_t *)p)[at];
-    case LMX_U16:
-        return ((const uint16_t *)(const void *)p)[at];
-    case LMX_U32:
-        return ((const uint32_t *)(const void *)p)[at];
-    case LMX_U64:
-        break;
-    }
-    const uint64_t v = ((const uint64_t *)(const void *)p)[at];
-    return v > INT64_MAX ? INT64_MIN : (int64_t)v;
+    return lmx_class_at(c->target, c->target_type, (ptrdiff_t)i * c->target_stride);
 }
-
-static size_t int_size(lmx_int type) { return (size_t)1 << ((unsigned)type & 3); }
 
 /* The denominator of a mean: the weights of the rows that count; LABEL if a target is none. */
 static lmx_status weigh(call *c)
@@ -403,13 +380,8 @@ static int row_finish(row *w)
         for (size_t i = 1; i < c->chunks; i++)
             pivot = w->pivot[i] > pivot ? w->pivot[i] : pivot;
         lmx_mix all = { { 0, 0 }, { 0, 0 } };
-        for (size_t i = 0; i < c->chunks; i++) {
-            const lmx_mix *m = &w->mix[i];
-            const double up = pivot - w->pivot[i];
-            all.mass = lmx_dd_add(all.mass, m->mass);
-            all.below = lmx_dd_add(all.below, m->below);
-            all.below = lmx_dd_add(all.below, (lmx_dd){ m->mass.hi * up, m->mass.lo * up });
-        }
+        for (size_t i = 0; i < c->chunks; i++)
+            lmx_mix_add(&all, &w->mix[i], pivot - w->pivot[i]);
         w->row.mix = all;
         w->row.pivot = pivot;
     }
@@ -764,7 +736,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
     static const lmx_strides none = { 0, 0, 0 };
     const size_t per_row = c.opt.reduction == LMX_NONE ? c.rows : 1;
     const lmx_array targets = { soft ? NULL : target,
-                                soft ? 1 : int_size(target_type),
+                                soft ? 1 : lmx_int_size(target_type),
                                 { c.rows, 1, 1 },
                                 { target_stride, 0, 0 } };
     const lmx_array losses = { loss, c.table->real_size, { per_row, 1, 1 }, { loss_stride, 0, 0 } };
