@@ -380,13 +380,8 @@ static int row_finish(row *w)
         for (size_t i = 1; i < c->chunks; i++)
             pivot = w->pivot[i] > pivot ? w->pivot[i] : pivot;
         lmx_mix all = { { 0, 0 }, { 0, 0 } };
-        for (size_t i = 0; i < c->chunks; i++) {
-            const lmx_mix *m = &w->mix[i];
-            const double up = pivot - w->pivot[i];
-            all.mass = lmx_dd_add(all.mass, m->mass);
-            all.below = lmx_dd_add(all.below, m->below);
-            all.below = lmx_dd_add(all.below, (lmx_dd){ m->mass.hi * up, m->mass.lo * up });
-        }
+        for (size_t i = 0; i < c->chunks; i++)
+            lmx_mix_add(&all, &w->mix[i], pivot - w->pivot[i]);
         w->row.mix = all;
         w->row.pivot = pivot;
     }

@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "arrays.h"
+#include "candidate.h"
 #include "cpu.h"
 #include "ctx.h"
 #include "reach.h"
 #include "spherical.h"
 #include "targets.h"
-#include "topk.h"
 #include "vectors.h"
 
 /* -------------------------------------------------------------- memory --- */
@@ -514,10 +514,9 @@ typedef struct logits_call {
     double *logits;                       /* ROWS x CLASSES */
     double *v;                            /* TOGETHER x d for each worker */
     double *scratch;
-    double *reals;    /* of a row of CLASSES or d, for each worker */
-    double *rounded;  /* the same: elements */
-    lmx_ranked *best; /* ROWS x k */
-    size_t *found;    /* ROWS */
+    double *reals;       /* of a row of CLASSES or d, for each worker */
+    double *rounded;     /* the same: elements */
+    lmx_candidate *best; /* ROWS x k */
 } logits_call;
 
 static size_t row_reals(const logits_call *c) { return c->l->d > CLASSES ? c->l->d : CLASSES; }
@@ -568,8 +567,7 @@ static void rank_task(void *job, size_t begin, size_t end, unsigned worker)
             load_row(&e, rounded, c->count, logits);
         }
         for (size_t k = 0; k < c->count; k++)
-            lmx_topk_offer(c->best + i * c->k, c->k, &c->found[i],
-                           (lmx_ranked){ logits[k], (int64_t)(c->first + k) });
+            lmx_consider(c->best + i * c->k, c->k, (lmx_candidate){ logits[k], c->first + k });
     }
 }
 
@@ -578,13 +576,13 @@ static void write_best(const logits_call *c)
 {
     const elements e = elements_of(c, 0);
     for (size_t i = 0; i < c->rows; i++) {
-        lmx_ranked *const best = c->best + i * c->k;
+        lmx_candidate *const best = c->best + i * c->k;
         char *const values = row_at(&c->out, c->first_row + i);
         int64_t *const classes = row_at(&c->classes, c->first_row + i);
-        lmx_topk_sort(best, c->k);
+        lmx_sort_candidates(best, c->k);
         for (size_t k = 0; k < c->k; k++) {
             store_row(&e, &best[k].value, 1, values + k * e.table->elem_size);
-            classes[k] = best[k].index;
+            classes[k] = (int64_t)best[k].index;
         }
     }
 }
@@ -596,7 +594,8 @@ static void logits_of_rows(logits_call *c)
     for (size_t i = 0; i < c->rows; i++) {
         load_row(&e, row_at(&c->hidden, c->first_row + i), d, c->h + i * d);
         c->shift[i] = lmx_dot(c->h + i * d, c->l->omega, d);
-        c->found[i] = 0;
+        for (size_t k = 0; k < c->k; k++) /* worse than every logit */
+            c->best[i * c->k + k] = (lmx_candidate){ -(double)INFINITY, c->l->classes };
     }
     lmx_multiply(&c->on, c->rows, d, d, c->h, d, 1, c->l->u, 1, d, c->u_h, d, 0);
     for (c->first = 0; c->first < c->l->classes; c->first += CLASSES) {
@@ -615,7 +614,7 @@ static lmx_status run_logits(const lmx_ctx *ctx, logits_call *c, size_t rows)
     c->on = products_on(ctx);
     c->workers = lmx_ctx_threads(ctx);
     c->scratch_size = (in_doubles(lmx_matmul_scratch(1)) + 7) / 8 * 8;
-    double *shared, *best, *found;
+    double *shared, *best;
     const part parts[] = {
         { &c->h, n * d },
         { &c->u_h, n * d },
@@ -626,15 +625,13 @@ static lmx_status run_logits(const lmx_ctx *ctx, logits_call *c, size_t rows)
         { &shared, in_doubles(lmx_matmul_scratch(c->workers)) },
         { &c->reals, c->workers * row_reals(c) },
         { &c->rounded, c->workers * row_reals(c) },
-        { &best, 2 * n * c->k },
-        { &found, in_doubles(n * sizeof *c->found) },
+        { &best, in_doubles(n * c->k * sizeof *c->best + 1) },
     };
     void *const memory = allocate(parts, sizeof parts / sizeof *parts);
     if (memory == NULL)
         return LMX_ERR_NOMEM;
     c->on.scratch = shared;
     c->best = (void *)best;
-    c->found = (void *)found;
     const lmx_fpenv env = lmx_fpenv_enter();
     for (c->first_row = 0; c->first_row < rows; c->first_row += ROWS) {
         c->rows = rows - c->first_row < ROWS ? rows - c->first_row : ROWS;

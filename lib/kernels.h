@@ -13,6 +13,7 @@
 #include "chunk.h"
 #include "lanemax/ops.h"
 #include "loss.h"
+#include "tile.h"
 
 /* How results are written, chosen by plan.c; no bit of a result depends on it. */
 enum {
@@ -163,6 +164,8 @@ typedef struct lmx_table {
 
     const lmx_unary_kernel *unary[LMX_UNARY_COUNT];
     const lmx_channel_kernel *channel[LMX_CHANNEL_COUNT];
+
+    const lmx_tile_kernel *tile;
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
     /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c), the

@@ -29,6 +29,14 @@ typedef struct lmx_mix {
     lmx_dd mass;  /* sum of u[k] */
 } lmx_mix;
 
+/* Adds b, whose pivot lies `up` below that of a. */
+LMX_INLINE void lmx_mix_add(lmx_mix *a, const lmx_mix *b, double up)
+{
+    a->mass = lmx_dd_add(a->mass, b->mass);
+    a->below = lmx_dd_add(a->below, b->below);
+    a->below = lmx_dd_add(a->below, (lmx_dd){ b->mass.hi * up, b->mass.lo * up });
+}
+
 /* Of a row. */
 typedef struct lmx_loss_row {
     /* known before measuring */

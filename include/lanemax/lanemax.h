@@ -418,6 +418,101 @@ typedef struct lmx_loss_description {
 
 LMX_API const lmx_loss_description *lmx_loss_info(int op);
 
+/* ------------------------------------------------- large output layers --- */
+
+/*
+ * What these functions have in common.  The logits of an output layer are o = hidden weight^T + bias, for rows x
+ * depth hidden states and classes x depth weights; rows of either are contiguous and start hidden_stride or
+ * weight_stride elements apart.  The rows x classes logits are never stored: a tile of them at a time is
+ * computed, used while it is in a cache, and forgotten (Cut Cross-Entropy, Wijmans et al. 2024, arXiv:2411.09009).
+ *
+ * A logit is a sum of chains of FMAs over blocks of at most 256 of the depth, in float (LMX_F64: double), and the bias is
+ * added to it.  Its bits do not depend on the tier, the threads, or the rows and classes around it.
+ *
+ * Workspace: lmx_linear_workspace() says how much a call takes.  It does not depend on classes: about 4 KiB for
+ * each unit of depth and 3 MiB for each thread, twice that with gradients.
+ */
+typedef struct lmx_linear_options {
+    size_t size; /* sizeof(lmx_linear_options), so that fields can be appended */
+
+    const void *bias;       /* classes elements of the operands' type; NULL: 0 */
+    double label_smoothing; /* in [0, 1] */
+    double logz_penalty;    /* >= 0: adds logz_penalty * log(sum_k exp(o[k]))^2 to a row, o being capped */
+    double softcap;         /* 0: none, else > 0: the logits are cap * tanh(logit / cap) */
+    int64_t ignore_index;   /* such a row has loss 0 and gradient 0, whatever it holds */
+    lmx_reduction reduction;
+
+    /*
+     * Gradients: tiles of 32 rows (ignored ones not counted) by 256 classes, counted from 0, in which no probability
+     * is as large as filter_eps and that hold no target are left out.  0: none.  dropped[row], NULL if not wanted,
+     * takes the probability that a row loses so.  An entry of a gradient is off by at most what the left out
+     * probabilities contribute to it.
+     */
+    double  filter_eps;
+    double *dropped;
+
+    size_t max_workspace_bytes; /* 0: no limit; if all threads need more, one works alone, else NOMEM */
+} lmx_linear_options;
+
+/* Errors: NULL. */
+LMX_API lmx_status lmx_linear_defaults(lmx_linear_options *options);
+
+/*
+ * cross_entropy of the logits, as lmx_loss() has it, and its gradients by hidden, weight and bias, in one call.
+ *
+ * Each gradient is NULL where it is not wanted; all are of the operands' type and summed in float (LMX_F64: double):
+ * dhidden over tiles of classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are
+ * those of the sum of the losses.  Where dweight is wanted and its rows follow each other without gaps, the logits of
+ * as many rows as fit wait in it for the second pass; those of other rows are computed twice.
+ *
+ * loss, target: as for lmx_loss().  options may be NULL.  A row that holds NaN or +inf logits, or only -inf, has loss NaN;
+ * its gradients are NaN wherever it has a part.
+ *
+ * Accuracy: that of lmx_loss() relative to the logits as they are computed, which are within (256 + depth / 256) u of the
+ * sum of their absolute terms, u = 2^-24 (double: 2^-53).
+ *
+ * Errors: DTYPE, NULL, ARG, SHAPE (rows but no classes), OVERFLOW, ALIGN, STRIDE, OVERLAP, LABEL, NOMEM; targets are
+ * checked before the first write.
+ */
+LMX_API lmx_status lmx_linear_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype,
+                                            size_t rows, size_t depth, size_t classes,
+                                            const void *hidden, ptrdiff_t hidden_stride,
+                                            const void *weight, ptrdiff_t weight_stride,
+                                            const void *target, lmx_int target_type, ptrdiff_t target_stride,
+                                            const lmx_linear_options *options,
+                                            void *loss, ptrdiff_t loss_stride,
+                                            void *dhidden, ptrdiff_t dhidden_stride,
+                                            void *dweight, ptrdiff_t dweight_stride,
+                                            void *dbias);
+
+/*
+ * log(sum_k exp(o[k])) of each row, float (LMX_F64: double); special values as lmx_logsumexp().  Of options, which may
+ * be NULL, only bias and max_workspace_bytes are used.
+ */
+LMX_API lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype,
+                                        size_t rows, size_t depth, size_t classes,
+                                        const void *hidden, ptrdiff_t hidden_stride,
+                                        const void *weight, ptrdiff_t weight_stride,
+                                        const lmx_linear_options *options,
+                                        void *result, ptrdiff_t result_stride);
+
+/*
+ * The k largest logits of each row, in falling order, and their classes; of equal ones the lowest class comes first, and
+ * NaN counts as the largest.  values are of the operands' type.  SHAPE if k > classes.  Of options, which may be NULL,
+ * only bias and max_workspace_bytes are used.
+ */
+LMX_API lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype,
+                                   size_t rows, size_t depth, size_t classes, size_t k,
+                                   const void *hidden, ptrdiff_t hidden_stride,
+                                   const void *weight, ptrdiff_t weight_stride,
+                                   const lmx_linear_options *options,
+                                   void *values, ptrdiff_t values_stride,
+                                   int64_t *indices, ptrdiff_t indices_stride);
+
+/* Bytes that lmx_linear_cross_entropy() allocates, with or without gradients, where nothing limits it. */
+LMX_API size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t depth,
+                                    int gradients);
+
 /* ---------------------------------------------------------- activations --- */
 
 typedef enum lmx_unary_code {

@@ -27,6 +27,7 @@ LMX_CHANNEL_LIST(DECLARE)
 #define STRING_(s) #s
 #define STRING(s)  STRING_(s)
 
+extern const lmx_tile_kernel LMX_K(tile);
 extern const lmx_table LMX_K(table);
 
 const lmx_table LMX_K(table) = {
@@ -59,6 +60,7 @@ const lmx_table LMX_K(table) = {
         LMX_CHANNEL_LIST(CHANNEL)
 #undef CHANNEL
     },
+    .tile = &LMX_K(tile),
     .soften = LMX_K(soften),
     .mix = LMX_K(mix),
     .subtract = LMX_K(subtract),

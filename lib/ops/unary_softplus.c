@@ -10,8 +10,12 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     /* log1p(e) is e where e is lifted */
     const vpair log = v_log1p_pair(p_scaled(e.part, e.down));
     const vfactor f = f_of(v_neg(v_abs(u.hi)), e.part, e.down, log);
-    const vpair share = p_scaled(p_div(f.part, p_of(k->p[0])), f.post);
-    const vreal r = v_max(v_set1(0), x), y = p_value(p_add(p_of(r), share));
+    const vpair share = p_div(f.part, p_of(k->p[0]));
+    const vreal r = v_max(v_set1(0), x);
+    /* post comes after the two parts are one: subnormal results would not fall in step otherwise */
+    const vreal alone = v_mul(p_value(share), f.post);
+    const vreal more = p_value(p_add(p_of(r), p_scaled(share, f.post)));
+    const vreal y = v_select(v_gt(r, v_set1(0)), more, alone);
     return v_select(v_isnan(y), r, y); /* infinite, or NaN itself */
 }
 

@@ -16,6 +16,12 @@ from ._installation import (
     set_num_threads,
     show_config,
 )
+from ._linear import (
+    linear_cross_entropy,
+    linear_cross_entropy_and_grad,
+    linear_logsumexp,
+    linear_topk,
+)
 from ._losses import FUNCTIONS as _LOSSES
 from ._positive import (
     log_stablemax,
@@ -57,6 +63,10 @@ __all__ = [
     "get_library_dir",
     "get_num_threads",
     "isa",
+    "linear_cross_entropy",
+    "linear_cross_entropy_and_grad",
+    "linear_logsumexp",
+    "linear_topk",
     "log_softmax",
     "log_softmax_vjp",
     "log_stablemax",

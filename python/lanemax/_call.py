@@ -779,6 +779,77 @@ def channel(
     return int(_channel_vjp(*head, *arrays, options, *passed(outs, 2)))
 
 
+def _linear_options(values: dict[str, Any], bias: Any, dropped: Any = None) -> Any:
+    options = ffi.new("lmx_linear_options *")
+    check(lib.lmx_linear_defaults(options))
+    for name, value in values.items():
+        setattr(options, name, value)
+    if bias is not None:
+        options.bias = _pointer(bias)
+    if dropped is not None:
+        options.dropped = ffi.cast("double *", _pointer(dropped))
+    return options
+
+
+def _linear_operands(hidden: Any, weight: Any) -> tuple[Any, ...]:
+    """Matrices whose rows are contiguous, with what the library asks of every output layer."""
+    rows, depth = hidden.shape
+    shape = (DTYPES[hidden.dtype], rows, depth, weight.shape[0])
+    return (*shape, *(part for x in (hidden, weight) for part in (_pointer(x), _row_stride(x))))
+
+
+def _row_stride(x: Any) -> int:
+    return int(x.strides[0] // x.itemsize) if x.shape[0] > 1 else int(x.shape[1])
+
+
+def linear_cross_entropy(
+    hidden: Any,
+    weight: Any,
+    target: Any,
+    bias: Any,
+    values: dict[str, Any],
+    loss: Any,
+    grads: list[Any],
+    dropped: Any,
+) -> int:
+    """`lmx_linear_cross_entropy` on matrices; grads is empty, or dhidden, dweight and dbias."""
+    rows = hidden.shape[0]
+    dhidden, dweight, dbias = grads or (None, None, None)
+    return int(
+        lib.lmx_linear_cross_entropy(
+            state.ctx,
+            *_linear_operands(hidden, weight),
+            _pointer(target) if rows else _NULL,
+            _INTS[target.dtype],
+            1,
+            _linear_options(values, bias, dropped),
+            _pointer(loss),
+            1,
+            _NULL if dhidden is None else _pointer(dhidden),
+            hidden.shape[1],
+            _NULL if dweight is None else _pointer(dweight),
+            hidden.shape[1],
+            _NULL if dbias is None else _pointer(dbias),
+        )
+    )
+
+
+def linear_logsumexp(hidden: Any, weight: Any, bias: Any, out: Any) -> None:
+    options = _linear_options({}, bias)
+    operands = _linear_operands(hidden, weight)
+    check(lib.lmx_linear_logsumexp(state.ctx, *operands, options, _pointer(out), 1))
+
+
+def linear_topk(hidden: Any, weight: Any, k: int, bias: Any, values: Any, indices: Any) -> None:
+    dtype, rows, depth, classes, *operands = _linear_operands(hidden, weight)
+    check(
+        lib.lmx_linear_topk(
+            state.ctx, dtype, rows, depth, classes, k, *operands, _linear_options({}, bias),
+            _pointer(values), k, ffi.cast("int64_t *", _pointer(indices)), k,
+        )
+    )  # fmt: skip
+
+
 def is_label_error(status: int) -> bool:
     return bool(status == lib.LMX_ERR_LABEL)
 

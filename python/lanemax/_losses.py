@@ -22,17 +22,36 @@ _LETTERS = {
 }
 
 
-def _integers(target: Any, shape: tuple[int, ...]) -> Any:
+def _as_labels(target: Any) -> Any:
+    """An array of targets; an empty list, whose dtype would be float, is one of integers."""
+    _check._refuse_masked("target", target, "plain targets")
+    labels: Any = np.asarray(target)
+    if labels.size == 0 and isinstance(target, (list, tuple)):
+        labels = labels.astype(np.int64)
+    return labels
+
+
+def _integers(target: Any, shape: tuple[int, ...], of: str) -> Any:
     """Class indices of the rows, as a contiguous array of a native integer type."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integers, got dtype {target.dtype}")
     if target.shape != shape:
         raise ValueError(
-            f"target: expected shape {shape}, that of the logits without the last axis, "
+            f"target: expected shape {shape}, that of {of} without the last axis, "
             f"got {target.shape}"
         )
     native = target.astype(target.dtype.newbyteorder("="), copy=False)
     return np.require(native, requirements=["C", "A"]).reshape(-1)
+
+
+def _reduction_code(reduction: Any) -> int:
+    if not isinstance(reduction, str) or reduction not in _call.REDUCTIONS:
+        raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
+    return _call.REDUCTIONS[reduction]
+
+
+def _ignored_index(ignore_index: Any) -> int:
+    return _check.int64("ignore_index", ignore_index)
 
 
 def _weights(weight: Any, classes: int) -> Any:
@@ -125,11 +144,8 @@ class _Loss:
         real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
         values: dict[str, Any] = dict(settings or {})
-        if not isinstance(reduction, str) or reduction not in _call.REDUCTIONS:
-            raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-        values["reduction"] = _call.REDUCTIONS[reduction]
-        ignored = _check.int64("ignore_index", ignore_index)
-        values["ignore_index"] = ignored
+        values["reduction"] = _reduction_code(reduction)
+        values["ignore_index"] = ignored = _ignored_index(ignore_index)
         values["parameter"] = [
             _check.in_range(name, given.get(name, default))
             for name, default in self.parameters.items()
@@ -140,10 +156,7 @@ class _Loss:
             elif name in given and name != "softcap":
                 raise TypeError(f"{name}: expected a number, got None")
 
-        _check._refuse_masked("target", target, "plain targets")
-        labels: Any = np.asarray(target)
-        if labels.size == 0 and isinstance(target, (list, tuple)):
-            labels = labels.astype(np.int64)
+        labels = _as_labels(target)
         soft: Any = None
         if "P" in self.letters and (
             labels.dtype.kind == "f" or _check.dtype_code(labels.dtype) is not None
@@ -155,7 +168,7 @@ class _Loss:
                 )
             labels = None
         else:
-            labels = _integers(labels, lead)
+            labels = _integers(labels, lead, "the logits")
         weights = _weights(weight, classes)
         rates = _check.temperatures(given.get("temperature", 1.0), shape, (logits.ndim - 1,))
         if rates is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check
+from . import _call, _check, _losses
 
 _F32 = np.dtype(np.float32)
 _F64 = np.dtype(np.float64)
@@ -186,10 +186,7 @@ class SphericalOutput:
 
     def _targets(self, target: Any, lead: tuple[int, ...]) -> Any:
         """Classes as rows of a native integer type."""
-        _check._refuse_masked("target", target, "plain targets")
-        given = np.asarray(target)
-        if given.size == 0 and isinstance(target, (list, tuple)):
-            given = given.astype(np.int64)
+        given = _losses._as_labels(target)
         if given.dtype.kind not in "iu":
             raise TypeError(f"target: expected integers, got dtype {given.dtype}")
         several = self._loss == "mse" and given.ndim > 0 and given.shape[:-1] == lead

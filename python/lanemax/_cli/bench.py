@@ -54,10 +54,12 @@ examples:
   python -m lanemax bench --op logsumexp --dtype float64 --isa avx2 avx512
   python -m lanemax bench --op call
   python -m lanemax bench --op activations --peers torch --plot activations.png
+  python -m lanemax bench --op linear
   python -m lanemax bench --full --threads 2 --json bench.json --plot bench.png"""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-DEFAULT = ("softmax", "log_softmax", "logsumexp", *EXPERIMENTS)
+#: All but what takes minutes by itself.
+DEFAULT = ("softmax", "log_softmax", "logsumexp", *(e for e in EXPERIMENTS if e != "linear"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(DEFAULT),
         choices=[*peers.OPERATIONS, *EXPERIMENTS],
         help=f"of {' '.join(peers.OPERATIONS)}, and the experiments {' '.join(EXPERIMENTS)} "
-        "(default: all but the gradients)",
+        "(default: all but the gradients and linear)",
     )
     parser.add_argument(
         "--shape",
@@ -369,6 +371,32 @@ def time_activations(bench: Bench, shape: tuple[int, int]) -> Row:
     )  # fmt: skip
 
 
+def time_linear(bench: Bench, shape: tuple[int, int, int]) -> Row:
+    """Time the loss of an output layer, with and without gradients, beside its product alone."""
+    rows, depth, classes = shape
+    rng = np.random.default_rng(0)
+    hidden = rng.standard_normal((rows, depth), np.float32)
+    weight = rng.standard_normal((classes, depth), np.float32) * np.float32(depth**-0.5)
+    target = rng.integers(0, classes, rows)
+    calls = {
+        "linear_cross_entropy": partial(lm.linear_cross_entropy, hidden, weight, target),
+        "linear_cross_entropy_and_grad": partial(
+            lm.linear_cross_entropy_and_grad, hidden, weight, target
+        ),
+        "linear_logsumexp": partial(lm.linear_logsumexp, hidden, weight),
+        "linear_topk, k = 10": partial(lm.linear_topk, hidden, weight, 10),
+        "linear_topk of one row": partial(lm.linear_topk, hidden[:1], weight, 10),
+    }
+    contenders = [Contender(name, clock(call)) for name, call in calls.items()]
+    for peer in bench.peers:
+        if not hasattr(peer, "linear"):
+            continue
+        for variant, call in peer.linear(hidden, weight, target):
+            contenders.append(Contender(f"{peer.name}{variant}", clock(call)))
+    times = bench.race(contenders, f"linear {shape_name(shape)}")
+    return Row("linear", shape, "float32", bench.tier, bench.threads, times)
+
+
 def in_halves(
     pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array, out: Array
 ) -> Callable[[], object]:
@@ -460,6 +488,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
         "threads": (goals.THREADS, time_threads),
         "losses": (goals.LOSSES, time_losses),
         "activations": (goals.ACTIVATIONS, time_activations),
+        "linear": (goals.LINEAR, time_linear),
     }
     aims, measure = table[name]
     cpus = threads
@@ -537,6 +566,7 @@ EXPERIMENT_TITLES = {
     "threads": "softmax with two threads",
     "losses": "losses, alone and with their gradients",
     "activations": "activations and their gradients",
+    "linear": "output layers: rows x features x classes",
 }
 
 

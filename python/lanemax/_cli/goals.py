@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .timing import FASTEST
+from .timing import FASTEST, PRODUCT
 
 AVX2_CACHED = 1.6
 AVX2_STREAMED = 1.15
 
 #: Measured besides the functions, each with goals of its own.
-EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses", "activations")
+EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses", "activations", "linear")
 
 #: Shapes whose input and output stay in the caches of the reference machine.
 CACHED = frozenset({(1, 10**4), (1, 10**5), (1, 10**6), (4096, 128), (4096, 1024)})
@@ -176,8 +176,26 @@ ACTIVATIONS = tuple(
     for name, ratio in ((activation, value), (f"{activation}_vjp", gradient))
 )
 
+#: An output layer costs what its matrix products cost: one for the loss, three with the gradients.
+#: Rows, features, classes.
+VOCABULARIES = ((512, 1024, 32000), (512, 1024, 128256))
+LINEAR = tuple(
+    goal
+    for shape in VOCABULARIES
+    for goal in (
+        Goal("linear", shape, "linear_cross_entropy", (PRODUCT,), 1.05, "one product"),
+        Goal("linear", shape, "linear_cross_entropy_and_grad", (PRODUCT,), 3.24, "three products"),
+        Goal("linear", shape, "linear_cross_entropy_and_grad", ("torch and grad",), 0.82),
+    )
+)
+
 #: Goals that need what no installed package has; (what, goal, where it is measured instead).
 ELSEWHERE = (
+    (
+        "peak memory of linear_cross_entropy, whatever the vocabulary",
+        "<= 10 MiB, with gradients 16 MiB",
+        "tests/python/test_linear.py",
+    ),
     (
         "two-pass against the project's own three-pass forms, 1e7 and 1e8",
         ">= 1.28 x faster (avx512), 1.18 x (avx2)",

@@ -185,6 +185,30 @@ class NumPy:
 
         yield " and grad", both
 
+    def linear(self, hidden: Array, weight: Array, target: Array) -> Offers:
+        """Return the product alone, the loss of its result, and with the gradients."""
+        logits = np.empty((len(hidden), len(weight)), hidden.dtype)
+        rows = np.arange(len(hidden))
+
+        def loss() -> Array:
+            np.matmul(hidden, weight.T, out=logits)
+            most = logits.max(axis=-1, keepdims=True)
+            own = logits[rows, target] - most[:, 0]
+            np.exp(np.subtract(logits, most, out=logits), out=logits)
+            total: Array = logits.sum(axis=-1)
+            (np.log(total) - own).mean()
+            return total
+
+        def both() -> tuple[Array, Array]:
+            np.divide(logits, loss()[:, None], out=logits)
+            logits[rows, target] -= 1
+            np.divide(logits, len(hidden), out=logits)
+            return logits @ weight, logits.T @ hidden
+
+        yield " product", lambda: np.matmul(hidden, weight.T, out=logits)
+        yield "", loss
+        yield " and grad", both
+
     def activations(self, x: Array, up: Array, out: Array) -> Offers:
         """Return a few by their formulas, in the output's memory where that is possible."""
 
@@ -299,6 +323,41 @@ class Torch:
 
         yield "", lambda: function(logits, labels)
         yield " and grad", both
+
+    def linear(self, hidden: Array, weight: Array, target: Array) -> Offers:
+        """Return the product alone, and the loss with and without gradients in PyTorch's ways."""
+        torch = self._torch
+        functional, labels = torch.nn.functional, torch.from_numpy(target)
+        operands = [self._tensor(a) for a in (hidden, weight)]
+        wanted = [a.detach().requires_grad_(True) for a in operands]
+        product = torch.empty((len(hidden), len(weight)))
+
+        def plain(h: Any, w: Any) -> Any:
+            return functional.cross_entropy(functional.linear(h, w), labels)
+
+        def both(function: Callable[[Any, Any], Any]) -> None:
+            for a in wanted:
+                a.grad = None
+            function(*wanted).backward()
+
+        yield " product", lambda: torch.mm(operands[0], operands[1].T, out=product)
+        yield "", lambda: plain(*operands)
+        yield " and grad", lambda: both(plain)
+        own = getattr(functional, "linear_cross_entropy", None)
+        if own is not None:  # from 2.13 on
+            options = torch.nn.LinearCrossEntropyOptions()
+
+            def chunked(h: Any, w: Any) -> Any:
+                return own(h, w, labels, options=options)
+
+            yield " chunked", lambda: chunked(*operands)
+            yield " chunked and grad", lambda: both(chunked)
+        compiled = torch.compile(plain)
+        try:
+            both(compiled)  # needs a C++ compiler at run time
+        except Exception:
+            return
+        yield " compiled and grad", lambda: both(compiled)
 
     def activations(self, x: Array, up: Array, out: Array) -> Offers:
         """Return PyTorch's own kernels that write into given memory, and eager formulations."""
@@ -424,6 +483,20 @@ class Jax:
         alone, both = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
         yield "", lambda: jax.block_until_ready(alone(logits, labels))
         yield " and grad", lambda: jax.block_until_ready(both(logits, labels))
+
+    def linear(self, hidden: Array, weight: Array, target: Array) -> Offers:
+        """Return the loss of an output layer, and with its gradients, compiled."""
+        jax = self._jax
+        h, w = jax.numpy.asarray(hidden), jax.numpy.asarray(weight)
+        labels = jax.numpy.asarray(target)[:, None]
+
+        def loss(h: Any, w: Any) -> Any:
+            log_p = jax.nn.log_softmax(h @ w.T, axis=-1)
+            return -jax.numpy.take_along_axis(log_p, labels, axis=-1).mean()
+
+        alone, both = jax.jit(loss), jax.jit(jax.value_and_grad(loss, (0, 1)))
+        yield "", lambda: jax.block_until_ready(alone(h, w))
+        yield " and grad", lambda: jax.block_until_ready(both(h, w))
 
     def activations(self, x: Array, up: Array, out: Array) -> Offers:
         """Return jax.nn's functions and formulations, compiled."""

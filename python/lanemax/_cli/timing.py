@@ -22,6 +22,10 @@ Clock: TypeAlias = Callable[[int], float]
 #: In place of a contender's name: the fastest of the peers that return a new array.
 FASTEST = "any peer new"
 
+#: The same among the libraries' matrix products.
+PRODUCT = "any product"
+_GROUPS = {FASTEST: " new", PRODUCT: " product"}
+
 MOST_ROUNDS = 31
 LEAST_ROUNDS = 5
 
@@ -85,7 +89,7 @@ class Times:
     rounds: dict[str, list[float]]
 
     def __contains__(self, name: str) -> bool:
-        return bool(self.allocating()) if name == FASTEST else name in self.rounds
+        return bool(self.group(name)) if name in _GROUPS else name in self.rounds
 
     def seconds(self, name: str) -> Spread:
         """Return how long a call takes."""
@@ -94,19 +98,20 @@ class Times:
     def ratio(self, ours: str, *theirs: str) -> Spread:
         """Return our time over the sum of theirs, compared round by round.
 
-        `FASTEST` stands for whichever peer that allocates its result is fastest in the round.
+        `FASTEST` stands for whichever peer that allocates its result is fastest in the round,
+        `PRODUCT` for the fastest matrix product.
         """
-        columns = [self.fastest() if t == FASTEST else self.rounds[t] for t in theirs]
+        columns = [self.fastest(t) if t in _GROUPS else self.rounds[t] for t in theirs]
         sums = map(sum, zip(*columns, strict=True))
         return spread([a / b for a, b in zip(self.rounds[ours], sums, strict=True)])
 
-    def allocating(self) -> list[str]:
-        """Return the peers that were timed returning a new array."""
-        return [n for n in self.rounds if n.endswith(" new")]
+    def group(self, name: str) -> list[str]:
+        """Return the contenders that `FASTEST` or `PRODUCT` chooses from."""
+        return [n for n in self.rounds if n.endswith(_GROUPS[name])]
 
-    def fastest(self) -> list[float]:
-        """Return the shortest time of the allocating peers, by round."""
-        return [min(r) for r in zip(*(self.rounds[n] for n in self.allocating()), strict=True)]
+    def fastest(self, name: str) -> list[float]:
+        """Return the shortest time of those, by round."""
+        return [min(r) for r in zip(*(self.rounds[n] for n in self.group(name)), strict=True)]
 
 
 @dataclass(frozen=True)

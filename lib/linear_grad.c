@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "linear_loss.h"
+
+/* Rows first ... first + m, a block, and tiles of classes from `from` on. */
+typedef struct {
+    lmx_linear_loss *c;
+    size_t first, m, from;
+    size_t columns; /* of dhidden in a task */
+} step;
+
+#define BLOCK_REALS LMX_BLOCK_REALS
+#define TILE_GROUPS (LMX_TILE / LMX_FILTER_ROWS)
+
+static size_t real_size(const lmx_linear_loss *c) { return c->l.real->real_size; }
+static size_t classes_at(const lmx_linear_loss *c, size_t from)
+{
+    return lmx_at_most(c->l.classes - from, LMX_TILE);
+}
+static char *g_of(const lmx_linear_loss *c, size_t tile)
+{
+    return c->g + tile * BLOCK_REALS * real_size(c);
+}
+static char *sums_of(const lmx_linear_loss *c, size_t tile)
+{
+    return c->sums + tile * LMX_TILE * c->l.depth * real_size(c);
+}
+static size_t panels_size(const lmx_linear_loss *c)
+{
+    return lmx_round_up(LMX_PANEL_REALS * real_size(c));
+}
+
+/* NaN throughout: a bad row, or a mean over nothing. */
+static int is_nan(const lmx_loss_row *row) { return row->bad || !lmx_finite(row->scale); }
+
+/* The next rows from *begin on whose groups are active; 0 if there are none. */
+static int next_run(uint32_t active, size_t m, size_t *begin, size_t *end)
+{
+    size_t i = *begin;
+    while (i < m && !(active >> i / LMX_FILTER_ROWS & 1))
+        i += LMX_FILTER_ROWS;
+    if (i >= m)
+        return 0;
+    *begin = i;
+    while (i < m && (active >> i / LMX_FILTER_ROWS & 1))
+        i += LMX_FILTER_ROWS;
+    *end = lmx_at_most(i, m);
+    return 1;
+}
+
+/* ------------------------------------------------------- which to skip --- */
+
+/* Whether a group of rows has weight in this tile; most: their largest logits there, capped. */
+static int has_weight(const step *s, size_t from, size_t n, size_t begin, size_t end,
+                      const char *most)
+{
+    const lmx_linear_loss *c = s->c;
+    for (size_t i = begin; i < end; i++) {
+        const size_t at = s->first + i;
+        const double o = c->l.real->get(most + i * real_size(c));
+        if (is_nan(&c->row[at]) || c->target[at] - from < n || !(o < c->limit[at]))
+            return 1;
+    }
+    return 0;
+}
+
+/* Groups with weight; for the others the mass that they lose. */
+static uint32_t find_active(const step *s, size_t from, size_t n, const char *most)
+{
+    uint32_t active = 0;
+    for (size_t i = 0; i < s->m; i += LMX_FILTER_ROWS)
+        if (has_weight(s, from, n, i, lmx_at_most(i + LMX_FILTER_ROWS, s->m), most))
+            active |= (uint32_t)1 << i / LMX_FILTER_ROWS;
+    return active;
+}
+
+static char *own_scratch(const lmx_linear_loss *c, unsigned worker)
+{
+    return c->scratch + worker * 3 * LMX_TILE * real_size(c);
+}
+
+/* A row's logits, capped, where the rows' own are not to be touched. */
+static char *capped(const lmx_linear_loss *c, unsigned worker, const char *o, size_t n)
+{
+    char *const z = own_scratch(c, worker);
+    memcpy(z, o, n * real_size(c));
+    if (c->softcap > 0)
+        c->l.real->softcap(z, n, c->softcap);
+    return z;
+}
+
+static double mass_of(const step *s, unsigned worker, size_t i, const char *o, size_t n)
+{
+    const lmx_linear_loss *c = s->c;
+    lmx_chunk chunk;
+    memset(&chunk, 0, sizeof chunk);
+    const char *const z = capped(c, worker, o, n);
+    c->kernel->measure(z, n, LMX_NO_TARGET, &c->spec, &c->row[s->first + i], &chunk);
+    return lmx_sum_relative(chunk.sum, lmx_norm_value(&c->row[s->first + i].norm));
+}
+
+/* ------------------------------------------------ the gradient of logits --- */
+
+/* Raw logits of rows begin ... end of the block, from the store or computed again. */
+static void load(const step *s, unsigned worker, size_t tile, size_t begin, size_t end)
+{
+    const lmx_linear_loss *c = s->c;
+    const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
+    char *const g = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c);
+    if (c->store == NULL || s->first >= c->kept) {
+        lmx_linear_logits(&c->l, worker, begin, end - begin, from, n, g, LMX_TILE_ROW);
+        return;
+    }
+    for (size_t i = begin; i < end; i++)
+        memcpy(g + (i - begin) * LMX_TILE_ROW * real_size(c),
+               lmx_linear_kept(c, from, n, s->first + i), n * real_size(c));
+}
+
+/* Row i's logits become their gradient. */
+static void gradient_row(const step *s, unsigned worker, size_t i, size_t from, size_t n, char *g)
+{
+    const lmx_linear_loss *c = s->c;
+    const lmx_table *const real = c->l.real;
+    const size_t at = s->first + i, target = c->target[at] - from;
+    const lmx_loss_row *const row = &c->row[at];
+    if (is_nan(row)) {
+        real->fill(g, n, 1, lmx_qnan());
+        return;
+    }
+    char *const z = own_scratch(c, worker), *const u = z + 2 * LMX_TILE * real_size(c);
+    char *const raw = z + LMX_TILE * real_size(c);
+    if (c->softcap > 0) {
+        memcpy(raw, g, n * real_size(c));
+        real->softcap(g, n, c->softcap);
+    }
+    c->kernel->gradient(g, n, &c->chunks[2 * at], &c->spec, row, g, 0);
+    if (c->add != 0) {
+        real->soften(NULL, NULL, n, c->keep, c->add, u);
+        real->subtract(u, n, row->scale, g);
+    }
+    if (target < n)
+        real->fill(g + target * real_size(c), 1, 1, row->at_target);
+    if (c->softcap > 0)
+        real->softcap_slope(raw, n, c->softcap, g);
+}
+
+/* Which groups of rows take part in a tile, with their logits in g. */
+static uint32_t select_rows(const step *s, unsigned worker, size_t tile)
+{
+    const lmx_linear_loss *c = s->c;
+    const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
+    const uint32_t all = (uint32_t)(((uint64_t)1 << (s->m - 1) / LMX_FILTER_ROWS << 1) - 1);
+    double *const lost = c->lost + tile * LMX_TILE;
+    memset(lost, 0, LMX_TILE * sizeof *lost);
+    if (c->limit == NULL) {
+        load(s, worker, tile, 0, s->m);
+        return all;
+    }
+    LMX_ALIGN(64) double most[LMX_TILE]; /* reals */
+    int loaded = 0;
+    if (c->store != NULL && c->keeps_largest) {
+        const size_t at = from * c->l.depth * c->l.table->elem_size + s->first * real_size(c);
+        memcpy(most, c->store + at, s->m * real_size(c));
+    } else {
+        load(s, worker, tile, 0, s->m);
+        loaded = 1;
+        c->l.real->tile->largest(g_of(c, tile), LMX_TILE_ROW, s->m, n, most);
+        if (c->softcap > 0)
+            c->l.real->softcap(most, s->m, c->softcap);
+    }
+    const uint32_t active = find_active(s, from, n, (const char *)most);
+    size_t begin, end;
+    if (!loaded)
+        for (begin = 0; next_run(active, s->m, &begin, &end); begin = end)
+            load(s, worker, tile, begin, end);
+    if (c->dropped != NULL)
+        for (begin = 0; next_run(~active, s->m, &begin, &end); begin = end) {
+            if (!loaded)
+                load(s, worker, tile, begin, end);
+            for (size_t i = begin; i < end; i++)
+                lost[i] = mass_of(s, worker, i, g_of(c, tile) + i * LMX_TILE_ROW * real_size(c), n);
+        }
+    return active;
+}
+
+/* --------------------------------------------------------- their sums --- */
+
+/* This block's share of the tile's rows of dweight. */
+static void add_weight(const step *s, size_t tile, size_t n, size_t begin, size_t end)
+{
+    const lmx_linear_loss *c = s->c;
+    for (size_t j = 0; j < c->l.depth; j += LMX_TILE) {
+        const lmx_tile_product p = {
+            .block = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c),
+            .across = 1,
+            .m = n,
+            .k = end - begin,
+            .n = lmx_at_most(c->l.depth - j, LMX_TILE),
+            .panels = c->hidden + j / LMX_TILE * panels_size(c),
+            .first = begin,
+            .panel_rows = s->m,
+            .c = sums_of(c, tile) + j * real_size(c),
+            .c_row = (ptrdiff_t)c->l.depth,
+            .add = 1,
+        };
+        c->l.real->tile->multiply(&p);
+    }
+}
+
+/* What the last block leaves. */
+static void put_weight(const step *s, size_t tile, size_t from, size_t n)
+{
+    const lmx_linear_loss *c = s->c;
+    const size_t elem_size = c->l.table->elem_size;
+    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    if (c->dweight != NULL)
+        for (size_t i = 0; i < n; i++)
+            c->l.table->scatter(
+                sums_of(c, tile) + i * c->l.depth * real_size(c), c->l.depth, &as_is,
+                c->dweight + (ptrdiff_t)(from + i) * c->dweight_row * (ptrdiff_t)elem_size);
+    if (c->dbias != NULL)
+        for (size_t i = 0; i < n; i++) {
+            const lmx_dd sum = c->bias_sums[tile * LMX_TILE + i];
+            c->l.table->fill(c->dbias + (from + i) * elem_size, 1, 1, sum.hi + sum.lo);
+        }
+}
+
+static void tile_task(void *job, size_t begin_tile, size_t end_tile, unsigned worker)
+{
+    const step *s = job;
+    const lmx_linear_loss *c = s->c;
+    for (size_t tile = begin_tile; tile < end_tile; tile++) {
+        const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
+        if (s->first == 0) {
+            if (c->dweight != NULL)
+                memset(sums_of(c, tile), 0, LMX_TILE * c->l.depth * real_size(c));
+            memset(c->bias_sums + tile * LMX_TILE, 0, LMX_TILE * sizeof *c->bias_sums);
+        }
+        const uint32_t active = c->active[tile] = select_rows(s, worker, tile);
+        size_t begin, end;
+        for (begin = 0; next_run(active, s->m, &begin, &end); begin = end) {
+            char *const g = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c);
+            for (size_t i = begin; i < end; i++)
+                gradient_row(s, worker, i, from, n, g + (i - begin) * LMX_TILE_ROW * real_size(c));
+            if (c->dbias != NULL)
+                c->l.real->tile->sum_columns(g, LMX_TILE_ROW, end - begin, n,
+                                             c->bias_sums + tile * LMX_TILE);
+            if (c->dweight != NULL)
+                add_weight(s, tile, n, begin, end);
+        }
+        if (s->first + s->m == c->l.rows)
+            put_weight(s, tile, from, n);
+    }
+}
+
+/* Some columns of dhidden, over the tiles in their order. */
+static void hidden_task(void *job, size_t begin_part, size_t end_part, unsigned worker)
+{
+    const step *s = job;
+    const lmx_linear_loss *c = s->c;
+    char *const panels = c->l.panels + worker * panels_size(c);
+    for (size_t part = begin_part; part < end_part; part++) {
+        const size_t j = part * s->columns, wide = lmx_at_most(c->l.depth - j, s->columns);
+        for (size_t tile = 0; tile < c->tiles && s->from + tile * LMX_TILE < c->l.classes; tile++) {
+            const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
+            size_t begin = 0, end;
+            if (!next_run(c->active[tile], s->m, &begin, &end))
+                continue;
+            c->l.table->tile->panels(&c->l.weight, from, n, j, wide, panels);
+            for (; next_run(c->active[tile], s->m, &begin, &end); begin = end) {
+                const size_t at = (s->first + begin) * (size_t)c->dhidden_row + j;
+                const lmx_tile_product p = {
+                    .block = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c),
+                    .m = end - begin,
+                    .k = n,
+                    .n = wide,
+                    .panels = panels,
+                    .panel_rows = n,
+                    .c = c->dhidden + at * real_size(c),
+                    .c_row = c->dhidden_row,
+                    .add = 1,
+                };
+                c->l.real->tile->multiply(&p);
+            }
+        }
+    }
+}
+
+static void pack_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    const step *s = job;
+    const lmx_linear_loss *c = s->c;
+    (void)worker;
+    for (size_t part = begin; part < end; part++) {
+        const size_t j = part * LMX_TILE;
+        c->l.table->tile->panels(&c->l.hidden, s->first, s->m, j,
+                                 lmx_at_most(c->l.depth - j, LMX_TILE),
+                                 c->hidden + part * panels_size(c));
+    }
+}
+
+static void add_lost(const step *s, size_t tiles)
+{
+    const lmx_linear_loss *c = s->c;
+    for (size_t tile = 0; tile < tiles; tile++)
+        for (size_t i = 0; i < s->m; i++)
+            c->dropped[s->first + i] += c->lost[tile * LMX_TILE + i];
+}
+
+static void one_step(step *s, int packed)
+{
+    const lmx_linear_loss *c = s->c;
+    const size_t left = (c->l.classes - s->from - 1) / LMX_TILE + 1,
+                 tiles = lmx_at_most(left, c->tiles);
+    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
+    if (!packed) {
+        if (c->dweight != NULL)
+            lmx_parallel_for(c->l.pool, parts, 1, pack_task, s);
+        if (c->store == NULL || s->first >= c->kept)
+            lmx_linear_pack(&s->c->l, s->first, s->m);
+    }
+    lmx_parallel_for(c->l.pool, tiles, 1, tile_task, s);
+    if (c->dropped != NULL)
+        add_lost(s, tiles);
+    if (c->dhidden != NULL && c->l.depth > 0)
+        lmx_parallel_for(c->l.pool, (c->l.depth + s->columns - 1) / s->columns, 1, hidden_task, s);
+}
+
+void lmx_linear_loss_backward(lmx_linear_loss *c)
+{
+    step s = { c, 0, 0, 0, 0 };
+    /* columns for every thread, whole lines of them */
+    s.columns = lmx_at_most((c->l.depth / c->l.workers + 63) / 64 * 64 + 64, LMX_TILE);
+    for (s.from = 0; s.from < c->l.classes; s.from += c->tiles * LMX_TILE)
+        for (s.first = 0; s.first < c->l.rows; s.first += LMX_TILE) {
+            s.m = lmx_at_most(c->l.rows - s.first, LMX_TILE);
+            one_step(&s, s.from > 0 && c->l.rows <= LMX_TILE);
+        }
+}

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Large output layers whose logits never exist: cross-entropy, logsumexp, the largest logits."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from . import _call, _check, _losses
+
+
+def _matrix(x: Any) -> Any:
+    """The rows of x along its last axis, each contiguous and aligned."""
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    stride = rows.strides[0]
+    fits = rows.flags.aligned and (rows.shape[1] < 2 or rows.strides[1] == x.itemsize)
+    apart = rows.shape[0] < 2 or (stride >= 0 and stride % x.itemsize == 0)
+    return rows if fits and apart else np.require(rows.copy(), requirements=["C", "A"])
+
+
+class _Layer:
+    """Operands of one dtype: that of hidden and weight, or the common one they are computed in."""
+
+    def __init__(self, hidden: Any, weight: Any, bias: Any) -> None:
+        self.hidden = _check.array("hidden", hidden)
+        self.weight = _check.array("weight", weight)
+        self.bias = None if bias is None else _check.reals("bias", bias)
+        if self.hidden.ndim == 0:
+            raise ValueError("hidden: expected an axis of features, got a 0-d array")
+        if self.weight.ndim != 2:
+            raise ValueError(f"weight: expected shape (V, d), got {self.weight.shape}")
+        depth = self.hidden.shape[-1]
+        if self.weight.shape[1] != depth:
+            raise ValueError(
+                f"weight: expected shape (V, {depth}), for hidden has shape {self.hidden.shape}, "
+                f"got {self.weight.shape}"
+            )
+        self.classes = self.weight.shape[0]
+        self.lead = self.hidden.shape[:-1]
+        if self.bias is not None and self.bias.shape != (self.classes,):
+            raise ValueError(
+                f"bias: expected shape ({self.classes},), one for each row of weight, "
+                f"got {self.bias.shape}"
+            )
+        given = {self.hidden.dtype, self.weight.dtype}
+        if len(given) == 1:
+            (self.dtype,) = given
+        else:
+            wide = _call.F64 in given
+            self.dtype = np.dtype(np.float64 if wide else np.float32)
+        self.real = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
+        self.rows = _matrix(self.hidden.astype(self.dtype, copy=False))
+        self.columns = _matrix(self.weight.astype(self.dtype, copy=False))
+        self.added = (
+            None
+            if self.bias is None
+            else np.require(self.bias.astype(self.dtype, copy=False), requirements=["C", "A"])
+        )
+
+    def need_classes(self) -> None:
+        if self.rows.shape[0] and self.classes == 0:
+            raise ValueError("weight: there are no classes: it has no rows")
+
+
+def _cross_entropy(
+    gradient: bool,
+    hidden: Any,
+    weight: Any,
+    target: Any,
+    bias: Any,
+    options: dict[str, Any],
+    ignore_index: Any,
+    reduction: Any,
+    return_dropped: bool = False,
+) -> Any:
+    layer = _Layer(hidden, weight, bias)
+    values: dict[str, Any] = {
+        "reduction": _losses._reduction_code(reduction),
+        "ignore_index": (ignored := _losses._ignored_index(ignore_index)),
+    }
+    for name, value in options.items():
+        if value is not None:
+            values[name] = _check.in_range(name, value)
+        elif name not in ("softcap", "filter_eps"):
+            raise TypeError(f"{name}: expected a number, got None")
+    labels = _losses._integers(_losses._as_labels(target), layer.lead, "hidden")
+    layer.need_classes()
+    loss = np.empty(layer.lead if reduction == "none" else (), layer.real)
+    grads: list[Any] = []
+    if gradient:
+        grads = [np.empty(x.shape, layer.dtype) for x in (layer.rows, layer.columns)]
+        grads.append(None if layer.bias is None else np.empty(layer.classes, layer.dtype))
+    dropped = np.zeros(layer.lead) if return_dropped else None
+    status = _call.linear_cross_entropy(
+        layer.rows, layer.columns, labels, layer.added, values, loss, grads, dropped
+    )
+    if _call.is_label_error(status):
+        raise _losses._bad_label(labels, layer.classes, ignored)
+    _call.check(status)
+    if not gradient:
+        return loss[()]
+    dhidden, dweight, dbias = grads
+    found = [
+        loss[()],
+        dhidden.reshape(layer.hidden.shape).astype(layer.hidden.dtype, copy=False),
+        dweight.astype(layer.weight.dtype, copy=False),
+        None if layer.bias is None else dbias.astype(layer.bias.dtype, copy=False),
+    ]
+    return (*found, dropped) if return_dropped else tuple(found)
+
+
+def linear_cross_entropy(
+    hidden: Any,
+    weight: Any,
+    target: Any,
+    *,
+    bias: Any = None,
+    softcap: Any = None,
+    logz_penalty: Any = 0.0,
+    label_smoothing: Any = 0.0,
+    ignore_index: Any = -100,
+    reduction: Any = "mean",
+) -> Any:
+    r"""Cross-entropy of ``hidden @ weight.T + bias``, without those logits ever in memory.
+
+    .. math::
+        \log \sum_k e^{o_k} - o_t, \qquad o = W h + b
+
+    Parameters
+    ----------
+    hidden : array_like, shape (..., d)
+        Hidden states; float16, bfloat16, float32 or float64.
+    weight : array_like, shape (V, d)
+        The output layer; with another dtype than hidden's both are computed in float32, or in
+        float64 if either has it.
+    target : array_like of int, shape (...)
+        Class indices in [0, V).
+    bias : array_like, shape (V,), optional
+        Added to the logits.
+    softcap : float, optional
+        The logits become softcap * tanh(logits / softcap).
+    logz_penalty : float
+        0 or more: adds logz_penalty * log(sum exp(o))**2 to each row.
+    label_smoothing : float
+        Share, from 0 to 1, of the target's mass that goes to all classes alike.
+    ignore_index : int
+        Rows with this target have loss 0 and gradient 0, whatever they hold.
+    reduction : {"mean", "sum", "none"}
+        "mean" divides by the number of rows that are not ignored; without such a row it is NaN.
+
+    Returns
+    -------
+    loss : scalar, or numpy.ndarray of shape (...)
+        float32; float64 for float64 operands.
+
+    Raises
+    ------
+    IndexError
+        A target is out of range; names the row and the value.
+    TypeError, ValueError
+        An argument has the wrong type, shape or range.
+
+    Notes
+    -----
+    Memory beside the operands: a few MiB for each thread, whatever V.  Logits are summed in
+    float32 (float64), as a chain of FMAs over blocks of at most 256 features; from those the loss
+    is within 3 ULP, also for confident rows.  A row with NaN or +inf logits, or only -inf, is NaN.
+    Wijmans and others 2024 (Cut Cross-Entropy), arXiv:2411.09009.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lanemax as lm
+    >>> rng = np.random.default_rng(0)
+    >>> h, w = rng.normal(size=(4, 8)), rng.normal(size=(1000, 8))
+    >>> full = lm.cross_entropy(h @ w.T, [3, 1, 4, 1])
+    >>> bool(abs(lm.linear_cross_entropy(h, w, [3, 1, 4, 1]) - full) < 1e-12 * full)
+    True
+    """
+    options = {
+        "softcap": softcap,
+        "logz_penalty": logz_penalty,
+        "label_smoothing": label_smoothing,
+    }
+    return _cross_entropy(False, hidden, weight, target, bias, options, ignore_index, reduction)
+
+
+def linear_cross_entropy_and_grad(
+    hidden: Any,
+    weight: Any,
+    target: Any,
+    *,
+    bias: Any = None,
+    softcap: Any = None,
+    logz_penalty: Any = 0.0,
+    label_smoothing: Any = 0.0,
+    ignore_index: Any = -100,
+    reduction: Any = "mean",
+    filter_eps: Any = None,
+    return_dropped: bool = False,
+) -> Any:
+    r"""`linear_cross_entropy` with its gradients, without logits or their gradient in memory.
+
+    With :math:`g = p - e_t` for the probabilities p of a row, scaled as `reduction` says, they are
+
+    .. math::
+        dh = W^T g, \qquad dW = \sum_{rows} g h^T, \qquad db = \sum_{rows} g
+
+    Parameters
+    ----------
+    hidden, weight, target, bias, softcap, logz_penalty, label_smoothing, ignore_index
+        As for `linear_cross_entropy`.
+    reduction : {"mean", "sum", "none"}
+        Of the losses; with "none" the gradients are those of their sum.
+    filter_eps : float, optional
+        Tiles of 32 rows (ignored ones not counted) by 256 classes in which no probability is as
+        large as this, and no target, are left out of the gradients.  None, and 0: nothing is.
+    return_dropped : bool
+        Whether to return the probability that each row lost to `filter_eps`.
+
+    Returns
+    -------
+    loss : scalar, or numpy.ndarray of shape (...)
+        float32; float64 for float64 operands; `filter_eps` does not change it.
+    dhidden, dweight, dbias : numpy.ndarray
+        Shape and dtype of their operands; dbias is None without bias.
+    dropped : numpy.ndarray of float64, shape (...)
+        Only with `return_dropped`.  An entry of a gradient is off by no more than what these
+        probabilities would have contributed to it.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As for `linear_cross_entropy`.
+
+    Notes
+    -----
+    Sums are taken in float32 (float64) in a fixed order: the same bits for any number of threads
+    and on every instruction set.  The logits of the first d rows (16-bit operands: d / 2) wait for
+    the second pass in the memory of dweight; those of more rows are computed twice.
+    Wijmans and others 2024 (Cut Cross-Entropy), arXiv:2411.09009.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lanemax as lm
+    >>> rng = np.random.default_rng(0)
+    >>> h, w = rng.normal(size=(4, 8)), rng.normal(size=(1000, 8))
+    >>> loss, dh, dw, db = lm.linear_cross_entropy_and_grad(h, w, [3, 1, 4, 1])
+    >>> dh.shape, dw.shape, db is None
+    ((4, 8), (1000, 8), True)
+    """
+    options = {
+        "softcap": softcap,
+        "logz_penalty": logz_penalty,
+        "label_smoothing": label_smoothing,
+        "filter_eps": filter_eps,
+    }
+    return _cross_entropy(
+        True, hidden, weight, target, bias, options, ignore_index, reduction, bool(return_dropped)
+    )
+
+
+def linear_logsumexp(hidden: Any, weight: Any, *, bias: Any = None) -> Any:
+    r"""Logsumexp of ``hidden @ weight.T + bias``, without those logits ever in memory.
+
+    .. math::
+        \log \sum_k e^{o_k}, \qquad o = W h + b
+
+    Parameters
+    ----------
+    hidden : array_like, shape (..., d)
+        Hidden states; float16, bfloat16, float32 or float64.
+    weight : array_like, shape (V, d)
+        The output layer, as for `linear_cross_entropy`.
+    bias : array_like, shape (V,), optional
+        Added to the logits.
+
+    Returns
+    -------
+    numpy.ndarray of shape (...), or scalar
+        float32; float64 for float64 operands.  -inf without classes or for -inf logits alone, +inf
+        for a +inf logit, NaN for NaN; within 1 ULP or 2.5e-7 of that of the computed logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong type or shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lanemax as lm
+    >>> float(lm.linear_logsumexp(np.zeros(3), np.ones((1000, 3))))
+    6.907755278982137
+    """
+    layer = _Layer(hidden, weight, bias)
+    out = np.empty(layer.lead, layer.real)
+    _call.linear_logsumexp(layer.rows, layer.columns, layer.added, out)
+    return out[()]
+
+
+def linear_topk(hidden: Any, weight: Any, k: Any, *, bias: Any = None) -> tuple[Any, Any]:
+    """The k largest of ``hidden @ weight.T + bias`` and their classes, without the others.
+
+    Parameters
+    ----------
+    hidden : array_like, shape (..., d)
+        Hidden states; float16, bfloat16, float32 or float64.
+    weight : array_like, shape (V, d)
+        The output layer, as for `linear_cross_entropy`.
+    k : int
+        How many, from 0 to V.
+    bias : array_like, shape (V,), optional
+        Added to the logits.
+
+    Returns
+    -------
+    values : numpy.ndarray, shape (..., k)
+        In falling order, of hidden's dtype; NaN counts as the largest.
+    indices : numpy.ndarray of int64, shape (..., k)
+        Their classes; of equal logits the lowest class comes first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong type, shape or range.
+
+    Notes
+    -----
+    Probabilities of the k: ``np.exp(values - lm.linear_logsumexp(...)[..., None])``; among
+    themselves: ``lm.softmax(values)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lanemax as lm
+    >>> lm.linear_topk(np.array([1.0, 0.5]), np.eye(2), 1)
+    (array([1.]), array([0]))
+    """
+    layer = _Layer(hidden, weight, bias)
+    if isinstance(k, (bool, np.bool_)):
+        raise TypeError("k: expected an integer, got a bool")
+    try:
+        count = operator.index(k)
+    except TypeError:
+        raise TypeError(f"k: expected an integer, got {type(k).__name__}") from None
+    if not 0 <= count <= layer.classes:
+        raise ValueError(f"k: must be from 0 to the number of classes, {layer.classes}, got {k!r}")
+    values = np.empty((*layer.lead, count), layer.dtype)
+    indices = np.empty(values.shape, np.int64)
+    _call.linear_topk(layer.rows, layer.columns, count, layer.added, values, indices)
+    return values.astype(layer.hidden.dtype, copy=False), indices

@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output layers without logits: against dense float64, golden values, memory, bits, bad input."""
+
+import subprocess
+import sys
+
+import lanemax as lm
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import BFLOAT16, DTYPES, F16, F32, F64, TIERS, assert_same_bits, running
+
+#: unit roundoff of what a dtype is computed in
+UNIT = {np.dtype(d): 2.0**-53 if d == F64 else 2.0**-24 for d in DTYPES}
+
+
+def draw(rows, depth, classes, dtype=F64, seed=0, lead=None):
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=(*(lead or (rows,)), depth)).astype(dtype)
+    weight = (0.6 * rng.normal(size=(classes, depth))).astype(dtype)
+    bias = rng.normal(size=classes).astype(dtype)
+    return hidden, weight, bias, rng.integers(0, classes, hidden.shape[:-1])
+
+
+def dense(hidden, weight, target, bias=None, softcap=None, logz_penalty=0.0, label_smoothing=0.0,
+          ignore_index=-100, reduction="mean"):  # fmt: skip
+    """Loss, gradients and the size of what they are sums of, in float64 with all logits."""
+    h, w, t = (
+        np.asarray(a, np.float64 if i < 2 else None) for i, a in enumerate((hidden, weight, target))
+    )
+    h, t = h.reshape(-1, w.shape[1]), t.reshape(-1)
+    counted = t != ignore_index
+    safe = np.where(counted, t, 0)
+    raw = h @ w.T + (0 if bias is None else np.asarray(bias, np.float64))
+    z = raw if softcap is None else softcap * np.tanh(raw / softcap)
+    most = z.max(1)
+    lse = most + np.log(np.exp(z - most[:, None]).sum(1))
+    y = np.zeros_like(z)
+    y[np.arange(len(t)), safe] = 1
+    y = (1 - label_smoothing) * y + label_smoothing / len(w)
+    loss = (y * (lse[:, None] - z)).sum(1) + logz_penalty * lse**2
+    p = np.exp(z - lse[:, None])
+    g = p * (1 + 2 * logz_penalty * lse[:, None]) - y
+    size = p * (1 + 2 * logz_penalty * abs(lse[:, None])) + y
+    if softcap is not None:
+        slope = 1 - (z / softcap) ** 2
+        g, size = g * slope, size * slope
+    scale = counted / (counted.sum() if reduction == "mean" else 1)
+    g, size = g * scale[:, None], size * scale[:, None]
+    loss = np.where(counted, loss, 0)
+    total = {"mean": loss.sum() / max(counted.sum(), 1), "sum": loss.sum()}
+    value = total.get(reduction, loss.reshape(np.shape(target)))
+    grads = (g @ w).reshape(np.shape(hidden)), g.T @ h, g.sum(0)
+    sizes = (size @ abs(w)).reshape(np.shape(hidden)), size.T @ abs(h), size.sum(0)
+    return value, grads, sizes, (abs(h) @ abs(w).T).max()
+
+
+OPTIONS = [
+    {},
+    {"bias": True},
+    {"bias": True, "softcap": 2.0},
+    {"logz_penalty": 0.1, "reduction": "sum"},
+    {"label_smoothing": 0.2, "bias": True},
+    {"label_smoothing": 0.1, "logz_penalty": 0.01, "softcap": 5.0, "bias": True},
+    {"ignore_index": 3, "reduction": "none"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 3), (17, 8, 40), (40, 300, 9), (300, 33, 700)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_loss_and_gradients_are_those_of_the_dense_layer(dtype, shape, options):
+    hidden, weight, bias, target = draw(*shape, dtype)
+    given_options = dict(options)
+    if given_options.pop("bias", False):
+        given_options["bias"] = bias
+    loss, *grads = lm.linear_cross_entropy_and_grad(hidden, weight, target, **given_options)
+    assert_same_bits(lm.linear_cross_entropy(hidden, weight, target, **given_options), loss)
+    want, wanted, sizes, logit = dense(hidden, weight, target, **given_options)
+    # Logits are off by at most (256 + d / 256) u of their terms, here by far less; softmax and its
+    # gradient by that much more.
+    rough = UNIT[dtype] * 32 * (1 + logit)
+    assert np.all(abs(np.asarray(loss, np.float64) - want) <= rough * np.maximum(1, abs(want)))
+    assert loss.dtype == (F64 if dtype == F64 else F32)
+    if "bias" not in given_options:
+        assert grads.pop() is None
+    element = {F16: 2.0**-11, BFLOAT16: 2.0**-8}.get(dtype, 0)
+    for got, exact, size, operand in zip(
+        grads, wanted, sizes, (hidden, weight, bias), strict=False
+    ):
+        assert got.dtype == dtype and got.shape == operand.shape
+        room = rough * 16 * size + element * abs(exact) + (2.0**-25 if dtype == F16 else 0)
+        assert np.all(abs(got.astype(np.float64) - exact) <= room)
+
+
+def series(shape, phase, amplitude, rate):
+    """S of spec/heads_attention.md."""
+    return (amplitude * np.sin(rate * np.arange(np.prod(shape)) + phase)).reshape(shape)
+
+
+def test_golden_values_of_the_specification():
+    """spec/heads_attention.md 2.6, which prints 12 digits behind the point."""
+    e, c, b = (
+        series((4, 3), 0.1, 1, 0.9),
+        series((6, 3), 0.4, 1.5, 1.3),
+        series((6,), 0.2, 0.3, 1.1),
+    )
+    t = [2, 5, -100, 0]
+
+    def close(got, want):
+        assert np.all(abs(np.asarray(got) - want) <= 0.51e-12)
+
+    close(lm.linear_cross_entropy(e, c, t), 2.683381218654869)
+    each = lm.linear_cross_entropy(e, c, t, reduction="none")
+    close(each, [4.066238354525, 1.963923822415, 0, 2.019981479024])
+    lse = [2.719866581143, 2.560852579301, 2.521554836772, 2.928987610129]
+    close(lm.linear_logsumexp(e, c), lse)
+    close(lm.linear_cross_entropy(e, c, t, bias=b), 2.675640545319411)
+    capped = lm.linear_cross_entropy(e, c, t, bias=b, softcap=2, reduction="none")
+    close(capped, [3.447604262587, 1.853805761819, 0, 1.648738244228])
+    _, dh, _, db = lm.linear_cross_entropy_and_grad(e, c, t, bias=b, softcap=2, logz_penalty=0.01)
+    close(dh[0], [-0.339989665587, 0.192396524456, 0.442921355434])
+    close(
+        db,
+        [-0.130742097008, 0.060033142923, -0.125831611978,
+         0.071389461803, 0.074470877166, -0.173409043167],
+    )  # fmt: skip
+    assert not dh[2].any()
+
+
+def test_confident_rows_keep_their_digits():
+    """The loss of a target whose probability is nearly 1, where peers return 0."""
+    hidden, weight = np.ones((1, 1), F32), np.zeros((32000, 1), F32)
+    weight[7] = 30
+    loss, dh, dw, _ = lm.linear_cross_entropy_and_grad(hidden, weight, [7])
+    exact = np.log1p(31999 * np.exp(-30.0))
+    assert abs(loss - exact) <= 3 * 2.0**-23 * exact
+    assert abs(dw[7, 0] + exact) <= 1e-6 * exact
+    assert abs(dh[0, 0] + 30 * exact) <= 1e-5 * exact
+
+
+# ------------------------------------------------------------------------ shapes and types
+
+
+def test_leading_axes_lists_and_strides():
+    hidden, weight, bias, target = draw(0, 6, 11, F32, lead=(2, 3, 4))
+    want = lm.linear_cross_entropy_and_grad(
+        hidden.reshape(-1, 6), weight, target.reshape(-1), bias=bias, reduction="none"
+    )
+    got = lm.linear_cross_entropy_and_grad(
+        np.asfortranarray(hidden), weight[::-1][::-1], target, bias=bias, reduction="none"
+    )
+    assert got[0].shape == (2, 3, 4) and got[1].shape == hidden.shape
+    for a, b in zip(got, want, strict=True):
+        assert_same_bits(a.reshape(b.shape), b)
+    wide = np.zeros((11, 20), F32)
+    wide[:, ::3][:, :6] = weight
+    again = lm.linear_cross_entropy_and_grad(
+        hidden[:, ::-1][:, ::-1], wide[:, ::3][:, :6], target, bias=bias, reduction="none"
+    )
+    for a, b in zip(again, want, strict=True):
+        assert_same_bits(a.reshape(b.shape), b)
+    row = lm.linear_cross_entropy(hidden[0, 0, 0].tolist(), weight.tolist(), int(target[0, 0, 0]))
+    assert row.shape == ()
+
+
+def test_operands_of_two_types_are_computed_in_the_wider():
+    hidden, weight, _, target = draw(5, 4, 9, F32)
+    loss, dh, dw, _ = lm.linear_cross_entropy_and_grad(hidden.astype(F16), weight, target)
+    assert loss.dtype == F32 and dh.dtype == F16 and dw.dtype == F32
+    want = lm.linear_cross_entropy_and_grad(hidden.astype(F16).astype(F32), weight, target)
+    assert_same_bits(loss, want[0])
+    assert_same_bits(dh, want[1].astype(F16))
+    assert lm.linear_cross_entropy(hidden, weight.astype(F64), target).dtype == F64
+
+
+def test_nothing_to_do():
+    hidden, weight, bias, _ = draw(4, 3, 5)
+    none = np.zeros((0, 3))
+    loss, dh, dw, db = lm.linear_cross_entropy_and_grad(none, weight, [], bias=bias)
+    assert np.isnan(loss) and dh.shape == (0, 3) and not dw.any() and not db.any()
+    assert lm.linear_cross_entropy(none, weight, [], reduction="sum") == 0
+    loss, dh, dw, _ = lm.linear_cross_entropy_and_grad(hidden, weight, np.full(4, -100))
+    assert np.isnan(loss) and not dh.any() and not dw.any()
+    assert lm.linear_logsumexp(none, weight).shape == (0,)
+    assert np.all(lm.linear_logsumexp(hidden, weight[:0]) == -np.inf)
+    loss = lm.linear_cross_entropy(np.zeros((2, 0)), np.zeros((5, 0)), [1, 2])
+    assert abs(loss - np.log(5)) <= 2.0**-51
+    values, indices = lm.linear_topk(hidden, weight, 0)
+    assert values.shape == indices.shape == (4, 0)
+
+
+def test_one_class_has_no_loss():
+    loss, dh, dw, _ = lm.linear_cross_entropy_and_grad(np.ones((3, 2)), np.ones((1, 2)), [0, 0, 0])
+    assert loss == 0 and not dh.any() and not dw.any()
+
+
+def test_ignored_rows_leak_nothing():
+    hidden, weight, bias, target = draw(300, 7, 600, F32)
+    ignored = np.arange(300) % 4 == 1
+    target[ignored] = -100
+    clean = lm.linear_cross_entropy_and_grad(hidden, weight, target, bias=bias)
+    hidden[ignored] = np.nan
+    hidden[1] = np.inf
+    dirty = lm.linear_cross_entropy_and_grad(hidden, weight, target, bias=bias)
+    for a, b in zip(clean, dirty, strict=True):
+        assert_same_bits(a, b)
+    assert not clean[1][ignored].any()
+
+
+def test_masked_classes_have_no_part():
+    hidden, weight, bias, target = draw(20, 5, 400)
+    bias[::2] = -np.inf
+    target = target // 2 * 2 + 1
+    loss, dh, dw, db = lm.linear_cross_entropy_and_grad(hidden, weight, target, bias=bias)
+    kept = lm.linear_cross_entropy_and_grad(hidden, weight[1::2], target // 2, bias=bias[1::2])
+    assert abs(loss - kept[0]) <= 2.0**-50 * loss
+    assert not dw[::2].any() and not db[::2].any() and np.isfinite(dh).all()
+    assert lm.linear_cross_entropy(hidden, weight, np.zeros(20, int), bias=bias) == np.inf
+
+
+# ------------------------------------------------------------------------ bits
+
+
+def everything(hidden, weight, bias, target):
+    return (
+        *lm.linear_cross_entropy_and_grad(hidden, weight, target, bias=bias, softcap=9.0),
+        *lm.linear_cross_entropy_and_grad(
+            hidden, weight, target, bias=bias, filter_eps=0.01, return_dropped=True
+        ),
+        lm.linear_logsumexp(hidden, weight, bias=bias),
+        *lm.linear_topk(hidden, weight, 5, bias=bias),
+    )
+
+
+@pytest.mark.parametrize("dtype", [F32, F64, F16], ids=str)
+def test_tiers_and_threads_agree(dtype):
+    hidden, weight, bias, target = draw(270, 20, 1100, dtype)
+    target[5] = -100
+    want = everything(hidden, weight, bias, target)
+    for tier in TIERS:
+        for threads in (1, 3):
+            with running(tier, threads):
+                got = everything(hidden, weight, bias, target)
+            for a, b in zip(got, want, strict=True):
+                assert_same_bits(a, b, f"{tier}, {threads} threads")
+
+
+def test_row_does_not_depend_on_the_others():
+    hidden, weight, _, target = draw(600, 24, 700, F32)
+    loss, dh, _, _ = lm.linear_cross_entropy_and_grad(hidden, weight, target, reduction="none")
+    for some in (slice(0, 1), slice(5, 300), slice(255, 258), slice(599, 600)):
+        part = lm.linear_cross_entropy_and_grad(
+            hidden[some], weight, target[some], reduction="none"
+        )
+        assert_same_bits(part[0], loss[some])
+        assert_same_bits(part[1], dh[some])
+
+
+# ------------------------------------------------------------------------ filter
+
+
+@pytest.mark.parametrize("rows", [40, 700])
+def test_filter_drops_what_it_says(rows):
+    """Confident rows, whose classes are grouped: most tiles hold nothing."""
+    rng = np.random.default_rng(3)
+    classes, depth = 2000, 12
+    hidden = rng.normal(size=(rows, depth))
+    weight = rng.normal(size=(classes, depth))
+    hidden[:, 0], weight[:, 0] = 6, np.where(np.arange(classes) // 256 == 3, 3.0, -1.0)
+    target = rng.integers(768, 1024, rows)
+    exact = lm.linear_cross_entropy_and_grad(hidden, weight, target, reduction="sum")
+    eps = 1e-4
+    loss, dh, dw, _, dropped = lm.linear_cross_entropy_and_grad(
+        hidden, weight, target, reduction="sum", filter_eps=eps, return_dropped=True
+    )
+    assert_same_bits(loss, exact[0])
+    logits = hidden @ weight.T
+    p = np.exp(logits - lm.linear_logsumexp(hidden, weight)[:, None])
+    skipped = np.zeros_like(p, bool)
+    for i in range(0, rows, 32):
+        # groups start anew every 256 rows, of which 32 is a divisor
+        for k in range(0, classes, 256):
+            tile = np.s_[i : min(i + 32, rows), k : k + 256]
+            holds = ((target[tile[0]] >= k) & (target[tile[0]] < k + 256)).any()
+            skipped[tile] = not holds and p[tile].max() < eps
+    assert 0.5 < skipped.mean() < 1
+    lost = (p * skipped).sum(1)
+    assert np.all(abs(dropped - lost) <= 1e-12 * lost + 2.0**-60)
+    assert np.all(abs(dh - exact[1]) <= (p * skipped) @ abs(weight) + 1e-12)
+    assert np.all(abs(dw - exact[2]) <= (p * skipped).T @ abs(hidden) + 1e-12)
+    unskipped = skipped.all(0)
+    assert not dw[unskipped].any()
+    off = lm.linear_cross_entropy_and_grad(
+        hidden, weight, target, reduction="sum", filter_eps=0.0, return_dropped=True
+    )
+    assert not off[-1].any()
+    for a, b in zip(off[:3], exact[:3], strict=True):
+        assert_same_bits(a, b)
+
+
+# ------------------------------------------------------------------------ the largest
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 400), st.integers(0, 12), st.integers(0, 2**32 - 1),
+    st.booleans(),
+)  # fmt: skip
+def test_topk_is_a_stable_sort(rows, classes, k, seed, ties):
+    k = min(k, classes)
+    rng = np.random.default_rng(seed)
+    # one feature: logits are exact products
+    weight = (
+        rng.integers(-3, 4, (classes, 1)).astype(F64) if ties else rng.normal(size=(classes, 1))
+    )
+    hidden = rng.choice([-1.0, 1.0, 2.0], (rows, 1))
+    values, indices = lm.linear_topk(hidden, weight, k)
+    logits = hidden @ weight.T
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    assert np.array_equal(indices, order)
+    assert np.array_equal(values, np.take_along_axis(logits, order, 1))
+
+
+def test_topk_probabilities():
+    hidden, weight, bias, _ = draw(4, 16, 900, F32)
+    values, indices = lm.linear_topk(hidden, weight, 900, bias=bias)
+    assert np.array_equal(np.sort(indices, axis=1), np.tile(np.arange(900), (4, 1)))
+    lse = lm.linear_logsumexp(hidden, weight, bias=bias)
+    assert np.all(abs(lse - lm.logsumexp(values, axis=-1)) <= 4 * 2.0**-24 * abs(lse))
+
+
+# ------------------------------------------------------------------------ memory
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+import lanemax as lm
+rows, depth, classes, gradient = (int(a) for a in sys.argv[1:])
+lm.set_num_threads(2)
+rng = np.random.default_rng(0)
+hidden = rng.standard_normal((rows, depth), np.float32)
+weight = np.ones((classes, depth), np.float32)
+weight[:, :8] = rng.standard_normal((classes, 8), np.float32)
+target = rng.integers(0, classes, rows)
+f = lm.linear_cross_entropy_and_grad if gradient else lm.linear_cross_entropy
+f(hidden[:4, :8], weight[:40, :8], target[:4] % 40)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+f(hidden, weight, target)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.parametrize("classes", [4000, 40000])
+@pytest.mark.parametrize("gradient", [0, 1])
+def test_memory_does_not_depend_on_the_vocabulary(classes, gradient):
+    """512 x 1024 rows: 10 MiB for the loss, 16 MiB beside the gradients, peak resident."""
+    rows, depth = (512, 1024)
+    if gradient and classes > 4000:
+        rows = 64  # as many tiles, in a tenth of the time
+    used = subprocess.run(
+        [sys.executable, "-c", MEMORY, *map(str, (rows, depth, classes, gradient))],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    gradients = (rows + classes) * depth * 4 if gradient else 0
+    assert int(used.stdout) * 1024 <= gradients + (16 if gradient else 10) * 2**20
+
+
+# ------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "change"),
+    [
+        (ValueError, r"hidden: .*0-d", {"hidden": 1.0}),
+        (ValueError, r"weight: expected shape \(V, d\)", {"weight": np.zeros(3)}),
+        (ValueError, r"weight: expected shape \(V, 3\)", {"weight": np.zeros((5, 4))}),
+        (ValueError, r"weight: there are no classes", {"weight": np.zeros((0, 3))}),
+        (ValueError, r"bias: expected shape \(5,\)", {"bias": np.zeros(4)}),
+        (TypeError, r"bias: expected real", {"bias": np.zeros(5, complex)}),
+        (ValueError, r"target: expected shape \(2,\)", {"target": [1, 2, 3]}),
+        (TypeError, r"target: expected integers", {"target": [0.5, 1.0]}),
+        (IndexError, r"target: row 1 holds 5; expected 0 to 4", {"target": [0, 5]}),
+        (IndexError, r"target: row 0 holds -1", {"target": [-1, 5]}),
+        (ValueError, r"reduction", {"reduction": "median"}),
+        (ValueError, r"softcap: must be positive", {"softcap": 0.0}),
+        (ValueError, r"label_smoothing: must be from 0 to 1", {"label_smoothing": 1.5}),
+        (ValueError, r"logz_penalty: must be 0 or more", {"logz_penalty": -1}),
+        (TypeError, r"logz_penalty: expected a number", {"logz_penalty": None}),
+        (TypeError, r"ignore_index", {"ignore_index": 1.5}),
+        (TypeError, r"hidden", {"hidden": np.zeros((2, 3), complex)}),
+    ],
+)
+def test_errors_name_the_argument(error, words, change):
+    good = {"hidden": np.zeros((2, 3)), "weight": np.zeros((5, 3)), "target": [0, 1]}
+    arguments = good | change
+    operands = [arguments.pop(name) for name in good]
+    for function in (lm.linear_cross_entropy, lm.linear_cross_entropy_and_grad):
+        with pytest.raises(error, match=words):
+            function(*operands, **arguments)
+
+
+def test_errors_of_the_others():
+    hidden, weight = np.zeros((2, 3)), np.zeros((5, 3))
+    with pytest.raises(ValueError, match=r"k: must be from 0 to the number of classes, 5, got 6"):
+        lm.linear_topk(hidden, weight, 6)
+    with pytest.raises(ValueError, match=r"k: must be"):
+        lm.linear_topk(hidden, weight, -1)
+    with pytest.raises(TypeError, match=r"k: expected an integer, got float"):
+        lm.linear_topk(hidden, weight, 1.0)
+    with pytest.raises(ValueError, match=r"filter_eps: must be from 0 to 1"):
+        lm.linear_cross_entropy_and_grad(hidden, weight, [0, 1], filter_eps=2)
+    with pytest.raises(ValueError, match=r"weight: expected shape \(V, 3\)"):
+        lm.linear_logsumexp(hidden, weight[:, :2])
