@@ -203,6 +203,7 @@ def test_bench_plot_of_functions_with_gradients(experiment, suffix, tmp_path):
 
 
 def test_bench_judges_16_bit_activations_by_rows_of_their_own():
+    pytest.importorskip("ml_dtypes")
     from lanemax._cli import bench, goals
 
     jobs = bench.experiment("activations", 1, bench.Report())
