@@ -189,6 +189,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.LMX_ERR_LABEL: IndexError,
     lib.LMX_ERR_DTYPE: TypeError,
     lib.LMX_ERR_OVERFLOW: OverflowError,
+    lib.LMX_ERR_NUMERIC: FloatingPointError,
 }
 
 
@@ -856,3 +857,141 @@ def expsum_log(a: Any, out: Any) -> None:
             out.size, ffi.cast("lmx_expsum *", _pointer(a)), ffi.cast("double *", _pointer(out))
         )
     )
+
+
+# ------------------------------------------------------- factored output layer ---
+
+#: name of a loss of the factored layer -> that in the registry
+SPHERICAL_LOSSES = {
+    "z": "z_loss",
+    "spherical": "spherical_softmax_loss",
+    "taylor": "taylor_softmax_loss",
+    "mse": "one_hot_mse_loss",
+}
+
+SPHERICAL_COUNTS = ("steps", "dense_steps", "inversions", "directions", "refreshes")
+
+
+class Spherical:
+    """A `lmx_spherical`; arrays that are passed are contiguous and of the right type."""
+
+    __slots__ = ("layer",)
+
+    def __init__(
+        self,
+        loss: int,
+        parameters: list[float],
+        dtype: Any,
+        classes: int,
+        d: int,
+        weight: Any = None,
+    ) -> None:
+        pointer = ffi.new("lmx_spherical **")
+        given = ffi.new("double[2]", parameters)
+        check(
+            lib.lmx_spherical_create(
+                state.ctx,
+                DTYPES[dtype],
+                loss,
+                given,
+                classes,
+                d,
+                _NULL if weight is None else _pointer(weight),
+                d,
+                pointer,
+            )
+        )
+        self.layer = ffi.gc(pointer[0], lib.lmx_spherical_free, classes * d * dtype.itemsize)
+
+    def batch(
+        self,
+        hidden: Any,
+        target: Any,
+        values: Any,
+        ignore_index: int,
+        loss: Any,
+        dhidden: Any,
+        step: tuple[float, float] | None,
+    ) -> int:
+        """`lmx_spherical_step` with (lr, weight_decay), else `lmx_spherical_loss`; its status."""
+        rows, d = hidden.shape
+        b = ffi.new("lmx_spherical_batch *")
+        b.size = ffi.sizeof("lmx_spherical_batch")
+        b.rows, b.dtype = rows, DTYPES[hidden.dtype]
+        b.hidden, b.hidden_stride = _pointer(hidden), d
+        b.target, b.target_type = _pointer(target), _INTS[target.dtype]
+        b.target_stride = b.targets = target.shape[1]
+        b.ignore_index = ignore_index
+        if values is not None:
+            b.values = ffi.cast("double *", _pointer(values))
+            b.values_stride = values.shape[1]
+        b.loss = ffi.cast("double *", _pointer(loss))
+        if dhidden is not None:
+            b.dhidden, b.dhidden_stride = _pointer(dhidden), d
+        if step is None:
+            return int(lib.lmx_spherical_loss(state.ctx, self.layer, b))
+        return int(lib.lmx_spherical_step(state.ctx, self.layer, b, *step))
+
+    def logits(self, hidden: Any, out: Any) -> None:
+        rows, d = hidden.shape
+        check(
+            lib.lmx_spherical_logits(
+                state.ctx,
+                self.layer,
+                DTYPES[hidden.dtype],
+                rows,
+                _pointer(hidden),
+                d,
+                _pointer(out),
+                out.shape[1],
+            )
+        )
+
+    def topk(self, hidden: Any, values: Any, classes: Any) -> None:
+        rows, d = hidden.shape
+        k = values.shape[1]
+        check(
+            lib.lmx_spherical_topk(
+                state.ctx,
+                self.layer,
+                DTYPES[hidden.dtype],
+                rows,
+                _pointer(hidden),
+                d,
+                k,
+                _pointer(values),
+                k,
+                ffi.cast("int64_t *", _pointer(classes)),
+                k,
+            )
+        )
+
+    def weight(self, out: Any) -> None:
+        check(lib.lmx_spherical_weight(state.ctx, self.layer, _pointer(out), out.shape[1]))
+
+    def condition(self) -> float:
+        value = ffi.new("double *")
+        check(lib.lmx_spherical_condition(self.layer, value))
+        return float(value[0])
+
+    def counts(self) -> dict[str, int]:
+        """How often the layer has done what."""
+        about = ffi.new("lmx_spherical_description *")
+        about.size = ffi.sizeof("lmx_spherical_description")
+        check(lib.lmx_spherical_info(self.layer, about))
+        return {name: int(getattr(about, name)) for name in SPHERICAL_COUNTS}
+
+    def state(self, arrays: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The layer's state into arrays, or with the rest `given` out of them; the rest."""
+        s = ffi.new("lmx_spherical_state *")
+        s.size = ffi.sizeof("lmx_spherical_state")
+        for name, array in arrays.items():
+            setattr(s, name, ffi.cast(ffi.typeof(getattr(s, name)), _pointer(array)))
+        if given is None:
+            check(lib.lmx_spherical_get_state(self.layer, s))
+        else:
+            s.watched, s.peak = given["watched"], given["peak"]
+            s.counts = [given[name] for name in SPHERICAL_COUNTS]
+            check(lib.lmx_spherical_set_state(self.layer, s))
+        counts = {name: int(s.counts[i]) for i, name in enumerate(SPHERICAL_COUNTS)}
+        return {"watched": float(s.watched), "peak": float(s.peak), **counts}

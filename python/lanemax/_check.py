@@ -292,6 +292,22 @@ def number(name: str, value: Any) -> float:
     return number
 
 
+_INT64 = np.iinfo(np.int64)
+
+
+def int64(name: str, value: Any) -> int:
+    """A Python or NumPy integer that fits in 64 bits."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an integer, got a bool")
+    try:
+        accepted = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
+    if not _INT64.min <= accepted <= _INT64.max:
+        raise ValueError(f"{name}: {accepted} does not fit in 64 bits")
+    return accepted
+
+
 #: parameter or option -> (what it accepts, in words, and the test)
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "a": ("must be positive", lambda v: v > 0),
