@@ -281,6 +281,19 @@ _contiguous = lib.lmx_contiguous
 _contiguous1 = lib.lmx_contiguous1
 
 
+def _result(out: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """What takes a result, a new array if `out` is None, and its address."""
+    if out is None:
+        out = _empty(shape, dtype)
+    elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+        raise ValueError
+    return out, _from_buffer(_CHARS, out, True)
+
+
+def _is_like(a: Any, dtype: Any, shape: tuple[int, ...]) -> bool:
+    return type(a) is _ndarray and a.dtype is dtype and a.shape == shape
+
+
 def fast_row(op: int, x: Any, out: Any) -> Any:
     """One array in, one like it out."""
     if type(x) is not _ndarray:
@@ -415,11 +428,7 @@ def fast_unary(op: int, x: Any, parameters: list[float] | None, out: Any, bias: 
         return None
     try:
         px = _from_buffer(_CHARS, x)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
-            return None
-        py = _from_buffer(_CHARS, out, True)
+        out, py = _result(out, shape, dtype)
     except (ValueError, BufferError):
         return None
     if bias is None and not parameters:
@@ -441,12 +450,12 @@ def fast_unary_vjp(
     bias: Any = None,
 ) -> Any:
     """Its gradient, and if `learned` or with a bias a tuple: that, its parameters', its bias's."""
-    if type(dy) is not _ndarray or type(x) is not _ndarray:
+    if type(x) is not _ndarray:
         return None
     dtype = x.dtype
     code = _code_of(dtype)
     shape = x.shape
-    if code is None or not shape or dy.dtype is not dtype or dy.shape != shape:
+    if code is None or not shape or not _is_like(dy, dtype, shape):
         return None
     size = x.size
     summed = learned or bias is not None
@@ -460,11 +469,7 @@ def fast_unary_vjp(
     try:
         pdy = _from_buffer(_CHARS, dy)
         px = _from_buffer(_CHARS, x)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
-            return None
-        pout = _from_buffer(_CHARS, out, True)
+        out, pout = _result(out, shape, dtype)
     except (ValueError, BufferError):
         return None
     if not summed and not parameters:
@@ -483,67 +488,63 @@ def fast_unary_vjp(
 
 _channel = lib.lmx_channel
 _channel_vjp = lib.lmx_channel_vjp
+_CHANNEL_OPTIONS = ffi.typeof("lmx_channel_options *")
+_CHANNEL_OPTIONS_SIZE = ffi.sizeof("lmx_channel_options")
 
 
-def fast_gate(op: int, gate: Any, up: Any, out: Any) -> Any:
-    """A gate, which has no parameters and takes rows as one; as `fast_row`."""
-    if type(gate) is not _ndarray or type(up) is not _ndarray:
+def doubles(numbers: Any) -> Any:
+    """Address of float64 numbers that follow each other; it keeps them alive."""
+    return _from_buffer(_DOUBLES, numbers)
+
+
+def channel_options(fields: dict[str, Any] | None, sums: Any = None) -> Any:
+    """`lmx_channel_options` with these fields, which the caller keeps alive, like sums.
+
+    sums: float64, to be filled; those of a denominator follow those of the other parameters.
+    """
+    if fields is None:
+        return _NULL
+    options = ffi.new(_CHANNEL_OPTIONS, fields)
+    options.size = _CHANNEL_OPTIONS_SIZE
+    if sums is not None:
+        options.parameter_grad = first = _from_buffer(_DOUBLES, sums, True)
+        if options.denominators:
+            options.denominator_grad = first + options.parameters
+    return options
+
+
+def fast_channel(
+    op: int, dy: Any, x: Any, up: Any, out: Any, cols: int = 0, options: Any = _NULL
+) -> Any:
+    """An activation of channels, with dy its gradient, with up too both gradients; as `fast_row`.
+
+    dy and up may be None; cols is 0 where the axes do not matter, as for gates.
+    """
+    if type(x) is not _ndarray:
         return None
-    dtype = gate.dtype
+    dtype = x.dtype
     code = _code_of(dtype)
-    shape = gate.shape
-    if code is None or not shape or up.dtype is not dtype or up.shape != shape:
+    shape = x.shape
+    if code is None or not shape or not (up is None or _is_like(up, dtype, shape)):
         return None
-    rows, step = _rows_of(gate.size)
+    rows, step = _rows_of(cols, x.size // cols) if cols else _rows_of(x.size)
     try:
-        px = _from_buffer(_CHARS, gate)
-        pup = _from_buffer(_CHARS, up)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+        px = _from_buffer(_CHARS, x)
+        pup = _NULL if up is None else _from_buffer(_CHARS, up)
+        out, pout = _result(out, shape, dtype)
+        if dy is None:
+            status = _channel(state.ctx, op, code, rows, px, step, pup, step, options, pout, step)
+            return None if status else out
+        if not _is_like(dy, dtype, shape):
             return None
-        py = _from_buffer(_CHARS, out, True)
-    except (ValueError, BufferError):
-        return None
-    if _channel(state.ctx, op, code, rows, px, step, pup, step, _NULL, py, step):
-        return None
-    return out
-
-
-def fast_gate_vjp(op: int, dy: Any, gate: Any, up: Any, out: Any) -> Any:
-    """Its gradients by gate and up."""
-    if type(dy) is not _ndarray or type(gate) is not _ndarray or type(up) is not _ndarray:
-        return None
-    dtype = gate.dtype
-    code = _code_of(dtype)
-    shape = gate.shape
-    if (
-        code is None
-        or not shape
-        or dy.dtype is not dtype
-        or up.dtype is not dtype
-        or dy.shape != shape
-        or up.shape != shape
-    ):
-        return None
-    rows, step = _rows_of(gate.size)
-    try:
         pdy = _from_buffer(_CHARS, dy)
-        px = _from_buffer(_CHARS, gate)
-        pup = _from_buffer(_CHARS, up)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
-            return None
-        dup = _empty(shape, dtype)
-        pout = _from_buffer(_CHARS, out, True)
-        pdup = _from_buffer(_CHARS, dup, True)
+        dup, pdup = (None, _NULL) if up is None else _result(None, shape, dtype)
     except (ValueError, BufferError):
         return None
-    if _channel_vjp(state.ctx, op, code, rows, pdy, step, px, step, pup, step, _NULL, pout, step,
+    if _channel_vjp(state.ctx, op, code, rows, pdy, step, px, step, pup, step, options, pout, step,
                     pdup, step):  # fmt: skip
         return None
-    return out, dup
+    return out if up is None else (out, dup)
 
 
 Strides = tuple[int, int, int]
@@ -744,29 +745,9 @@ def channel(
     dy: tuple[Any, Strides] | None,
     inputs: list[tuple[Any, Strides]],
     outs: list[tuple[Any, Strides]],
-    fields: dict[str, Any],
-    grads: Any,
-    denominator_at: int,
+    options: Any,
 ) -> int:
-    """`lmx_channel`, with dy `lmx_channel_vjp`, on arrays whose layout is worked out; its status.
-
-    fields: of `lmx_channel_options`, arrays in float64; grads: float64, to be filled, those of a
-    denominator from `denominator_at` on.
-    """
-    options = ffi.new("lmx_channel_options *")
-    options.size = ffi.sizeof("lmx_channel_options")
-    alive = []
-    given = dict(fields)
-    if grads is not None:
-        given |= {"parameter_grad": grads[:denominator_at]}
-        given |= {"denominator_grad": grads[denominator_at:]}
-    for name, value in given.items():
-        if isinstance(value, _ndarray):
-            if not value.size:
-                continue
-            value = _from_buffer(_DOUBLES, value)
-            alive.append(value)
-        setattr(options, name, value)
+    """`lmx_channel`, with dy `lmx_channel_vjp`, on arrays whose layout is known; its status."""
 
     def passed(arrays: list[tuple[Any, Strides]], count: int) -> list[Any]:
         found = [p for a, s in arrays for p in (_pointer(a), ffi.new("lmx_strides *", s))]

@@ -55,8 +55,15 @@ def _with_numpy_dtype(name: str, x: Any) -> Any:
     return x.view(torch.int16).numpy().view(bfloat16)
 
 
+def _is_computed(x: Any) -> bool:
+    """Whether it is an ndarray of a dtype that the library computes; their order is native."""
+    return type(x) is np.ndarray and x.dtype in _call.DTYPES
+
+
 def array(name: str, x: Any) -> Any:
     """An ndarray of a dtype that the library computes, without a copy where possible."""
+    if _is_computed(x):
+        return x
     if not isinstance(x, np.ndarray):
         if (
             hasattr(x, "__dlpack__")
@@ -331,6 +338,8 @@ def in_range(name: str, value: Any) -> float:
 
 def reals(name: str, value: Any) -> Any:
     """Numbers that can be learned, as an array of a float dtype; integers become float64."""
+    if _is_computed(value):
+        return value
     _refuse_masked(name, value, "plain numbers")
     found = np.asarray(_with_numpy_dtype(name, value))
     if found.dtype.kind in "iu":
