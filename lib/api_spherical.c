@@ -738,8 +738,8 @@ lmx_status lmx_spherical_condition(const lmx_spherical *layer, double *condition
     if (memory == NULL)
         return LMX_ERR_NOMEM;
     const lmx_fpenv env = lmx_fpenv_enter();
-    const double largest = lmx_spherical_largest(d, layer->u, 0x1p-33, 2000, y, x);
-    const double inverse = lmx_spherical_largest(d, layer->u_it, 0x1p-33, 2000, y, x);
+    const double largest = lmx_spherical_largest(d, layer->u, 0x1p-24, 1000, y, x);
+    const double inverse = lmx_spherical_largest(d, layer->u_it, 0x1p-24, 1000, y, x);
     const double product = largest * inverse;
     *condition = product < 1 ? 1 : product;
     lmx_fpenv_leave(env);

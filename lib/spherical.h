@@ -83,6 +83,7 @@ typedef struct lmx_spherical_work {
     double *column;      /* d, twice */
     double *panel;       /* max(m, d) x LMX_LU_BLOCK */
     size_t *swap;        /* max(m, d) */
+    double squares[2];   /* of the norms of U and its inverse after the step */
     double *
         touched; /* targets x d: rows of V after the step, one for each class; before, sums for each */
     double *rows[2]; /* LMX_SPHERICAL_ROWS x d */

@@ -161,15 +161,15 @@ static void rescale(lmx_spherical *l, const lmx_spherical_work *w, double size)
     lmx_spherical_turn_rows(l, &w->on, 0, NULL, NULL, up, w->rows[1]);
 }
 
-static double spread(const lmx_spherical *l)
+static double spread(double squares_u, double squares_u_it, size_t d)
 {
-    const size_t n = l->d * l->d;
-    return sqrt(lmx_sum_squares(l->u, n)) * sqrt(lmx_sum_squares(l->u_it, n)) - (double)l->d;
+    return sqrt(squares_u) * sqrt(squares_u_it) - (double)d;
 }
 
 static void watch_condition(lmx_spherical *l, const lmx_spherical_work *w)
 {
-    const double limit = LMX_SPHERICAL_CONDITION, found = spread(l);
+    const double limit = LMX_SPHERICAL_CONDITION;
+    const double found = spread(w->squares[0], w->squares[1], l->d);
     if (found <= limit - 2) {
         l->watched = 0;
         return;
@@ -183,7 +183,8 @@ static void watch_condition(lmx_spherical *l, const lmx_spherical_work *w)
     const double t = lmx_spherical_largest(l->d, l->u_it, 0x1p-20, 100, y, x);
     if (!(s * t <= limit) && !bring_back(l, w))
         refresh(l, w);
-    l->watched = spread(l);
+    const size_t n = l->d * l->d;
+    l->watched = spread(lmx_sum_squares(l->u, n), lmx_sum_squares(l->u_it, n), l->d);
 }
 
 void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w)
@@ -200,7 +201,7 @@ void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w)
         refresh(l, w);
         return;
     }
-    const double size = sqrt(lmx_sum_squares(l->u, d * d) / (double)d);
+    const double size = sqrt(w->squares[0] / (double)d);
     if (size > LARGE || size < 1 / LARGE)
         rescale(l, w, size);
     if (d > 1)
