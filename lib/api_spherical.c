@@ -466,30 +466,37 @@ lmx_status lmx_spherical_loss(lmx_ctx *ctx, const lmx_spherical *layer,
     return LMX_OK;
 }
 
-lmx_status lmx_spherical_step(lmx_ctx *ctx, lmx_spherical *layer, const lmx_spherical_batch *given,
-                              double lr, double weight_decay)
+static lmx_status step(const lmx_ctx *ctx, lmx_spherical *l, const lmx_spherical_batch *given,
+                       double lr, double weight_decay)
 {
     batch c;
     lmx_spherical_work w;
-    lmx_status status = check_batch(ctx, layer, given, &c);
-    if (status != LMX_OK)
-        return status;
+    const lmx_status wrong = check_batch(ctx, l, given, &c);
+    if (wrong != LMX_OK)
+        return wrong;
     if (!(lr >= 0) || !(weight_decay >= 0) || !lmx_finite(lr) || !lmx_finite(weight_decay) ||
         !lmx_finite(lr * weight_decay))
         return LMX_ERR_ARG;
-    void *const memory = open_work(ctx, layer, &c, 1, 1, &w);
+    void *const memory = open_work(ctx, l, &c, 1, 1, &w);
     if (memory == NULL)
         return LMX_ERR_NOMEM;
-    const lmx_fpenv env = lmx_fpenv_enter();
     w.eta = lr;
     w.decay = 1 - lr * weight_decay;
     load(&c, &w);
-    lmx_spherical_pass(layer, &w, 1);
-    status = lmx_spherical_update(layer, &w);
+    lmx_spherical_pass(l, &w, 1);
+    const lmx_status status = lmx_spherical_update(l, &w);
     if (status == LMX_OK)
         store(&c, &w);
-    lmx_fpenv_leave(env);
     free(memory);
+    return status;
+}
+
+lmx_status lmx_spherical_step(lmx_ctx *ctx, lmx_spherical *layer, const lmx_spherical_batch *given,
+                              double lr, double weight_decay)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    const lmx_status status = step(ctx, layer, given, lr, weight_decay);
+    lmx_fpenv_leave(env);
     return status;
 }
 

@@ -27,8 +27,8 @@
 /* gram is measured anew when it has become so much smaller that its rounding errors of old would show. */
 #define FADED 0x1p-12
 
-/* U as a whole this large or small is scaled. */
-#define LARGE 0x1p+32
+/* U as a whole this large or small is scaled: rows of V stay within the range of their type. */
+#define LARGE 0x1p+10
 
 double lmx_spherical_largest(size_t d, const double *a, double least, unsigned iterations,
                              double *y, double *x)
