@@ -739,14 +739,15 @@ lmx_status lmx_spherical_condition(const lmx_spherical *layer, double *condition
     if (layer == NULL || condition == NULL)
         return LMX_ERR_NULL;
     const size_t d = layer->d;
-    double *x, *y;
-    const part parts[] = { { &x, d }, { &y, d } };
-    void *const memory = allocate(parts, 2);
+    const size_t most = d < LMX_SPHERICAL_VECTORS ? d : LMX_SPHERICAL_VECTORS;
+    double *vectors, *x, *y;
+    const part parts[] = { { &vectors, most * d }, { &x, d }, { &y, d } };
+    void *const memory = allocate(parts, sizeof parts / sizeof *parts);
     if (memory == NULL)
         return LMX_ERR_NOMEM;
     const lmx_fpenv env = lmx_fpenv_enter();
-    const double largest = lmx_spherical_largest(d, layer->u, 0x1p-24, 1000, y, x);
-    const double inverse = lmx_spherical_largest(d, layer->u_it, 0x1p-24, 1000, y, x);
+    const double largest = lmx_spherical_norm(d, layer->u, vectors, x, y);
+    const double inverse = lmx_spherical_norm(d, layer->u_it, vectors, x, y);
     const double product = largest * inverse;
     *condition = product < 1 ? 1 : product;
     lmx_fpenv_leave(env);

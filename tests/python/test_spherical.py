@@ -259,11 +259,12 @@ def test_shrinking_weights_keep_their_digits(loss, rng):
     assert error(layer.loss(hidden, target), dense.loss_and_grad(hidden, target)[0]) < 1e-12
 
 
-def test_condition_is_that_of_numpy(rng):
-    layer = lm.SphericalOutput(weights(rng, 40, 20), loss="mse")
+@pytest.mark.parametrize("d", [1, 2, 20, 300])
+def test_condition_is_that_of_numpy(d, rng):
+    layer = lm.SphericalOutput(weights(rng, 40, d), loss="mse")
     assert layer.condition == 1
-    for _ in range(30):
-        layer.step(rng.normal(size=(2, 20)), rng.integers(40, size=2), 0.01)
+    for _ in range(20):
+        layer.step(rng.normal(size=(2, d)), rng.integers(40, size=2), 0.2 / d)
         want = np.linalg.cond(layer.state_dict()["u"])
         assert error(layer.condition, want) < 1e-3
 
