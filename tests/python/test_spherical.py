@@ -297,7 +297,7 @@ def dense_gradient(loss, o, target, eps=0.01):
     return g / rows
 
 
-#: for inputs of |h|^2 = 64; spherical: such that lr |h|^2 / eps, by which a step multiplies an error
+#: for |h|^2 = 64; spherical: such that lr |h|^2 / eps, by which a step multiplies an error
 #: of a target's logit near 0, is small
 DRIFT_RATE = {"z": 0.02, "spherical": 1e-4, "taylor": 0.02, "mse": 1e-3}
 
