@@ -356,6 +356,7 @@ static void *open_work(const lmx_ctx *ctx, const lmx_spherical *l, batch *c, int
         { &w->h, md },
         { &w->u_h, md },
         { &w->gram_h, md },
+        { &w->few_logits, l->classes <= d ? l->classes * m : 0 },
         { &w->square, m },
         { &w->total, m },
         { &w->omega_h, m },

@@ -17,9 +17,13 @@
 
 #include "lu.h"
 
-/* Beyond this condition of U, or as much of a row of V for a change of W, something is done about it. */
+/* The condition of U is kept below this. */
 #define LMX_SPHERICAL_CONDITION 256
-#define LMX_SPHERICAL_GROWTH    1000
+
+/* A change of a row of V this much longer than that of W, or a step of U that may make its condition so large, is not
+ * made: rounding would show. */
+#define LMX_SPHERICAL_GROWTH 256
+#define LMX_SPHERICAL_SPREAD 512
 
 /* Directions that are looked at for the condition. */
 #define LMX_SPHERICAL_VECTORS 128
@@ -71,8 +75,9 @@ typedef struct lmx_spherical_work {
     double *h, *u_h, *gram_h;         /* H, H U^T, H gram */
     double *square, *total, *omega_h; /* h^T gram h, sum . h, omega . h */
     double *loss, *gv, *gs, *at_targets, *g1;
-    double *rate; /* m, for now and then */
-    double *row;  /* d */
+    double *rate;       /* m, for now and then */
+    double *row;        /* d */
+    double *few_logits; /* classes x m, if classes <= d */
     double mean_loss;
 
     double *z;       /* (W - 1 mean^T)^T of the targets' gradients */
@@ -139,6 +144,9 @@ void lmx_spherical_pass(const lmx_spherical *l, lmx_spherical_work *w, int gradi
 lmx_status lmx_spherical_update(lmx_spherical *l, lmx_spherical_work *w);
 
 /* ------------------------------------------------------------- factors --- */
+
+/* |U| |U^-1| - d, from the squares of the two (Frobenius) norms: the condition of U is below it + 2. */
+double lmx_spherical_spread(const double squares[2], size_t d);
 
 /* U and its inverse kept in order, after a step. */
 void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w);

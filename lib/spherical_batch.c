@@ -6,6 +6,30 @@
 
 #include "vectors.h"
 
+/*
+ * With no more classes than inputs the logits themselves cost no more than gram, and are the better source of their
+ * variance: inputs that tell two or three classes hardly apart are not rare, and a quadratic form would have lost it.
+ */
+static void look_at_logits(const lmx_spherical *l, lmx_spherical_work *w)
+{
+    const size_t m = w->m, d = w->d;
+    memset(w->total, 0, m * sizeof *w->total);
+    memset(w->square, 0, m * sizeof *w->square);
+    for (size_t i = 0; i < l->classes; i++) {
+        lmx_spherical_row(l, i, w->row);
+        for (size_t j = 0; j < m; j++) {
+            const double o = lmx_dot(w->row, w->u_h + j * d, d) + w->omega_h[j];
+            w->few_logits[i * m + j] = o;
+            w->total[j] += o;
+        }
+    }
+    for (size_t i = 0; i < l->classes; i++)
+        for (size_t j = 0; j < m; j++) {
+            const double centred = w->few_logits[i * m + j] - w->total[j] / (double)l->classes;
+            w->square[j] += centred * centred;
+        }
+}
+
 static void forward(const lmx_spherical *l, lmx_spherical_work *w)
 {
     const size_t m = w->m, d = w->d;
@@ -18,6 +42,8 @@ static void forward(const lmx_spherical *l, lmx_spherical_work *w)
         w->total[j] = lmx_dot(h, l->sum, d);
         w->omega_h[j] = lmx_dot(h, l->omega, d);
     }
+    if (l->classes <= d)
+        look_at_logits(l, w);
     for (size_t i = 0; i < w->targets; i = lmx_spherical_class_end(w, i)) {
         lmx_spherical_row(l, w->target[i].class, w->row);
         for (size_t k = i; k < lmx_spherical_class_end(w, i); k++) {

@@ -6,7 +6,7 @@
  *
  *     F G >= sqrt(s_1^2 + s_d^2) sqrt(s_1^-2 + s_d^-2) + d - 2 = c + 1 / c + d - 2,  c = s_1 / s_d,
  *
- * so the condition c is below F G - d + 2, at the cost of reading U twice: a few directions that have shrunk or grown
+ * so the condition c is below F G - d + 2 (the spread of U, here, is F G - d), at the cost of reading U twice: a few directions that have shrunk or grown
  * cannot hide.  Where many have a little, the bound is loose; then power iteration tells.  A direction that has gone
  * too far is brought back to the others by E = 1 + a y y^T on the left of U, y its left singular vector, and the
  * inverse of E on the right of V.  y need not be exact for that.
@@ -129,6 +129,11 @@ double lmx_spherical_norm(size_t d, const double *a, double *vectors, double *y,
     return sqrt(largest_of_tridiagonal(diagonal, beside, n));
 }
 
+double lmx_spherical_spread(const double squares[2], size_t d)
+{
+    return sqrt(squares[0]) * sqrt(squares[1]) - (double)d;
+}
+
 /* |(U U^-1 - 1) x| / |x| for one x of signs, another at each step: on average |U U^-1 - 1|. */
 static double residual(const lmx_spherical *l, double *x, double *y)
 {
@@ -227,22 +232,18 @@ static void rescale(lmx_spherical *l, const lmx_spherical_work *w, double size)
     lmx_spherical_turn_rows(l, &w->on, 0, NULL, NULL, up, w->rows[1]);
 }
 
-static double spread(double squares_u, double squares_u_it, size_t d)
-{
-    return sqrt(squares_u) * sqrt(squares_u_it) - (double)d;
-}
-
 static void watch_condition(lmx_spherical *l, const lmx_spherical_work *w)
 {
-    const double limit = LMX_SPHERICAL_CONDITION;
-    const double found = spread(w->squares[0], w->squares[1], l->d);
+    /* seldom enough to be cheap, and so early that nothing is exceeded in between */
+    const double limit = 0.75 * LMX_SPHERICAL_CONDITION, often = LMX_SPHERICAL_CONDITION / 8.0;
+    const double found = lmx_spherical_spread(w->squares, l->d);
     if (found <= limit - 2) {
         l->watched = 0;
         return;
     }
     if (found < l->watched)
         l->watched = found;
-    if (found < l->watched + limit / 4)
+    if (found < l->watched + often)
         return;
     double *const y = w->column, *const x = w->column + l->d;
     const double s = lmx_spherical_largest(l->d, l->u, 0x1p-20, 100, y, x);
@@ -250,7 +251,8 @@ static void watch_condition(lmx_spherical *l, const lmx_spherical_work *w)
     if (!(s * t <= limit) && !bring_back(l, w))
         refresh(l, w);
     const size_t n = l->d * l->d;
-    l->watched = spread(lmx_sum_squares(l->u, n), lmx_sum_squares(l->u_it, n), l->d);
+    const double squares[2] = { lmx_sum_squares(l->u, n), lmx_sum_squares(l->u_it, n) };
+    l->watched = lmx_spherical_spread(squares, l->d);
 }
 
 void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w)
@@ -263,13 +265,11 @@ void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w)
         refresh(l, w);
         return;
     }
-    if (!(residual(l, w->column, w->column + d) <= RESIDUAL) && !invert(l, w)) {
-        refresh(l, w);
-        return;
-    }
     const double size = sqrt(w->squares[0] / (double)d);
     if (size > LARGE || size < 1 / LARGE)
         rescale(l, w, size);
     if (d > 1)
         watch_condition(l, w);
+    if (!(residual(l, w->column, w->column + d) <= RESIDUAL) && !invert(l, w))
+        refresh(l, w);
 }

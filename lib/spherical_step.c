@@ -83,9 +83,12 @@ static int factors_by_rows(lmx_spherical *l, lmx_spherical_work *w, double eta)
         for (size_t j = 0; j < m; j++)
             s[i * m + j] = (i == j ? 1 : 0) - eta * s[i * m + j] * w->gv[j];
     lmx_multiply(&w->on, m, d, d, w->h, d, 1, l->u_it, 1, d, w->p, d, 0);
+    const double before = lmx_sum_squares(w->p, m * d);
     if (!lmx_lu(&w->on, m, s, w->swap, w->panel))
         return 0;
     lmx_lu_solve(&w->on, m, s, w->swap, d, w->p, w->panel);
+    if (!(lmx_sum_squares(w->p, m * d) <= before * LMX_SPHERICAL_GROWTH * LMX_SPHERICAL_GROWTH))
+        return 0;
 
     double *const rate = w->rate;
     for (size_t j = 0; j < m; j++)
@@ -152,11 +155,16 @@ static int factors_by_inputs(lmx_spherical *l, lmx_spherical_work *w, double eta
 
 /* ------------------------------------------------------------- the step --- */
 
-/* How much longer a row of p_new is than the change of W that it makes; of_u is the mean square of what U multiplies. */
-static int grows_too_much(const lmx_spherical_work *w, double of_u)
+/* Whether rounding would show in W: U grows or spreads too much, or a change of a row of V is too much longer than that
+ * of W that it makes, measured by U. */
+static int goes_too_far(const lmx_spherical *l, const lmx_spherical_work *w)
 {
     const size_t d = w->d;
     const double most = LMX_SPHERICAL_GROWTH * LMX_SPHERICAL_GROWTH;
+    const double of_u = w->squares[0] / (double)d;
+    if (!(lmx_spherical_spread(w->squares, d) <= LMX_SPHERICAL_SPREAD + 4 * l->watched) ||
+        !(w->squares[0] <= most * lmx_sum_squares(l->u, d * d)))
+        return 1;
     for (size_t j = 0; j < w->m; j++) {
         const double *const p = w->p + j * d, *const h = w->h + j * d;
         if (!(lmx_dot(p, p, d) * of_u <= most * lmx_dot(h, h, d)))
@@ -252,7 +260,7 @@ lmx_status lmx_spherical_update(lmx_spherical *l, lmx_spherical_work *w)
         return dense_step(l, w);
     w->squares[0] = lmx_sum_squares(l->next[U], d * d);
     w->squares[1] = lmx_sum_squares(l->next[U_IT], d * d);
-    if (grows_too_much(w, w->squares[0] / (double)d))
+    if (goes_too_far(l, w))
         return dense_step(l, w);
     step_vectors(l, w, eta);
     if (decay != 1) {

@@ -747,8 +747,8 @@ LMX_API lmx_status lmx_spherical_loss(lmx_ctx *ctx, const lmx_spherical *layer,
  * The same, then W <- (1 - lr * weight_decay) W - lr * dW, dW and dhidden being taken at the weights before.
  * Without a row that counts dW is 0.
  *
- * Where U would become singular or nearly so, the step is made on W itself, at the cost of a dense one.  Where the
- * condition of U exceeds 256 some of its directions are moved into V, which costs O(D d) each.
+ * Where U would become singular or nearly so, the step is made on W itself, at the cost of a dense one.  Directions
+ * of U are moved into V, which costs O(D d) each, before its condition exceeds 256.
  *
  * Errors: as above, ARG (lr or weight_decay negative or not finite), NUMERIC: a result is not finite.  On any of them
  * the layer is as it was.

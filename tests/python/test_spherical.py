@@ -205,6 +205,31 @@ def test_a_singular_step_is_made_on_the_weights(off, rows, rng):
     assert layer.counts["steps"] == 31
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("classes", "d"), [(5, 1), (4, 15), (6, 40), (30, 2), (60, 20)])
+def test_long_steps(loss, classes, d, rng):
+    """Rates near where steps are singular or all is forgotten, on inputs with a mean; few classes,
+    whose logits some inputs hardly tell apart; many rows and few in turn.
+    """
+    w = weights(rng, classes, d)
+    parameters = {"eps": 1.0} if loss == "spherical" else {}
+    layer = lm.SphericalOutput(w, loss=loss, **parameters)
+    dense = DenseLayer(w, loss, **parameters)
+    for i in range(40):
+        hidden = rng.normal(size=(1 + i % 3 * (i % 7) ** 2, d)) + 0.5
+        target = rng.integers(min(classes, 4), size=len(hidden))
+        lr = rng.uniform(0.1, 0.9) / max(d / 4, float(np.mean(np.sum(hidden**2, axis=1))))
+        if i % 5 == 4 and loss == "mse":
+            lr = (1 - 10.0 ** -(3 * (i % 4))) / (2 * float(np.sum(hidden[0] ** 2)))
+        decay = (0, 0, 0.25, 0, 0.75, 1.5, 0)[i % 7] / max(lr, 1e-3)
+        layer.step(hidden, target, lr, weight_decay=decay)
+        dense.step(hidden, target, lr, weight_decay=decay)
+        assert layer.condition <= 256 * (1 + 1e-3), i
+        state = layer.state_dict()
+        assert np.linalg.norm(state["u"] @ state["u_it"].T - np.eye(d)) <= 1e-10, i
+        assert error(layer.weight(), dense.w) <= 1e-9, i
+
+
 def test_all_of_the_weights_can_decay(rng):
     w = weights(rng, 30, 8)
     layer, dense = lm.SphericalOutput(w, loss="z"), DenseLayer(w, "z")
