@@ -354,6 +354,21 @@ def drift(loss, rows, steps, rng):
     assert error(layer.logits(hidden), hidden @ dense.T) <= 5e-7
 
 
+@pytest.mark.parametrize(("classes", "d", "rows"), [(1000, 300, 257), (900, 260, 600)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_more_than_a_block_of_everything(loss, classes, d, rows, rng):
+    parameters = {"eps": 0.01} if loss == "spherical" else {}
+    dense, lr = weights(rng, classes, d) / 8, {"mse": 2e-3}.get(loss, 0.1)
+    layer = lm.SphericalOutput(dense, loss=loss, **parameters)
+    for _ in range(3):
+        hidden, target = rng.normal(size=(rows, d)), rng.integers(100, size=rows)
+        dhidden = layer.step(hidden, target, lr)[1]
+        g = dense_gradient(loss, hidden @ dense.T, target)
+        assert error(dhidden, g @ dense) <= BOUND[loss]
+        dense = dense - lr * (g.T @ hidden)
+    assert error(layer.weight(), dense) <= BOUND[loss]
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("rows", [1, 16])
 def test_drift_of_float32(loss, rows, rng):
