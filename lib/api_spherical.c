@@ -466,30 +466,37 @@ lmx_status lmx_spherical_loss(lmx_ctx *ctx, const lmx_spherical *layer,
     return LMX_OK;
 }
 
-lmx_status lmx_spherical_step(lmx_ctx *ctx, lmx_spherical *layer, const lmx_spherical_batch *given,
-                              double lr, double weight_decay)
+static lmx_status step(const lmx_ctx *ctx, lmx_spherical *l, const lmx_spherical_batch *given,
+                       double lr, double weight_decay)
 {
     batch c;
     lmx_spherical_work w;
-    lmx_status status = check_batch(ctx, layer, given, &c);
-    if (status != LMX_OK)
-        return status;
+    const lmx_status wrong = check_batch(ctx, l, given, &c);
+    if (wrong != LMX_OK)
+        return wrong;
     if (!(lr >= 0) || !(weight_decay >= 0) || !lmx_finite(lr) || !lmx_finite(weight_decay) ||
         !lmx_finite(lr * weight_decay))
         return LMX_ERR_ARG;
-    void *const memory = open_work(ctx, layer, &c, 1, 1, &w);
+    void *const memory = open_work(ctx, l, &c, 1, 1, &w);
     if (memory == NULL)
         return LMX_ERR_NOMEM;
-    const lmx_fpenv env = lmx_fpenv_enter();
     w.eta = lr;
     w.decay = 1 - lr * weight_decay;
     load(&c, &w);
-    lmx_spherical_pass(layer, &w, 1);
-    status = lmx_spherical_update(layer, &w);
+    lmx_spherical_pass(l, &w, 1);
+    const lmx_status status = lmx_spherical_update(l, &w);
     if (status == LMX_OK)
         store(&c, &w);
-    lmx_fpenv_leave(env);
     free(memory);
+    return status;
+}
+
+lmx_status lmx_spherical_step(lmx_ctx *ctx, lmx_spherical *layer, const lmx_spherical_batch *given,
+                              double lr, double weight_decay)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    const lmx_status status = step(ctx, layer, given, lr, weight_decay);
+    lmx_fpenv_leave(env);
     return status;
 }
 
@@ -732,14 +739,15 @@ lmx_status lmx_spherical_condition(const lmx_spherical *layer, double *condition
     if (layer == NULL || condition == NULL)
         return LMX_ERR_NULL;
     const size_t d = layer->d;
-    double *x, *y;
-    const part parts[] = { { &x, d }, { &y, d } };
-    void *const memory = allocate(parts, 2);
+    const size_t most = d < LMX_SPHERICAL_VECTORS ? d : LMX_SPHERICAL_VECTORS;
+    double *vectors, *x, *y;
+    const part parts[] = { { &vectors, most * d }, { &x, d }, { &y, d } };
+    void *const memory = allocate(parts, sizeof parts / sizeof *parts);
     if (memory == NULL)
         return LMX_ERR_NOMEM;
     const lmx_fpenv env = lmx_fpenv_enter();
-    const double largest = lmx_spherical_largest(d, layer->u, 0x1p-33, 2000, y, x);
-    const double inverse = lmx_spherical_largest(d, layer->u_it, 0x1p-33, 2000, y, x);
+    const double largest = lmx_spherical_norm(d, layer->u, vectors, x, y);
+    const double inverse = lmx_spherical_norm(d, layer->u_it, vectors, x, y);
     const double product = largest * inverse;
     *condition = product < 1 ? 1 : product;
     lmx_fpenv_leave(env);

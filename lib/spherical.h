@@ -21,6 +21,9 @@
 #define LMX_SPHERICAL_CONDITION 256
 #define LMX_SPHERICAL_GROWTH    1000
 
+/* Directions that are looked at for the condition. */
+#define LMX_SPHERICAL_VECTORS 128
+
 typedef struct lmx_spherical_counts {
     uint64_t steps, dense, inversions, directions, refreshes;
 } lmx_spherical_counts;
@@ -83,6 +86,7 @@ typedef struct lmx_spherical_work {
     double *column;      /* d, twice */
     double *panel;       /* max(m, d) x LMX_LU_BLOCK */
     size_t *swap;        /* max(m, d) */
+    double squares[2];   /* of the norms of U and its inverse after the step */
     double *
         touched; /* targets x d: rows of V after the step, one for each class; before, sums for each */
     double *rows[2]; /* LMX_SPHERICAL_ROWS x d */
@@ -143,6 +147,9 @@ void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w);
  * vector of length 1, x (d) is scratch. */
 double lmx_spherical_largest(size_t d, const double *a, double least, unsigned iterations,
                              double *y, double *x);
+
+/* The same to more digits, at the cost of `vectors`, min(d, LMX_SPHERICAL_VECTORS) x d; y and z are d. */
+double lmx_spherical_norm(size_t d, const double *a, double *vectors, double *y, double *z);
 
 double lmx_sum_squares(const double *x, size_t n);
 

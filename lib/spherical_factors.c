@@ -27,29 +27,45 @@
 /* gram is measured anew when it has become so much smaller that its rounding errors of old would show. */
 #define FADED 0x1p-12
 
-/* U as a whole this large or small is scaled. */
-#define LARGE 0x1p+32
+/* U as a whole this large or small is scaled: rows of V stay within the range of their type. */
+#define LARGE 0x1p+10
 
-double lmx_spherical_largest(size_t d, const double *a, double least, unsigned iterations,
-                             double *y, double *x)
+/* No direction is missing: signs and sizes without a pattern. */
+static void start(size_t d, double *x)
 {
-    /* No direction is missing: signs and sizes without a pattern. */
     uint64_t r = 1;
     for (size_t i = 0; i < d; i++) {
         r = r * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         x[i] = (r >> 63 ? -1 : 1) * (1 + (double)(r >> 40 & 0xffff) * 0x1p-16);
     }
+}
+
+/* y = a x, x = a^T y */
+static void there(size_t d, const double *a, const double *x, double *y)
+{
+    for (size_t i = 0; i < d; i++)
+        y[i] = lmx_dot(a + i * d, x, d);
+}
+
+static void back(size_t d, const double *a, const double *y, double *x)
+{
+    memset(x, 0, d * sizeof *x);
+    for (size_t i = 0; i < d; i++)
+        lmx_axpy(y[i], a + i * d, d, x);
+}
+
+double lmx_spherical_largest(size_t d, const double *a, double least, unsigned iterations,
+                             double *y, double *x)
+{
+    start(d, x);
     double value = 0, before = 0;
     for (unsigned k = 0; k < iterations; k++) {
-        for (size_t i = 0; i < d; i++)
-            y[i] = lmx_dot(a + i * d, x, d);
+        there(d, a, x, y);
         const double length = sqrt(lmx_sum_squares(y, d));
         if (!(length > 0) || !lmx_finite(length))
             return length;
         lmx_scale(1 / length, d, y);
-        memset(x, 0, d * sizeof *x);
-        for (size_t i = 0; i < d; i++)
-            lmx_axpy(y[i], a + i * d, d, x);
+        back(d, a, y, x);
         before = value;
         value = sqrt(lmx_sum_squares(x, d));
         if (!(value - before > least * value))
@@ -57,6 +73,60 @@ double lmx_spherical_largest(size_t d, const double *a, double least, unsigned i
         lmx_scale(1 / value, d, x);
     }
     return value;
+}
+
+/* The largest eigenvalue of a symmetric matrix of n with this diagonal and what is beside it, by halving: x is
+ * beyond all of them where the pivots of x - T are positive. */
+static double largest_of_tridiagonal(const double *diagonal, const double *beside, size_t n)
+{
+    double low = 0, high = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double sum = diagonal[i] + fabs(beside[i]) + (i > 0 ? fabs(beside[i - 1]) : 0);
+        high = sum > high ? sum : high;
+    }
+    for (int k = 0; k < 60; k++) {
+        const double x = 0.5 * (low + high);
+        double pivot = x - diagonal[0];
+        size_t i = 1;
+        for (; i < n && pivot > 0; i++)
+            pivot = x - diagonal[i] - beside[i - 1] * (beside[i - 1] / pivot);
+        if (i == n && pivot > 0)
+            high = x;
+        else
+            low = x;
+    }
+    return high;
+}
+
+/*
+ * Lanczos' vectors of a^T a, each made orthogonal to all before: the largest eigenvalue of what they see is nearly that
+ * of the whole after a few, and exactly after d.
+ */
+double lmx_spherical_norm(size_t d, const double *a, double *vectors, double *y, double *z)
+{
+    double diagonal[LMX_SPHERICAL_VECTORS], beside[LMX_SPHERICAL_VECTORS];
+    const size_t most = d < LMX_SPHERICAL_VECTORS ? d : LMX_SPHERICAL_VECTORS;
+    size_t n = 0;
+    start(d, z);
+    double length = sqrt(lmx_sum_squares(z, d));
+    double first = 0;
+    while (n < most) {
+        double *const q = vectors + n * d;
+        for (size_t i = 0; i < d; i++)
+            q[i] = z[i] / length;
+        there(d, a, q, y);
+        back(d, a, y, z);
+        diagonal[n] = lmx_dot(z, q, d);
+        for (int again = 0; again < 2; again++)
+            for (size_t k = 0; k <= n; k++)
+                lmx_axpy(-lmx_dot(vectors + k * d, z, d), vectors + k * d, d, z);
+        length = beside[n] = sqrt(lmx_sum_squares(z, d));
+        first = n == 0 ? diagonal[0] : first;
+        n++;
+        if (!(length > 0x1p-45 * first))
+            break;
+    }
+    return sqrt(largest_of_tridiagonal(diagonal, beside, n));
 }
 
 /* |(U U^-1 - 1) x| / |x| for one x of signs, another at each step: on average |U U^-1 - 1|. */
@@ -68,9 +138,7 @@ static double residual(const lmx_spherical *l, double *x, double *y)
         r = r * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         x[i] = r >> 63 ? -1 : 1;
     }
-    memset(y, 0, d * sizeof *y);
-    for (size_t i = 0; i < d; i++)
-        lmx_axpy(x[i], l->u_it + i * d, d, y);
+    back(d, l->u_it, x, y);
     double sum = 0;
     for (size_t i = 0; i < d; i++) {
         const double e = lmx_dot(l->u + i * d, y, d) - x[i];
@@ -103,9 +171,7 @@ static int invert(lmx_spherical *l, const lmx_spherical_work *w)
 /* a <- (1 + f y y^T) a */
 static void turn(double *a, size_t d, double f, const double *y, double *x)
 {
-    memset(x, 0, d * sizeof *x);
-    for (size_t i = 0; i < d; i++)
-        lmx_axpy(y[i], a + i * d, d, x);
+    back(d, a, y, x);
     for (size_t i = 0; i < d; i++)
         lmx_axpy(f * y[i], x, d, a + i * d);
 }
@@ -161,15 +227,15 @@ static void rescale(lmx_spherical *l, const lmx_spherical_work *w, double size)
     lmx_spherical_turn_rows(l, &w->on, 0, NULL, NULL, up, w->rows[1]);
 }
 
-static double spread(const lmx_spherical *l)
+static double spread(double squares_u, double squares_u_it, size_t d)
 {
-    const size_t n = l->d * l->d;
-    return sqrt(lmx_sum_squares(l->u, n)) * sqrt(lmx_sum_squares(l->u_it, n)) - (double)l->d;
+    return sqrt(squares_u) * sqrt(squares_u_it) - (double)d;
 }
 
 static void watch_condition(lmx_spherical *l, const lmx_spherical_work *w)
 {
-    const double limit = LMX_SPHERICAL_CONDITION, found = spread(l);
+    const double limit = LMX_SPHERICAL_CONDITION;
+    const double found = spread(w->squares[0], w->squares[1], l->d);
     if (found <= limit - 2) {
         l->watched = 0;
         return;
@@ -183,7 +249,8 @@ static void watch_condition(lmx_spherical *l, const lmx_spherical_work *w)
     const double t = lmx_spherical_largest(l->d, l->u_it, 0x1p-20, 100, y, x);
     if (!(s * t <= limit) && !bring_back(l, w))
         refresh(l, w);
-    l->watched = spread(l);
+    const size_t n = l->d * l->d;
+    l->watched = spread(lmx_sum_squares(l->u, n), lmx_sum_squares(l->u_it, n), l->d);
 }
 
 void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w)
@@ -200,7 +267,7 @@ void lmx_spherical_mend(lmx_spherical *l, const lmx_spherical_work *w)
         refresh(l, w);
         return;
     }
-    const double size = sqrt(lmx_sum_squares(l->u, d * d) / (double)d);
+    const double size = sqrt(w->squares[0] / (double)d);
     if (size > LARGE || size < 1 / LARGE)
         rescale(l, w, size);
     if (d > 1)

@@ -36,12 +36,15 @@ static void transpose(const double *a, size_t n, double *to)
             to[j * n + i] = a[i * n + j];
 }
 
-/* gram + f (a + a^T) */
+/* gram + f (a + a^T), in squares that fit in a cache. */
 static void add_symmetric(const double *gram, double f, const double *a, size_t d, double *to)
 {
-    for (size_t i = 0; i < d; i++)
-        for (size_t k = 0; k < d; k++)
-            to[i * d + k] = gram[i * d + k] + f * (a[i * d + k] + a[k * d + i]);
+    enum { SIDE = 32 };
+    for (size_t i = 0; i < d; i += SIDE)
+        for (size_t k = 0; k < d; k += SIDE)
+            for (size_t r = i; r < d && r < i + SIDE; r++)
+                for (size_t c = k; c < d && c < k + SIDE; c++)
+                    to[r * d + c] = gram[r * d + c] + f * (a[r * d + c] + a[c * d + r]);
 }
 
 /* ---------------------------------------------------- few rows: m <= d --- */
@@ -149,12 +152,11 @@ static int factors_by_inputs(lmx_spherical *l, lmx_spherical_work *w, double eta
 
 /* ------------------------------------------------------------- the step --- */
 
-/* How much longer a row of p_new is, measured by U, than the change of W that it makes. */
-static int grows_too_much(const lmx_spherical *l, const lmx_spherical_work *w)
+/* How much longer a row of p_new is than the change of W that it makes; of_u is the mean square of what U multiplies. */
+static int grows_too_much(const lmx_spherical_work *w, double of_u)
 {
     const size_t d = w->d;
     const double most = LMX_SPHERICAL_GROWTH * LMX_SPHERICAL_GROWTH;
-    const double of_u = lmx_sum_squares(l->next[U], d * d) / (double)d;
     for (size_t j = 0; j < w->m; j++) {
         const double *const p = w->p + j * d, *const h = w->h + j * d;
         if (!(lmx_dot(p, p, d) * of_u <= most * lmx_dot(h, h, d)))
@@ -246,18 +248,22 @@ lmx_status lmx_spherical_update(lmx_spherical *l, lmx_spherical_work *w)
     memcpy(l->next[U_IT], l->u_it, bytes);
     if (w->m == 0)
         memcpy(l->next[GRAM], l->gram, bytes);
-    else if (!(w->m <= d ? factors_by_rows(l, w, eta) : factors_by_inputs(l, w, eta)) ||
-             grows_too_much(l, w))
+    else if (!(w->m <= d ? factors_by_rows(l, w, eta) : factors_by_inputs(l, w, eta)))
+        return dense_step(l, w);
+    w->squares[0] = lmx_sum_squares(l->next[U], d * d);
+    w->squares[1] = lmx_sum_squares(l->next[U_IT], d * d);
+    if (grows_too_much(w, w->squares[0] / (double)d))
         return dense_step(l, w);
     step_vectors(l, w, eta);
     if (decay != 1) {
         lmx_scale(decay, d * d, l->next[U]);
         lmx_scale(1 / decay, d * d, l->next[U_IT]);
         lmx_scale(decay * decay, d * d, l->next[GRAM]);
+        w->squares[0] *= decay * decay;
+        w->squares[1] /= decay * decay;
     }
-    double sum = lmx_sum_squares(w->column, 2 * d);
-    for (int i = 0; i < 3; i++)
-        sum += lmx_sum_squares(l->next[i], d * d);
+    const double sum = w->squares[0] + w->squares[1] + lmx_sum_squares(l->next[GRAM], d * d) +
+                       lmx_sum_squares(w->column, 2 * d);
     if (!lmx_finite(sum) || !touch_rows(l, w, eta))
         return LMX_ERR_NUMERIC;
 

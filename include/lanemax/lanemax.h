@@ -737,8 +737,8 @@ typedef struct lmx_spherical_batch {
  * z_loss: a row whose logits have variance 0, at most 2^-40 of their mean square, has z = 0 and gradient 0.
  * spherical_softmax_loss: eps = 0 and a target logit of 0 give +inf, and gradient 0 at the target.
  *
- * Errors: ARG (size), DTYPE, NULL, SHAPE (targets is 0, or not 1 for another loss), OVERFLOW, ALIGN, STRIDE,
- * OVERLAP, LABEL, NOMEM.
+ * Errors: ARG (size), DTYPE, NULL, SHAPE (targets is 0, or more than 1 where the loss takes one), OP (values for such a
+ * loss), OVERFLOW, ALIGN, STRIDE, OVERLAP, LABEL, NOMEM.
  */
 LMX_API lmx_status lmx_spherical_loss(lmx_ctx *ctx, const lmx_spherical *layer,
                                       const lmx_spherical_batch *batch);

@@ -230,6 +230,84 @@ static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool stri
     free(c.want);
 }
 
+/* ------------------------------------------------ factored output layer --- */
+
+enum { CLASSES = 9, D = 4, ROWS = 3 };
+
+/* What a layer gives: after each call, whether it succeeded. */
+typedef struct layer_results {
+    double loss, condition;
+    float dhidden[ROWS * D], logits[ROWS * CLASSES], best[ROWS * 2], weight[CLASSES * D];
+    int64_t classes[ROWS * 2];
+} layer_results;
+
+/* A call that fails leaves its part of r as it was; 0: there is no layer. */
+static int live_layer(const float *weight, const float *hidden, layer_results *r, int *steps)
+{
+    static const int32_t target[ROWS] = { 1, 8, 1 };
+    lmx_spherical *layer = NULL;
+    const lmx_spherical_batch b = { sizeof b, ROWS,    LMX_F32,  hidden,     D,
+                                    target,   LMX_I32, 1,        1,          -100,
+                                    NULL,     0,       &r->loss, r->dhidden, D };
+    if (lmx_spherical_create(NULL, LMX_F32, LMX_LOSS_z_loss, NULL, CLASSES, D, weight, D, &layer) !=
+        LMX_OK)
+        return layer != NULL;
+    *steps = lmx_spherical_step(NULL, layer, &b, 0.5, 0) == LMX_OK;
+    lmx_spherical_logits(NULL, layer, LMX_F32, ROWS, hidden, D, r->logits, CLASSES);
+    lmx_spherical_topk(NULL, layer, LMX_F32, ROWS, hidden, D, 2, r->best, 2, r->classes, 2);
+    lmx_spherical_weight(NULL, layer, r->weight, D);
+    lmx_spherical_condition(layer, &r->condition);
+    lmx_spherical_free(layer);
+    return 1;
+}
+
+static bool is_part(const void *got, const void *want, const void *empty, size_t bytes)
+{
+    return memcmp(got, want, bytes) == 0 || memcmp(got, empty, bytes) == 0;
+}
+
+static void test_layer(void)
+{
+    static layer_results want, got, empty;
+    float weight[CLASSES * D], hidden[ROWS * D];
+    int steps = 0;
+    check_random r = check_random_new(4);
+    check_at.test = "spherical";
+    for (size_t i = 0; i < CLASSES * D; i++)
+        weight[i] = (float)check_normal(&r);
+    for (size_t i = 0; i < ROWS * D; i++)
+        hidden[i] = (float)check_normal(&r);
+    memset(&empty, 0x5b, sizeof empty);
+    memset(&want, 0x5b, sizeof want);
+    CHECK(live_layer(weight, hidden, &want, &steps) && steps);
+    for (int k = 1; k < 1000; k++) {
+        const long before = atomic_load(&live);
+        check_at.seed = (uint64_t)k;
+        memset(&got, 0x5b, sizeof got);
+        atomic_store(&calls, 0);
+        atomic_store(&fail_at, k);
+        atomic_store(&stays, 0);
+        atomic_store(&armed, 1);
+        const int created = live_layer(weight, hidden, &got, &steps);
+        atomic_store(&armed, 0);
+        CHECK(atomic_load(&live) == before);
+        check_count(1);
+        if (atomic_load(&calls) < k) {
+            CHECK(created && memcmp(&got, &want, sizeof got) == 0);
+            return;
+        }
+        CHECK(is_part(&got.loss, &want.loss, &empty, sizeof got.loss));
+        CHECK(is_part(got.dhidden, want.dhidden, &empty, sizeof got.dhidden));
+        if (!created || !steps)
+            continue; /* later results are those of another layer */
+        CHECK(is_part(got.logits, want.logits, &empty, sizeof got.logits));
+        CHECK(is_part(got.best, want.best, &empty, sizeof got.best));
+        CHECK(is_part(got.classes, want.classes, &empty, sizeof got.classes));
+        CHECK(is_part(got.weight, want.weight, &empty, sizeof got.weight));
+        CHECK(is_part(&got.condition, &want.condition, &empty, sizeof got.condition));
+    }
+}
+
 int main(void)
 {
     check_begin("alloc");
@@ -238,6 +316,7 @@ int main(void)
         return check_end();
     }
     test_atfork();
+    test_layer();
     for (int op = 0; op < LMX_ROW_COUNT; op++) {
         const char *const letters = lmx_row_op_info(op)->options;
         for (int d = 0; d < N_DTYPES; d++) {

@@ -318,6 +318,68 @@ static void test_arguments(void)
                 }
 }
 
+/* --------------------------------------------- factored output layer --- */
+
+enum { CLASSES = 40, D = 5, ROWS = 3 };
+
+/* What some steps leave behind: the weights, in float, and all the layer gave on the way. */
+typedef struct layer_results {
+    double loss, condition;
+    float dhidden[ROWS * D], logits[ROWS * CLASSES], weight[CLASSES * D];
+    lmx_status wrong[2];
+} layer_results;
+
+static layer_results live_layer(const float *weight, const float *hidden)
+{
+    static const int32_t target[ROWS] = { 1, 39, 1 };
+    layer_results r;
+    lmx_spherical *layer = NULL;
+    const lmx_spherical_batch b = { sizeof b, ROWS, LMX_F32, hidden, D,       target,    LMX_I32, 1,
+                                    1,        -100, NULL,    0,      &r.loss, r.dhidden, D };
+    memset(&r, 0, sizeof r);
+    if (lmx_spherical_create(NULL, LMX_F32, LMX_LOSS_one_hot_mse_loss, NULL, CLASSES, D, weight, D,
+                             &layer) != LMX_OK)
+        return r;
+    for (int i = 0; i < 30; i++) /* until U has had to be mended */
+        lmx_spherical_step(NULL, layer, &b, 0.09, 0.25);
+    r.wrong[0] = lmx_spherical_step(NULL, layer, &b, 1e200, 1e200);
+    r.wrong[1] = lmx_spherical_step(NULL, layer, &b, 1e300, 0);
+    lmx_spherical_loss(NULL, layer, &b);
+    lmx_spherical_logits(NULL, layer, LMX_F32, ROWS, hidden, D, r.logits, CLASSES);
+    lmx_spherical_weight(NULL, layer, r.weight, D);
+    lmx_spherical_condition(layer, &r.condition);
+    lmx_spherical_free(layer);
+    return r;
+}
+
+static void test_layer(void)
+{
+    float weight[CLASSES * D], hidden[ROWS * D];
+    check_random r = check_random_new(9);
+    check_at.test = "factored layer in a foreign environment";
+    for (size_t i = 0; i < CLASSES * D; i++)
+        weight[i] = (float)(check_normal(&r) * (i % 3 == 0 ? 1e-39 : 1)); /* subnormal ones too */
+    for (size_t i = 0; i < ROWS * D; i++)
+        hidden[i] = (float)check_normal(&r);
+    const layer_results want = live_layer(weight, hidden);
+    CHECK(want.wrong[0] == LMX_ERR_ARG && want.wrong[1] == LMX_ERR_NUMERIC);
+    for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
+        for (size_t flush = 0; flush < N_FLUSH; flush++)
+            for (size_t traps = 0; traps < N_TRAPS; traps++) {
+                const environment mine = environment_get();
+                const environment e = environment_make(rounding, flush, traps);
+                check_at.seed = rounding * 100 + flush * 10 + traps;
+                environment_set(e);
+                const environment before = environment_get();
+                const layer_results got = live_layer(weight, hidden);
+                const environment after = environment_get();
+                environment_set(mine);
+                check_same(&got, &want, sizeof got, 4);
+                CHECK(same_environment(before, after));
+                check_count(1);
+            }
+}
+
 int main(void)
 {
     check_begin("fpenv");
@@ -342,6 +404,7 @@ int main(void)
     job_free(&large);
     test_sums();
     test_arguments();
+    test_layer();
     lmx_ctx_free(plain);
     return check_end();
 }
