@@ -133,7 +133,7 @@ static void begin_linear(const call *c, lmx_linear *l)
     l->bias = c->opt.bias;
     lmx_linear_cut(l);
     /* What is packed of the weights serves this many rows, whose logits are 2 MiB for each thread. */
-    l->group = 2 * LMX_TILE * sizeof(float) / l->real->real_size;
+    l->group = lmx_at_most(LMX_GROUP_MOST * sizeof(float) / l->real->real_size, l->rows);
 }
 
 static void divide_linear(lmx_linear *l, arena *a)
@@ -166,12 +166,15 @@ static void divide_loss(lmx_linear_loss *c, arena *a, int gradients)
         return;
 
     const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
-    c->g = take(&back, c->tiles * LMX_BLOCK_REALS * real_size);
-    c->sums = take(&back, c->tiles * LMX_TILE * c->l.depth * real_size);
+    const size_t blocks = (group + LMX_TILE - 1) / LMX_TILE;
+    const int direct = rows <= group && c->l.table->elem_size == real_size;
+    c->g = take(&back, c->tiles * blocks * LMX_BLOCK_REALS * real_size);
+    c->sums = take(&back, direct ? 0 : c->tiles * LMX_TILE * c->l.depth * real_size);
     c->bias_sums = take(&back, c->tiles * LMX_TILE * sizeof *c->bias_sums);
-    c->lost = take(&back, c->tiles * LMX_TILE * sizeof *c->lost);
+    c->lost = take(&back, c->tiles * group * sizeof *c->lost);
     c->active = take(&back, c->tiles * sizeof *c->active);
-    c->hidden = take(&back, parts * lmx_round_up(LMX_PANEL_REALS * real_size));
+    c->hidden = take(&back, blocks * parts * lmx_round_up(LMX_PANEL_REALS * real_size));
+    c->turned = take(&back, c->l.workers * LMX_BLOCK_REALS * real_size);
     c->scratch = take(&back, c->l.workers * 3 * LMX_TILE * real_size);
     a->used = back.used > a->used ? back.used : a->used;
 }
@@ -225,7 +228,7 @@ static void open_store(lmx_linear_loss *c)
     if (lmx_linear_room(c, most) == 0 || lmx_linear_room(c, last) == 0)
         c->keeps_largest = 0;
     const size_t room = lmx_at_most(lmx_linear_room(c, most), lmx_linear_room(c, last));
-    c->kept = room >= c->l.rows ? c->l.rows : room / LMX_TILE * LMX_TILE;
+    c->kept = room >= c->l.rows ? c->l.rows : room / c->l.group * c->l.group;
     if (c->kept == 0 && !c->keeps_largest)
         c->store = NULL;
 }
@@ -486,7 +489,6 @@ static lmx_status run_logsumexp(const call *c, char *result, ptrdiff_t stride)
     lmx_linear_loss k;
     memset(&k, 0, sizeof k);
     begin_linear(c, &k.l);
-    k.l.group = lmx_at_most(k.l.group, c->rows);
     k.kernel = k.l.real->loss[LMX_LOSS_cross_entropy];
     k.spec.cols = (double)c->classes;
     k.keep = 1;
@@ -552,7 +554,6 @@ static lmx_status run_topk(const call *c, size_t k, char *values, ptrdiff_t valu
     lmx_topk t;
     memset(&t, 0, sizeof t);
     begin_linear(c, &t.l);
-    t.l.group = lmx_at_most(t.l.group, c->rows);
     t.k = k;
     t.values = values;
     t.values_row = values_stride;

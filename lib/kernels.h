@@ -13,7 +13,6 @@
 #include "chunk.h"
 #include "lanemax/ops.h"
 #include "loss.h"
-#include "tile.h"
 
 /* How results are written, chosen by plan.c; no bit of a result depends on it. */
 enum {
@@ -165,7 +164,7 @@ typedef struct lmx_table {
     const lmx_unary_kernel *unary[LMX_UNARY_COUNT];
     const lmx_channel_kernel *channel[LMX_CHANNEL_COUNT];
 
-    const lmx_tile_kernel *tile;
+    const struct lmx_tile_kernel *tile; /* tile.h */
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
     /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c), the

@@ -11,9 +11,13 @@
 
 #include "kernels.h"
 #include "pool.h"
+#include "tile.h"
 
 /* Classes in a piece that is looked at together, a multiple of LMX_TILE. */
 #define LMX_PIECE 1024
+
+/* Rows that share what is packed of the weights, at most. */
+#define LMX_GROUP_MOST (2 * LMX_TILE)
 
 typedef struct lmx_linear {
     const lmx_table *table, *real;
@@ -24,7 +28,7 @@ typedef struct lmx_linear {
     const void *bias; /* elements; NULL: none */
 
     size_t depth_blocks, depth_step;
-    size_t group; /* rows that share what is packed of the weights: a multiple of LMX_TILE */
+    size_t group; /* rows that are worked on together: all, or a multiple of LMX_TILE */
     char *blocks; /* of hidden: depth_blocks for each LMX_TILE rows of a group */
     char *panels; /* for each worker */
 } lmx_linear;

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "linear_loss.h"
 
-/* Rows first ... first + m, a block, and tiles of classes from `from` on. */
+/* Rows first ... first + m, at most a group, and tiles of classes from `from` on. */
 typedef struct {
     lmx_linear_loss *c;
     size_t first, m, from;
     size_t columns; /* of dhidden in a task */
 } step;
 
-#define BLOCK_REALS LMX_BLOCK_REALS
-#define TILE_GROUPS (LMX_TILE / LMX_FILTER_ROWS)
-
 static size_t real_size(const lmx_linear_loss *c) { return c->l.real->real_size; }
 static size_t classes_at(const lmx_linear_loss *c, size_t from)
 {
     return lmx_at_most(c->l.classes - from, LMX_TILE);
 }
-static char *g_of(const lmx_linear_loss *c, size_t tile)
+/* Row i of the gradient of a tile's logits: blocks of LMX_TILE rows. */
+static char *g_of(const lmx_linear_loss *c, size_t tile, size_t i)
 {
-    return c->g + tile * BLOCK_REALS * real_size(c);
+    const size_t blocks = (c->l.group + LMX_TILE - 1) / LMX_TILE;
+    const size_t block = tile * blocks + i / LMX_TILE;
+    return c->g + (block * LMX_BLOCK_REALS + i % LMX_TILE * LMX_TILE_ROW) * real_size(c);
 }
 static char *sums_of(const lmx_linear_loss *c, size_t tile)
 {
@@ -32,7 +32,7 @@ static size_t panels_size(const lmx_linear_loss *c)
 /* NaN throughout: a bad row, or a mean over nothing. */
 static int is_nan(const lmx_loss_row *row) { return row->bad || !lmx_finite(row->scale); }
 
-/* The next rows from *begin on whose groups are active; 0 if there are none. */
+/* The next rows from *begin on, of one block, that take part; 0 if there are none. */
 static int next_run(uint32_t active, size_t m, size_t *begin, size_t *end)
 {
     size_t i = *begin;
@@ -41,8 +41,9 @@ static int next_run(uint32_t active, size_t m, size_t *begin, size_t *end)
     if (i >= m)
         return 0;
     *begin = i;
-    while (i < m && (active >> i / LMX_FILTER_ROWS & 1))
+    do
         i += LMX_FILTER_ROWS;
+    while (i < m && i % LMX_TILE != 0 && (active >> i / LMX_FILTER_ROWS & 1));
     *end = lmx_at_most(i, m);
     return 1;
 }
@@ -105,7 +106,7 @@ static void load(const step *s, unsigned worker, size_t tile, size_t begin, size
 {
     const lmx_linear_loss *c = s->c;
     const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
-    char *const g = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c);
+    char *const g = g_of(c, tile, begin);
     if (c->store == NULL || s->first >= c->kept) {
         lmx_linear_logits(&c->l, worker, begin, end - begin, from, n, g, LMX_TILE_ROW);
         return;
@@ -149,26 +150,30 @@ static uint32_t select_rows(const step *s, unsigned worker, size_t tile)
     const lmx_linear_loss *c = s->c;
     const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
     const uint32_t all = (uint32_t)(((uint64_t)1 << (s->m - 1) / LMX_FILTER_ROWS << 1) - 1);
-    double *const lost = c->lost + tile * LMX_TILE;
-    memset(lost, 0, LMX_TILE * sizeof *lost);
+    double *const lost = c->lost + tile * c->l.group;
+    memset(lost, 0, s->m * sizeof *lost);
+    size_t begin, end;
     if (c->limit == NULL) {
-        load(s, worker, tile, 0, s->m);
+        for (begin = 0; next_run(all, s->m, &begin, &end); begin = end)
+            load(s, worker, tile, begin, end);
         return all;
     }
-    LMX_ALIGN(64) double most[LMX_TILE]; /* reals */
+    LMX_ALIGN(64) double most[LMX_GROUP_MOST]; /* reals */
     int loaded = 0;
     if (c->store != NULL && c->keeps_largest) {
         const size_t at = from * c->l.depth * c->l.table->elem_size + s->first * real_size(c);
         memcpy(most, c->store + at, s->m * real_size(c));
     } else {
-        load(s, worker, tile, 0, s->m);
+        for (begin = 0; next_run(all, s->m, &begin, &end); begin = end) {
+            load(s, worker, tile, begin, end);
+            c->l.real->tile->largest(g_of(c, tile, begin), LMX_TILE_ROW, end - begin, n,
+                                     (char *)most + begin * real_size(c));
+        }
         loaded = 1;
-        c->l.real->tile->largest(g_of(c, tile), LMX_TILE_ROW, s->m, n, most);
         if (c->softcap > 0)
             c->l.real->softcap(most, s->m, c->softcap);
     }
     const uint32_t active = find_active(s, from, n, (const char *)most);
-    size_t begin, end;
     if (!loaded)
         for (begin = 0; next_run(active, s->m, &begin, &end); begin = end)
             load(s, worker, tile, begin, end);
@@ -177,51 +182,71 @@ static uint32_t select_rows(const step *s, unsigned worker, size_t tile)
             if (!loaded)
                 load(s, worker, tile, begin, end);
             for (size_t i = begin; i < end; i++)
-                lost[i] = mass_of(s, worker, i, g_of(c, tile) + i * LMX_TILE_ROW * real_size(c), n);
+                lost[i] = mass_of(s, worker, i, g_of(c, tile, i), n);
         }
     return active;
 }
 
 /* --------------------------------------------------------- their sums --- */
 
-/* This block's share of the tile's rows of dweight. */
-static void add_weight(const step *s, size_t tile, size_t n, size_t begin, size_t end)
+/* Whether sums for dweight are those of one step and of its type: then they are taken where they belong. */
+static int is_direct(const lmx_linear_loss *c)
+{
+    return c->l.rows <= c->l.group && c->l.table->elem_size == real_size(c);
+}
+
+static char *weight_row(const lmx_linear_loss *c, size_t k)
+{
+    return c->dweight + (ptrdiff_t)k * c->dweight_row * (ptrdiff_t)c->l.table->elem_size;
+}
+
+/* What some rows of one block add to the tile's rows of dweight. */
+static void add_weight(const step *s, unsigned worker, size_t tile, size_t from, size_t begin,
+                       size_t end, int is_first)
 {
     const lmx_linear_loss *c = s->c;
+    char *const turned = c->turned + worker * LMX_BLOCK_REALS * real_size(c);
+    c->l.real->tile->turn(g_of(c, tile, begin), classes_at(c, from), end - begin, turned);
+    const size_t block = begin / LMX_TILE, parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
     for (size_t j = 0; j < c->l.depth; j += LMX_TILE) {
         const lmx_tile_product p = {
-            .block = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c),
-            .across = 1,
-            .m = n,
+            .block = turned,
+            .is_turned = 1,
+            .m = classes_at(c, from),
             .k = end - begin,
             .n = lmx_at_most(c->l.depth - j, LMX_TILE),
-            .panels = c->hidden + j / LMX_TILE * panels_size(c),
-            .first = begin,
-            .panel_rows = s->m,
-            .c = sums_of(c, tile) + j * real_size(c),
-            .c_row = (ptrdiff_t)c->l.depth,
-            .add = 1,
+            .panels = c->hidden + (block * parts + j / LMX_TILE) * panels_size(c),
+            .first = begin % LMX_TILE,
+            .panel_rows = lmx_at_most(s->m - block * LMX_TILE, LMX_TILE),
+            .c = (is_direct(c) ? weight_row(c, from) : sums_of(c, tile)) + j * real_size(c),
+            .c_row = is_direct(c) ? c->dweight_row : (ptrdiff_t)c->l.depth,
+            .add = !is_first,
         };
         c->l.real->tile->multiply(&p);
     }
 }
 
-/* What the last block leaves. */
-static void put_weight(const step *s, size_t tile, size_t from, size_t n)
+/* No row took part in the first step of a tile. */
+static void clear_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 {
-    const lmx_linear_loss *c = s->c;
-    const size_t elem_size = c->l.table->elem_size;
+    if (!is_direct(c))
+        memset(sums_of(c, tile), 0, LMX_TILE * c->l.depth * real_size(c));
+    for (size_t i = 0; is_direct(c) && i < classes_at(c, from); i++)
+        c->l.table->fill(weight_row(c, from + i), c->l.depth, 1, 0);
+}
+
+/* What the last step leaves. */
+static void put_weight(const lmx_linear_loss *c, size_t tile, size_t from)
+{
     const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
-    if (c->dweight != NULL)
-        for (size_t i = 0; i < n; i++)
-            c->l.table->scatter(
-                sums_of(c, tile) + i * c->l.depth * real_size(c), c->l.depth, &as_is,
-                c->dweight + (ptrdiff_t)(from + i) * c->dweight_row * (ptrdiff_t)elem_size);
-    if (c->dbias != NULL)
-        for (size_t i = 0; i < n; i++) {
-            const lmx_dd sum = c->bias_sums[tile * LMX_TILE + i];
-            c->l.table->fill(c->dbias + (from + i) * elem_size, 1, 1, sum.hi + sum.lo);
-        }
+    const size_t n = classes_at(c, from);
+    for (size_t i = 0; c->dweight != NULL && !is_direct(c) && i < n; i++)
+        c->l.table->scatter(sums_of(c, tile) + i * c->l.depth * real_size(c), c->l.depth, &as_is,
+                            weight_row(c, from + i));
+    for (size_t i = 0; c->dbias != NULL && i < n; i++) {
+        const lmx_dd sum = c->bias_sums[tile * LMX_TILE + i];
+        c->l.table->fill(c->dbias + (from + i) * c->l.table->elem_size, 1, 1, sum.hi + sum.lo);
+    }
 }
 
 static void tile_task(void *job, size_t begin_tile, size_t end_tile, unsigned worker)
@@ -230,25 +255,27 @@ static void tile_task(void *job, size_t begin_tile, size_t end_tile, unsigned wo
     const lmx_linear_loss *c = s->c;
     for (size_t tile = begin_tile; tile < end_tile; tile++) {
         const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
-        if (s->first == 0) {
-            if (c->dweight != NULL)
-                memset(sums_of(c, tile), 0, LMX_TILE * c->l.depth * real_size(c));
+        if (s->first == 0)
             memset(c->bias_sums + tile * LMX_TILE, 0, LMX_TILE * sizeof *c->bias_sums);
-        }
+        int is_first = s->first == 0;
         const uint32_t active = c->active[tile] = select_rows(s, worker, tile);
         size_t begin, end;
         for (begin = 0; next_run(active, s->m, &begin, &end); begin = end) {
-            char *const g = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c);
             for (size_t i = begin; i < end; i++)
-                gradient_row(s, worker, i, from, n, g + (i - begin) * LMX_TILE_ROW * real_size(c));
+                gradient_row(s, worker, i, from, n, g_of(c, tile, i));
             if (c->dbias != NULL)
-                c->l.real->tile->sum_columns(g, LMX_TILE_ROW, end - begin, n,
+                c->l.real->tile->sum_columns(g_of(c, tile, begin), LMX_TILE_ROW, end - begin, n,
                                              c->bias_sums + tile * LMX_TILE);
-            if (c->dweight != NULL)
-                add_weight(s, tile, n, begin, end);
         }
+        /* after all the logits that may wait in these rows of dweight */
+        for (begin = 0; c->dweight != NULL && next_run(active, s->m, &begin, &end); begin = end) {
+            add_weight(s, worker, tile, from, begin, end, is_first);
+            is_first = 0;
+        }
+        if (c->dweight != NULL && is_first)
+            clear_weight(c, tile, from);
         if (s->first + s->m == c->l.rows)
-            put_weight(s, tile, from, n);
+            put_weight(c, tile, from);
     }
 }
 
@@ -269,7 +296,7 @@ static void hidden_task(void *job, size_t begin_part, size_t end_part, unsigned 
             for (; next_run(c->active[tile], s->m, &begin, &end); begin = end) {
                 const size_t at = (s->first + begin) * (size_t)c->dhidden_row + j;
                 const lmx_tile_product p = {
-                    .block = g_of(c, tile) + begin * LMX_TILE_ROW * real_size(c),
+                    .block = g_of(c, tile, begin),
                     .m = end - begin,
                     .k = n,
                     .n = wide,
@@ -285,16 +312,18 @@ static void hidden_task(void *job, size_t begin_part, size_t end_part, unsigned 
     }
 }
 
+/* Panels of hidden: for each block of LMX_TILE rows, one for each LMX_TILE columns. */
 static void pack_task(void *job, size_t begin, size_t end, unsigned worker)
 {
     const step *s = job;
     const lmx_linear_loss *c = s->c;
+    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
     (void)worker;
-    for (size_t part = begin; part < end; part++) {
-        const size_t j = part * LMX_TILE;
-        c->l.table->tile->panels(&c->l.hidden, s->first, s->m, j,
+    for (size_t at = begin; at < end; at++) {
+        const size_t i = at / parts * LMX_TILE, j = at % parts * LMX_TILE;
+        c->l.table->tile->panels(&c->l.hidden, s->first + i, lmx_at_most(s->m - i, LMX_TILE), j,
                                  lmx_at_most(c->l.depth - j, LMX_TILE),
-                                 c->hidden + part * panels_size(c));
+                                 c->hidden + at * panels_size(c));
     }
 }
 
@@ -303,7 +332,7 @@ static void add_lost(const step *s, size_t tiles)
     const lmx_linear_loss *c = s->c;
     for (size_t tile = 0; tile < tiles; tile++)
         for (size_t i = 0; i < s->m; i++)
-            c->dropped[s->first + i] += c->lost[tile * LMX_TILE + i];
+            c->dropped[s->first + i] += c->lost[tile * c->l.group + i];
 }
 
 static void one_step(step *s, int packed)
@@ -311,10 +340,10 @@ static void one_step(step *s, int packed)
     const lmx_linear_loss *c = s->c;
     const size_t left = (c->l.classes - s->from - 1) / LMX_TILE + 1,
                  tiles = lmx_at_most(left, c->tiles);
-    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
+    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE, blocks = (s->m - 1) / LMX_TILE + 1;
     if (!packed) {
         if (c->dweight != NULL)
-            lmx_parallel_for(c->l.pool, parts, 1, pack_task, s);
+            lmx_parallel_for(c->l.pool, parts * blocks, 1, pack_task, s);
         if (c->store == NULL || s->first >= c->kept)
             lmx_linear_pack(&s->c->l, s->first, s->m);
     }
@@ -331,8 +360,8 @@ void lmx_linear_loss_backward(lmx_linear_loss *c)
     /* columns for every thread, whole lines of them */
     s.columns = lmx_at_most((c->l.depth / c->l.workers + 63) / 64 * 64 + 64, LMX_TILE);
     for (s.from = 0; s.from < c->l.classes; s.from += c->tiles * LMX_TILE)
-        for (s.first = 0; s.first < c->l.rows; s.first += LMX_TILE) {
-            s.m = lmx_at_most(c->l.rows - s.first, LMX_TILE);
-            one_step(&s, s.from > 0 && c->l.rows <= LMX_TILE);
+        for (s.first = 0; s.first < c->l.rows; s.first += c->l.group) {
+            s.m = lmx_at_most(c->l.rows - s.first, c->l.group);
+            one_step(&s, s.from > 0 && c->l.rows <= c->l.group);
         }
 }

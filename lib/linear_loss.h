@@ -38,7 +38,7 @@ typedef struct lmx_linear_loss {
 
     /* logits of the first `kept` rows, and with a filter the largest of each row and tile, in dweight */
     char *store; /* NULL: nothing is kept */
-    size_t kept; /* a multiple of LMX_TILE, or all rows */
+    size_t kept; /* a multiple of group, or all rows */
     int keeps_largest;
 
     /* backward; gradients are NULL where not wanted */
@@ -51,12 +51,13 @@ typedef struct lmx_linear_loss {
     double *dropped;     /* of each row; NULL: not wanted */
 
     size_t tiles;      /* of classes at a time */
-    char *g;           /* for each tile: a block */
-    char *sums;        /* for each tile: LMX_TILE x depth reals of dweight */
+    char *g;           /* for each tile: blocks for a group of rows */
+    char *sums;        /* for each tile: LMX_TILE x depth reals of dweight; but for a single step */
     lmx_dd *bias_sums; /* for each tile: LMX_TILE */
-    double *lost;      /* likewise: of each row of a block */
+    double *lost;      /* for each tile: of each row of a group */
     uint32_t *active;  /* for each tile: bit i for its rows i * LMX_FILTER_ROWS ... */
-    char *hidden;      /* panels of a block of hidden */
+    char *hidden;      /* panels of a group of rows of hidden */
+    char *turned;      /* for each worker: a block */
     char *scratch;     /* for each worker: three tiles' rows of reals */
 } lmx_linear_loss;
 

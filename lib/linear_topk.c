@@ -8,36 +8,6 @@ typedef struct {
     size_t slots;
 } round_of;
 
-/* a comes after b: NaN before all, then the larger, then the lower class. */
-static int is_worse(lmx_candidate a, lmx_candidate b)
-{
-    const int a_nan = a.value != a.value, b_nan = b.value != b.value;
-    if (a_nan != b_nan)
-        return b_nan;
-    if (!a_nan && a.value != b.value)
-        return a.value < b.value;
-    return a.index > b.index;
-}
-
-/* A heap whose root is the worst: lets the root of the first n sink. */
-static void sink(lmx_candidate *heap, size_t n)
-{
-    const lmx_candidate v = heap[0];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= n)
-            break;
-        if (child + 1 < n && is_worse(heap[child + 1], heap[child]))
-            child++;
-        if (!is_worse(heap[child], v))
-            break;
-        heap[i] = heap[child];
-        i = child;
-    }
-    heap[i] = v;
-}
-
 static double value_at(const lmx_topk *c, const char *z, size_t i)
 {
     if (c->l.real->real_size == 8)
@@ -54,14 +24,11 @@ static void look(const lmx_topk *c, lmx_candidate *heap, size_t from, size_t n, 
         double most;
         c->l.real->tile->largest(tile, 0, 1, wide, &most);
         const lmx_candidate best = { value_at(c, (const char *)&most, 0), from + j };
-        if (!is_worse(heap[0], best))
+        if (!lmx_is_worse(heap[0], best))
             continue;
         for (size_t i = 0; i < wide; i++) {
             const lmx_candidate own = { value_at(c, tile, i), from + j + i };
-            if (is_worse(heap[0], own)) {
-                heap[0] = own;
-                sink(heap, c->k);
-            }
+            lmx_consider(heap, c->k, own);
         }
     }
 }
@@ -99,22 +66,11 @@ static void look_task(void *job, size_t begin, size_t end, unsigned worker)
                  piece_at(r, slot, i));
 }
 
-/* Best first. */
-static void sort(lmx_candidate *heap, size_t k)
-{
-    for (size_t n = k; n > 1; n--) {
-        const lmx_candidate worst = heap[0];
-        heap[0] = heap[n - 1];
-        heap[n - 1] = worst;
-        sink(heap, n - 1);
-    }
-}
-
 static void write_row(const lmx_topk *c, size_t row, lmx_candidate *heap)
 {
     const ptrdiff_t value_at_row =
         (ptrdiff_t)row * c->values_row * (ptrdiff_t)c->l.table->elem_size;
-    sort(heap, c->k);
+    lmx_sort_candidates(heap, c->k);
     for (size_t i = 0; i < c->k; i++) {
         c->l.table->fill(c->values + value_at_row + (ptrdiff_t)(i * c->l.table->elem_size), 1, 1,
                          heap[i].value);

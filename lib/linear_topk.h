@@ -2,12 +2,8 @@
 #ifndef LMX_LINEAR_TOPK_H
 #define LMX_LINEAR_TOPK_H
 
+#include "candidate.h"
 #include "linear.h"
-
-typedef struct lmx_candidate {
-    double value;
-    size_t index;
-} lmx_candidate;
 
 /* The k largest logits of each row, without the logits. */
 typedef struct lmx_topk {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "matmul.h"
 
+#include "tile.h"
+
 typedef struct {
     const lmx_tile_kernel *tile;
     size_t m, n, k, rows; /* rows of C in a task */
@@ -12,33 +14,44 @@ typedef struct {
     double *scratch;
 } product;
 
-#define SCRATCH_REALS (LMX_BLOCK_REALS + LMX_PANEL_REALS)
+#define SCRATCH_REALS (2 * LMX_BLOCK_REALS + LMX_PANEL_REALS)
 
 size_t lmx_matmul_scratch(unsigned workers) { return workers * SCRATCH_REALS * sizeof(double); }
 
 static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
 
 /* A block of C: rows i ... i + m, columns j ... j + n. */
-static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, double *block,
-                      double *panels)
+static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, double *scratch)
 {
-    const int across = p->a_col != 1, turned = p->b_col != 1;
-    const lmx_rows_of a = { p->a, across ? p->a_col : p->a_row, NULL };
-    const lmx_rows_of b = { p->b, turned ? p->b_col : p->b_row, NULL };
+    const int a_turned = p->a_col != 1, b_turned = p->b_col != 1;
+    const lmx_rows_of a = { p->a, a_turned ? p->a_col : p->a_row, NULL };
+    const lmx_rows_of b = { p->b, b_turned ? p->b_col : p->b_row, NULL };
+    double *const block = scratch, *const turned = block + LMX_BLOCK_REALS;
+    double *const panels = turned + LMX_BLOCK_REALS;
     size_t at = 0;
     do { /* k = 0: zeros */
         const size_t k = at_most(p->k - at, LMX_TILE);
-        if (across)
+        if (a_turned) {
             p->tile->block(&a, at, k, i, m, block);
-        else
+            p->tile->turn(block, m, k, turned);
+        } else {
             p->tile->block(&a, i, m, at, k, block);
-        if (turned)
+        }
+        if (b_turned)
             p->tile->panels_across(&b, j, n, at, k, panels);
         else
             p->tile->panels(&b, at, k, j, n, panels);
         const lmx_tile_product q = {
-            block,    across,          m, k, n, panels, 0, k, p->c + (ptrdiff_t)i * p->c_row + j,
-            p->c_row, p->add || at > 0
+            .block = a_turned ? turned : block,
+            .is_turned = a_turned,
+            .m = m,
+            .k = k,
+            .n = n,
+            .panels = panels,
+            .panel_rows = k,
+            .c = p->c + (ptrdiff_t)i * p->c_row + j,
+            .c_row = p->c_row,
+            .add = p->add || at > 0,
         };
         p->tile->multiply(&q);
         at += k;
@@ -48,12 +61,11 @@ static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, 
 static void task(void *job, size_t begin, size_t end, unsigned worker)
 {
     const product *p = job;
-    double *const block = p->scratch + worker * SCRATCH_REALS, *const panels =
-                                                                   block + LMX_BLOCK_REALS;
+    double *const scratch = p->scratch + worker * SCRATCH_REALS;
     const size_t across = (p->n - 1) / LMX_TILE + 1;
     for (size_t t = begin; t < end; t++) {
         const size_t i = t / across * p->rows, j = t % across * LMX_TILE;
-        one_block(p, i, at_most(p->m - i, p->rows), j, at_most(p->n - j, LMX_TILE), block, panels);
+        one_block(p, i, at_most(p->m - i, p->rows), j, at_most(p->n - j, LMX_TILE), scratch);
     }
 }
 

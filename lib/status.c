@@ -33,6 +33,8 @@ const char *lmx_status_string(lmx_status status)
         return "a parameter is out of range";
     case LMX_ERR_OVERFLOW:
         return "the array is larger than the address space";
+    case LMX_ERR_NUMERIC:
+        return "a number that would be kept is not finite";
     }
     return "unknown status";
 }

@@ -20,11 +20,11 @@
 /* From row to row of a block, in reals: no power of two, so that the rows do not share a set of a cache. */
 #define LMX_TILE_ROW 272
 
-/* Reals in a block: its rows, and as many more as a tier may look at behind them. */
+/* Reals in a block, of either kind: more than its elements, for tiers look at some behind them. */
 #define LMX_BLOCK_REALS ((size_t)LMX_TILE * LMX_TILE_ROW)
 
-/* Reals in the panels of one B: whole panels of at most 48 columns. */
-#define LMX_PANEL_REALS ((size_t)LMX_TILE * (LMX_TILE + 47))
+/* Reals in the panels of one B: whole panels of at most 48 columns, and a line behind each of at most 64. */
+#define LMX_PANEL_REALS ((size_t)LMX_TILE * (LMX_TILE + 47) + 64 * 16)
 
 /* Elements in rows `row` elements apart; those of a product may be picked from more: picked[i] is the i-th. */
 typedef struct lmx_rows_of {
@@ -35,8 +35,8 @@ typedef struct lmx_rows_of {
 
 /* C = A B or, with add, C + A B, all of reals. */
 typedef struct lmx_tile_product {
-    const void *block; /* A, or with across its transpose: k rows of m */
-    int across;
+    const void *block; /* A as block() or turn() leaves it */
+    int is_turned;
     size_t m, k, n;
     const void *panels; /* B is rows first ... first + k of panels of panel_rows rows */
     size_t first, panel_rows;
@@ -55,6 +55,11 @@ typedef struct lmx_tile_kernel {
     /* Panels of the transpose: B (k x n) is columns `column` ... column + k of n rows. */
     void (*panels_across)(const lmx_rows_of *x, size_t first, size_t n, size_t column, size_t k,
                           void *panels);
+    /*
+     * A from its transpose, a block of k rows of m.  As they stand there the elements that one tile of C takes from a
+     * row would need a line or two for each k, which is all of the first-level cache.
+     */
+    void (*turn)(const void *block, size_t m, size_t k, void *turned);
     void (*multiply)(const lmx_tile_product *p);
 
     /* On reals in m rows of n, z_row apart. */

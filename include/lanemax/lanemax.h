@@ -4,7 +4,8 @@
  * with the same bits on every instruction set and for any number of threads.
  *
  * Reading order: types, status, context, the softmax family on contiguous rows,
- * the same family on any layout with options, partial sums, losses, information.
+ * the same family on any layout with options, partial sums, losses, activations, the factored output
+ * layer, information.
  *
  * Conventions, for every function:
  *  - arguments come in the order context, element type, shape, inputs,
@@ -62,7 +63,8 @@ typedef enum lmx_status {
     LMX_ERR_OVERLAP  = 9,  /* an output overlaps an input, and is not that input itself */
     LMX_ERR_DTYPE    = 10, /* unknown element type */
     LMX_ERR_ARG      = 11, /* a parameter is outside its range */
-    LMX_ERR_OVERFLOW = 12  /* the extents and strides do not fit in ptrdiff_t bytes */
+    LMX_ERR_OVERFLOW = 12, /* the extents and strides do not fit in ptrdiff_t bytes */
+    LMX_ERR_NUMERIC  = 13  /* what is given, or would be kept, is not finite */
 } lmx_status;
 
 /* One sentence, static storage, never NULL. */
@@ -668,6 +670,158 @@ typedef struct lmx_channel_description {
 } lmx_channel_description;
 
 LMX_API const lmx_channel_description *lmx_channel_info(int op);
+
+/* ------------------------------------------- factored output layer --- */
+
+/*
+ * A linear layer o = W h of many classes D and d inputs under a loss that needs of the logits only their sum, the
+ * sum of their squares and those of the target.  With W = V U + 1 omega^T, V of D x d and U of d x d, a step of
+ * gradient descent changes U, omega and the rows of V that are targets, so that it costs O(d^2) for an example,
+ * whatever D; so do the losses and their gradients (Vincent, de Brebisson and Bouthillier 2015, arXiv:1412.7091;
+ * de Brebisson and Vincent 2016, arXiv:1604.08859).  W is that of dense gradient descent but for rounding.
+ *
+ * V has the type of the weights (with float, eight bits more to each number); U, its inverse, the centred Gram
+ * matrix of W and its column sums are kept in double.  A layer may be read from several threads at a time, and
+ * changed by one alone.  What it computes has the same bits on every tier and for any number of threads.
+ */
+typedef struct lmx_spherical lmx_spherical;
+
+/*
+ * loss is one of
+ *     LMX_LOSS_z_loss                  parameters a > 0, b
+ *     LMX_LOSS_spherical_softmax_loss  parameter eps >= 0
+ *     LMX_LOSS_taylor_softmax_loss     parameter 2, the order
+ *     LMX_LOSS_one_hot_mse_loss        none; its targets may have several classes with values (lmx_spherical_batch)
+ * with the parameters of the registry; NULL: their defaults.  dtype is float or double.  weight has rows of d
+ * numbers next to each other; NULL: zeros, for lmx_spherical_set_state().
+ *
+ * Errors: OP, DTYPE, ARG (parameter), NULL (out), SHAPE (an extent is 0), OVERFLOW, ALIGN, NOMEM, NUMERIC (a weight is
+ * not finite, or their squares add up to more than double holds).
+ */
+LMX_API lmx_status lmx_spherical_create(lmx_ctx *ctx, lmx_dtype dtype, lmx_loss_code loss,
+                                        const double *parameter, size_t classes, size_t d,
+                                        const void *weight, ptrdiff_t weight_stride,
+                                        lmx_spherical **out);
+LMX_API void lmx_spherical_free(lmx_spherical *layer);
+
+/* Rows of inputs, their targets, and where results go. */
+typedef struct lmx_spherical_batch {
+    size_t size; /* sizeof(lmx_spherical_batch), so that fields can be appended */
+
+    size_t      rows;
+    lmx_dtype   dtype; /* of hidden and dhidden */
+    const void *hidden; /* d numbers next to each other for each row */
+    ptrdiff_t   hidden_stride;
+
+    /* Classes of a row next to each other, 1 unless the loss is the squared error.  One that is ignore_index is left
+     * out; a row of nothing else is ignored: it has no loss, its gradient is 0, and what it holds does not matter. */
+    const void *target;
+    lmx_int     target_type;
+    ptrdiff_t   target_stride;
+    size_t      targets;
+    int64_t     ignore_index;
+
+    /* Squared error: targets of a row at its classes, 0 elsewhere; NULL: 1.  Those of one class add up. */
+    const double *values;
+    ptrdiff_t     values_stride;
+
+    double   *loss;    /* the mean over the rows that are not ignored; without such a row NaN */
+    void     *dhidden; /* its gradient by hidden; may be hidden itself; NULL: not wanted */
+    ptrdiff_t dhidden_stride;
+} lmx_spherical_batch;
+
+/*
+ * The loss of a batch, and its gradient by hidden.
+ *
+ * Special values: a row with NaN or inf makes the loss and its own gradient NaN (or inf), no other gradient.
+ * z_loss: a row whose logits have variance 0, at most 2^-40 of their mean square, has z = 0 and gradient 0.
+ * spherical_softmax_loss: eps = 0 and a target logit of 0 give +inf, and gradient 0 at the target.
+ *
+ * Errors: ARG (size), DTYPE, NULL, SHAPE (targets is 0, or not 1 for another loss), OVERFLOW, ALIGN, STRIDE,
+ * OVERLAP, LABEL, NOMEM.
+ */
+LMX_API lmx_status lmx_spherical_loss(lmx_ctx *ctx, const lmx_spherical *layer,
+                                      const lmx_spherical_batch *batch);
+
+/*
+ * The same, then W <- (1 - lr * weight_decay) W - lr * dW, dW and dhidden being taken at the weights before.
+ * Without a row that counts dW is 0.
+ *
+ * Where U would become singular or nearly so, the step is made on W itself, at the cost of a dense one.  Where the
+ * condition of U exceeds 256 some of its directions are moved into V, which costs O(D d) each.
+ *
+ * Errors: as above, ARG (lr or weight_decay negative or not finite), NUMERIC: a result is not finite.  On any of them
+ * the layer is as it was.
+ */
+LMX_API lmx_status lmx_spherical_step(lmx_ctx *ctx, lmx_spherical *layer,
+                                      const lmx_spherical_batch *batch,
+                                      double lr, double weight_decay);
+
+/*
+ * logits[r][k] = W[k] . hidden[r], of the type of hidden.
+ *
+ * Errors: DTYPE, NULL, OVERFLOW, ALIGN, STRIDE, OVERLAP, NOMEM.
+ */
+LMX_API lmx_status lmx_spherical_logits(lmx_ctx *ctx, const lmx_spherical *layer, lmx_dtype dtype,
+                                        size_t rows, const void *hidden, ptrdiff_t hidden_stride,
+                                        void *logits, ptrdiff_t logits_stride);
+
+/*
+ * The k largest logits of each row as lmx_spherical_logits() gives them, largest first, and their classes.  Of equal
+ * ones the lower class comes first; NaN counts as larger than any number.
+ *
+ * Errors: as above, SHAPE (k > D).
+ */
+LMX_API lmx_status lmx_spherical_topk(lmx_ctx *ctx, const lmx_spherical *layer, lmx_dtype dtype,
+                                      size_t rows, const void *hidden, ptrdiff_t hidden_stride,
+                                      size_t k, void *values, ptrdiff_t values_stride,
+                                      int64_t *classes, ptrdiff_t classes_stride);
+
+/* W, of the layer's type.  Errors: NULL, OVERFLOW, ALIGN, STRIDE, NOMEM. */
+LMX_API lmx_status lmx_spherical_weight(lmx_ctx *ctx, const lmx_spherical *layer,
+                                        void *weight, ptrdiff_t weight_stride);
+
+/* The 2-norm condition number of U, to three digits or more.  Errors: NULL, NOMEM. */
+LMX_API lmx_status lmx_spherical_condition(const lmx_spherical *layer, double *condition);
+
+/* What a layer is, and what it has done. */
+typedef struct lmx_spherical_description {
+    size_t        size; /* sizeof(lmx_spherical_description), so that fields can be appended */
+    lmx_dtype     dtype;
+    lmx_loss_code loss;
+    double        parameter[2];
+    size_t        classes, d;
+    uint64_t      steps;
+    uint64_t      dense_steps; /* of them on W itself */
+    uint64_t      inversions;  /* of U, to renew its inverse */
+    uint64_t      directions;  /* of U that were moved into V */
+    uint64_t      refreshes;   /* all of U and omega moved into V, and what is known of W measured again */
+} lmx_spherical_description;
+
+/* Errors: NULL, ARG (size). */
+LMX_API lmx_status lmx_spherical_info(const lmx_spherical *layer,
+                                      lmx_spherical_description *description);
+
+/*
+ * All that a layer knows, as contiguous arrays of the caller's: a layer of the same loss, type and extents that is
+ * given it goes on with the same bits.
+ */
+typedef struct lmx_spherical_state {
+    size_t    size;     /* sizeof(lmx_spherical_state), so that fields can be appended */
+    void     *v;        /* D x d, of the layer's type */
+    int8_t   *v_low;    /* D x d, float only: in units of 2^-8 of the last place of v */
+    double   *u;        /* d x d */
+    double   *u_it;     /* d x d: the inverse of U, transposed */
+    double   *gram;     /* d x d: (W - 1 mean^T)^T (W - 1 mean^T) */
+    double   *sum;      /* d: of the rows of W */
+    double   *omega;    /* d */
+    double    watched, peak; /* when to look at the condition of U, and to measure W, next */
+    uint64_t  counts[5];     /* as in lmx_spherical_description */
+} lmx_spherical_state;
+
+/* Copies out of the layer, and into it.  Errors: NULL, ARG (size), ALIGN; set_state: NUMERIC (not finite). */
+LMX_API lmx_status lmx_spherical_get_state(const lmx_spherical *layer, lmx_spherical_state *state);
+LMX_API lmx_status lmx_spherical_set_state(lmx_spherical *layer, const lmx_spherical_state *state);
 
 /* ---------------------------------------------------------- information --- */
 

@@ -4,6 +4,7 @@
 #include "ops/layout.h"
 #include "ops/paper.h"
 #include "ops/soft_targets.h"
+#include "tile.h"
 
 #define DECLARE(number, name, inputs, result, options, parameter, standard, formula) \
   extern const lmx_row_kernel LMX_K(name);

@@ -26,6 +26,9 @@
 #endif
 #define WIDTH ((size_t)COLS * V_LANES) /* of a panel */
 
+/* From panel to panel of k rows: a line more than they fill, so that the panels do not share the sets of a cache. */
+#define PITCH(k) ((k)*WIDTH + 64 / sizeof(real))
+
 static size_t place(const lmx_rows_of *x, size_t i) { return x->picked != NULL ? x->picked[i] : i; }
 
 static const elem *row_of(const lmx_rows_of *x, size_t i)
@@ -51,7 +54,7 @@ static void panels(const lmx_rows_of *x, size_t first, size_t k, size_t column, 
     for (size_t i = 0; i < k; i++) {
         const elem *from = row_of(x, first + i) + column;
         for (size_t j = 0; j < n; j += WIDTH) {
-            real *out = (real *)to + j * k + i * WIDTH;
+            real *out = (real *)to + j / WIDTH * PITCH(k) + i * WIDTH;
             for (size_t q = 0; q < WIDTH; q += V_LANES) {
                 const size_t left = j + q < n ? n - (j + q) : 0;
                 v_store(out + q,
@@ -62,7 +65,7 @@ static void panels(const lmx_rows_of *x, size_t first, size_t k, size_t column, 
 }
 
 /* Square of V_LANES vectors, transposed: each round doubles the stretches that lie right. */
-LMX_INLINE void turn(vreal v[V_LANES])
+LMX_INLINE void transpose(vreal v[V_LANES])
 {
     for (size_t round = 1; round < V_LANES; round *= 2) {
         vreal w[V_LANES];
@@ -83,7 +86,7 @@ static void panels_across(const lmx_rows_of *x, size_t first, size_t n, size_t c
         const elem *from[V_LANES];
         for (size_t q = 0; q < V_LANES; q++)
             from[q] = row_of(x, first + (j + q < n ? j + q : n - 1)) + column;
-        real *out = (real *)to + j / WIDTH * WIDTH * k + j % WIDTH;
+        real *out = (real *)to + j / WIDTH * PITCH(k) + j % WIDTH;
         for (size_t i = 0; i < k; i += V_LANES) {
             const size_t left = k - i < V_LANES ? k - i : V_LANES;
             vreal v[V_LANES];
@@ -93,7 +96,7 @@ static void panels_across(const lmx_rows_of *x, size_t first, size_t n, size_t c
             else
                 for (size_t q = 0; q < V_LANES; q++)
                     v[q] = e_load_n(from[q] + i, left, 0);
-            turn(v);
+            transpose(v);
             for (size_t q = 0; q < left; q++)
                 v_store(out + (i + q) * WIDTH, v[q]);
         }
@@ -102,12 +105,12 @@ static void panels_across(const lmx_rows_of *x, size_t first, size_t n, size_t c
     const size_t used = (n + V_LANES - 1) / V_LANES * V_LANES;
     for (size_t j = used; j % WIDTH != 0; j += V_LANES)
         for (size_t i = 0; i < k; i++)
-            v_store((real *)to + j / WIDTH * WIDTH * k + j % WIDTH + i * WIDTH, v_set1(0));
+            v_store((real *)to + j / WIDTH * PITCH(k) + j % WIDTH + i * WIDTH, v_set1(0));
 }
 
-/* rows x COLS vectors of C; step_row and step_k lead from element to element of A. */
+/* rows x WIDTH elements of C; step_row and step_k lead from element to element of A. */
 LMX_INLINE void product(size_t rows, const real *a, size_t step_row, size_t step_k, size_t k,
-                        const real *b, real *c, ptrdiff_t c_row, size_t n, int add)
+                        const real *b, real *c, ptrdiff_t c_row, int add)
 {
     vreal s[ROWS][COLS];
     for (size_t r = 0; r < rows; r++)
@@ -123,15 +126,27 @@ LMX_INLINE void product(size_t rows, const real *a, size_t step_row, size_t step
                 s[r][q] = v_fma(f, v[q], s[r][q]);
         }
     }
+    if (add)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t q = 0; q < COLS; q++)
+                s[r][q] = v_add(v_load(c + (ptrdiff_t)r * c_row + q * V_LANES), s[r][q]);
     for (size_t r = 0; r < rows; r++)
-        for (size_t q = 0; q < COLS; q++) {
-            real *out = c + (ptrdiff_t)r * c_row + q * V_LANES;
-            if (n >= (q + 1) * V_LANES) {
-                v_store(out, add ? v_add(v_load(out), s[r][q]) : s[r][q]);
-            } else if (n > q * V_LANES) {
-                const size_t left = n - q * V_LANES;
-                v_store_n(out, add ? v_add(v_load_n(out, left, 0), s[r][q]) : s[r][q], left);
-            }
+        for (size_t q = 0; q < COLS; q++)
+            v_store(c + (ptrdiff_t)r * c_row + q * V_LANES, s[r][q]);
+}
+
+/* n < WIDTH columns of it. */
+LMX_INLINE void narrow_product(size_t rows, const real *a, size_t step_row, size_t step_k, size_t k,
+                               const real *b, real *c, ptrdiff_t c_row, size_t n, int add)
+{
+    real wide[ROWS * COLS * V_LANES];
+    product(rows, a, step_row, step_k, k, b, wide, (ptrdiff_t)WIDTH, 0);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j += V_LANES) {
+            const size_t left = n - j < V_LANES ? n - j : V_LANES;
+            real *out = c + (ptrdiff_t)r * c_row + j;
+            const vreal v = v_load(wide + r * WIDTH + j);
+            v_store_n(out, add ? v_add(v_load_n(out, left, 0), v) : v, left);
         }
 }
 
@@ -140,42 +155,70 @@ LMX_INLINE void sweep(size_t rows, const real *a, size_t step_row, size_t step_k
                       const lmx_tile_product *p, real *c)
 {
     const real *b = (const real *)p->panels + p->first * WIDTH;
-    for (size_t j = 0; j < p->n; j += WIDTH)
-        product(rows, a, step_row, step_k, p->k, b + j * p->panel_rows, c + j, p->c_row, p->n - j,
-                p->add);
+    const size_t pitch = PITCH(p->panel_rows), whole = p->n / WIDTH * WIDTH;
+    size_t j = 0;
+    for (; j < whole; j += WIDTH, b += pitch)
+        product(rows, a, step_row, step_k, p->k, b, c + j, p->c_row, p->add);
+    if (j < p->n)
+        narrow_product(rows, a, step_row, step_k, p->k, b, c + j, p->c_row, p->n - j, p->add);
 }
 
-LMX_INLINE void sweeps(size_t step_row, size_t step_k, const lmx_tile_product *p)
-{
-    const real *a = p->block;
-    real *c = p->c;
-    size_t left = p->m;
-#define SWEEP(rows)                           \
-  {                                           \
-    sweep((rows), a, step_row, step_k, p, c); \
-    a += (rows)*step_row;                     \
-    c += (ptrdiff_t)(rows)*p->c_row;          \
-    left -= (rows);                           \
+/* Runs body with rows, the largest first, and rows in steps of that: ROWS while they last, then powers of two. */
+#define FOR_ROWS(m, body)                \
+  {                                      \
+    size_t left_ = (m);                  \
+    for (; left_ >= ROWS; left_ -= ROWS) \
+      body(ROWS);                        \
+    if (ROWS > 8 && left_ >= 8) {        \
+      body(8);                           \
+      left_ -= 8;                        \
+    }                                    \
+    if (ROWS > 4 && left_ >= 4) {        \
+      body(4);                           \
+      left_ -= 4;                        \
+    }                                    \
+    if (left_ >= 2) {                    \
+      body(2);                           \
+      left_ -= 2;                        \
+    }                                    \
+    if (left_ >= 1)                      \
+      body(1);                           \
   }
-    while (left >= ROWS)
-        SWEEP(ROWS)
-    if (ROWS > 8 && left >= 8)
-        SWEEP(8)
-    if (ROWS > 4 && left >= 4)
-        SWEEP(4)
-    if (left >= 2)
-        SWEEP(2)
-    if (left >= 1)
-        SWEEP(1)
-#undef SWEEP
+
+/* rows columns of k rows follow each other, k after k; returns where they end. */
+LMX_INLINE real *gather_columns(size_t rows, const real *from, size_t k, real *to)
+{
+    for (size_t i = 0; i < k; i++)
+        for (size_t r = 0; r < rows; r += V_LANES) /* what is written too far is written again */
+            v_store(to + i * rows + r, v_load(from + i * LMX_TILE_ROW + r));
+    return to + k * rows;
+}
+
+static void turn(const void *block, size_t m, size_t k, void *turned)
+{
+    const real *from = block;
+    real *to = turned;
+#define COLUMNS(rows) (to = gather_columns((rows), from, k, to), from += (rows))
+    FOR_ROWS(m, COLUMNS)
+#undef COLUMNS
 }
 
 static void multiply(const lmx_tile_product *p)
 {
-    if (p->across)
-        sweeps(1, LMX_TILE_ROW, p);
-    else
-        sweeps(LMX_TILE_ROW, 1, p);
+    const real *a = p->block;
+    real *c = p->c;
+    if (p->is_turned) {
+#define SWEEP(rows) \
+  (sweep((rows), a, 1, (rows), p, c), a += (rows)*p->k, c += (ptrdiff_t)(rows)*p->c_row)
+        FOR_ROWS(p->m, SWEEP)
+#undef SWEEP
+    } else {
+#define SWEEP(rows)                                                   \
+  (sweep((rows), a, LMX_TILE_ROW, 1, p, c), a += (rows)*LMX_TILE_ROW, \
+   c += (ptrdiff_t)(rows)*p->c_row)
+        FOR_ROWS(p->m, SWEEP)
+#undef SWEEP
+    }
 }
 
 static void add_bias(const void *bias, size_t m, size_t n, void *z, ptrdiff_t z_row)
@@ -220,5 +263,5 @@ static void largest(const void *z, ptrdiff_t z_row, size_t m, size_t n, void *mo
 
 extern const lmx_tile_kernel LMX_K(tile);
 
-const lmx_tile_kernel LMX_K(tile) = { block,    panels,      panels_across, multiply,
-                                      add_bias, sum_columns, largest };
+const lmx_tile_kernel LMX_K(tile) = { block,    panels,   panels_across, turn,
+                                      multiply, add_bias, sum_columns,   largest };

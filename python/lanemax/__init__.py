@@ -41,6 +41,7 @@ from ._softmax import (
     softmax,
     softmax_vjp,
 )
+from ._spherical import SphericalOutput
 
 if TYPE_CHECKING:
 
@@ -54,6 +55,7 @@ globals().update(_ACTIVATIONS)
 
 __all__ = [
     "ExpSum",
+    "SphericalOutput",
     "__version__",
     "available_isas",
     "exp_sum",

@@ -74,9 +74,8 @@ class _Activation:
         if self.variants:
             return _operands.chosen("approximate", values[0], self.variants), [], []
         if self.polynomial:
-            weight = _operands.weights(values[0])
-            bias, array = _operands.one_number("bias", values[1])
-            return self.code, [*weight.astype(np.float64).tolist(), bias], [weight, array]
+            numbers, arrays = _operands.polynomial(values)
+            return self.code, numbers, [*arrays]
         if not values:
             return self.code, [], []
         name = self.names[0]
@@ -138,7 +137,8 @@ class _Activation:
         out: Any,
     ) -> Any:
         """Any layout; with dy a gradient, in a tuple if there are others beside it."""
-        inputs = _operands.operands("x", {"x": x} if dy is None else {"dy": dy[0], "x": x})
+        names, given = (("x",), (x,)) if dy is None else (("dy", "x"), (*dy, x))
+        inputs = _operands.operands(names, given, len(names) - 1)
         x = inputs[-1]
         shape, dtype = x.shape, x.dtype
         real = np.dtype(np.float64 if dtype == np.float64 else np.float32)

@@ -189,6 +189,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.LMX_ERR_LABEL: IndexError,
     lib.LMX_ERR_DTYPE: TypeError,
     lib.LMX_ERR_OVERFLOW: OverflowError,
+    lib.LMX_ERR_NUMERIC: FloatingPointError,
 }
 
 
@@ -278,6 +279,19 @@ def function_address(name: str) -> int:
 _code_of = DTYPES.get
 _contiguous = lib.lmx_contiguous
 _contiguous1 = lib.lmx_contiguous1
+
+
+def _result(out: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """What takes a result, a new array if `out` is None, and its address."""
+    if out is None:
+        out = _empty(shape, dtype)
+    elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+        raise ValueError
+    return out, _from_buffer(_CHARS, out, True)
+
+
+def _is_like(a: Any, dtype: Any, shape: tuple[int, ...]) -> bool:
+    return type(a) is _ndarray and a.dtype is dtype and a.shape == shape
 
 
 def fast_row(op: int, x: Any, out: Any) -> Any:
@@ -414,11 +428,7 @@ def fast_unary(op: int, x: Any, parameters: list[float] | None, out: Any, bias: 
         return None
     try:
         px = _from_buffer(_CHARS, x)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
-            return None
-        py = _from_buffer(_CHARS, out, True)
+        out, py = _result(out, shape, dtype)
     except (ValueError, BufferError):
         return None
     if bias is None and not parameters:
@@ -440,12 +450,12 @@ def fast_unary_vjp(
     bias: Any = None,
 ) -> Any:
     """Its gradient, and if `learned` or with a bias a tuple: that, its parameters', its bias's."""
-    if type(dy) is not _ndarray or type(x) is not _ndarray:
+    if type(x) is not _ndarray:
         return None
     dtype = x.dtype
     code = _code_of(dtype)
     shape = x.shape
-    if code is None or not shape or dy.dtype is not dtype or dy.shape != shape:
+    if code is None or not shape or not _is_like(dy, dtype, shape):
         return None
     size = x.size
     summed = learned or bias is not None
@@ -459,11 +469,7 @@ def fast_unary_vjp(
     try:
         pdy = _from_buffer(_CHARS, dy)
         px = _from_buffer(_CHARS, x)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
-            return None
-        pout = _from_buffer(_CHARS, out, True)
+        out, pout = _result(out, shape, dtype)
     except (ValueError, BufferError):
         return None
     if not summed and not parameters:
@@ -482,67 +488,63 @@ def fast_unary_vjp(
 
 _channel = lib.lmx_channel
 _channel_vjp = lib.lmx_channel_vjp
+_CHANNEL_OPTIONS = ffi.typeof("lmx_channel_options *")
+_CHANNEL_OPTIONS_SIZE = ffi.sizeof("lmx_channel_options")
 
 
-def fast_gate(op: int, gate: Any, up: Any, out: Any) -> Any:
-    """A gate, which has no parameters and takes rows as one; as `fast_row`."""
-    if type(gate) is not _ndarray or type(up) is not _ndarray:
+def doubles(numbers: Any) -> Any:
+    """Address of float64 numbers that follow each other; it keeps them alive."""
+    return _from_buffer(_DOUBLES, numbers)
+
+
+def channel_options(fields: dict[str, Any] | None, sums: Any = None) -> Any:
+    """`lmx_channel_options` with these fields, which the caller keeps alive, like sums.
+
+    sums: float64, to be filled; those of a denominator follow those of the other parameters.
+    """
+    if fields is None:
+        return _NULL
+    options = ffi.new(_CHANNEL_OPTIONS, fields)
+    options.size = _CHANNEL_OPTIONS_SIZE
+    if sums is not None:
+        options.parameter_grad = first = _from_buffer(_DOUBLES, sums, True)
+        if options.denominators:
+            options.denominator_grad = first + options.parameters
+    return options
+
+
+def fast_channel(
+    op: int, dy: Any, x: Any, up: Any, out: Any, cols: int = 0, options: Any = _NULL
+) -> Any:
+    """An activation of channels, with dy its gradient, with up too both gradients; as `fast_row`.
+
+    dy and up may be None; cols is 0 where the axes do not matter, as for gates.
+    """
+    if type(x) is not _ndarray:
         return None
-    dtype = gate.dtype
+    dtype = x.dtype
     code = _code_of(dtype)
-    shape = gate.shape
-    if code is None or not shape or up.dtype is not dtype or up.shape != shape:
+    shape = x.shape
+    if code is None or not shape or not (up is None or _is_like(up, dtype, shape)):
         return None
-    rows, step = _rows_of(gate.size)
+    rows, step = _rows_of(cols, x.size // cols) if cols else _rows_of(x.size)
     try:
-        px = _from_buffer(_CHARS, gate)
-        pup = _from_buffer(_CHARS, up)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
+        px = _from_buffer(_CHARS, x)
+        pup = _NULL if up is None else _from_buffer(_CHARS, up)
+        out, pout = _result(out, shape, dtype)
+        if dy is None:
+            status = _channel(state.ctx, op, code, rows, px, step, pup, step, options, pout, step)
+            return None if status else out
+        if not _is_like(dy, dtype, shape):
             return None
-        py = _from_buffer(_CHARS, out, True)
-    except (ValueError, BufferError):
-        return None
-    if _channel(state.ctx, op, code, rows, px, step, pup, step, _NULL, py, step):
-        return None
-    return out
-
-
-def fast_gate_vjp(op: int, dy: Any, gate: Any, up: Any, out: Any) -> Any:
-    """Its gradients by gate and up."""
-    if type(dy) is not _ndarray or type(gate) is not _ndarray or type(up) is not _ndarray:
-        return None
-    dtype = gate.dtype
-    code = _code_of(dtype)
-    shape = gate.shape
-    if (
-        code is None
-        or not shape
-        or dy.dtype is not dtype
-        or up.dtype is not dtype
-        or dy.shape != shape
-        or up.shape != shape
-    ):
-        return None
-    rows, step = _rows_of(gate.size)
-    try:
         pdy = _from_buffer(_CHARS, dy)
-        px = _from_buffer(_CHARS, gate)
-        pup = _from_buffer(_CHARS, up)
-        if out is None:
-            out = _empty(shape, dtype)
-        elif type(out) is not _ndarray or out.dtype is not dtype or out.shape != shape:
-            return None
-        dup = _empty(shape, dtype)
-        pout = _from_buffer(_CHARS, out, True)
-        pdup = _from_buffer(_CHARS, dup, True)
+        dup, pdup = (None, _NULL) if up is None else _result(None, shape, dtype)
     except (ValueError, BufferError):
         return None
-    if _channel_vjp(state.ctx, op, code, rows, pdy, step, px, step, pup, step, _NULL, pout, step,
+    if _channel_vjp(state.ctx, op, code, rows, pdy, step, px, step, pup, step, options, pout, step,
                     pdup, step):  # fmt: skip
         return None
-    return out, dup
+    return out if up is None else (out, dup)
 
 
 Strides = tuple[int, int, int]
@@ -743,29 +745,9 @@ def channel(
     dy: tuple[Any, Strides] | None,
     inputs: list[tuple[Any, Strides]],
     outs: list[tuple[Any, Strides]],
-    fields: dict[str, Any],
-    grads: Any,
-    denominator_at: int,
+    options: Any,
 ) -> int:
-    """`lmx_channel`, with dy `lmx_channel_vjp`, on arrays whose layout is worked out; its status.
-
-    fields: of `lmx_channel_options`, arrays in float64; grads: float64, to be filled, those of a
-    denominator from `denominator_at` on.
-    """
-    options = ffi.new("lmx_channel_options *")
-    options.size = ffi.sizeof("lmx_channel_options")
-    alive = []
-    given = dict(fields)
-    if grads is not None:
-        given |= {"parameter_grad": grads[:denominator_at]}
-        given |= {"denominator_grad": grads[denominator_at:]}
-    for name, value in given.items():
-        if isinstance(value, _ndarray):
-            if not value.size:
-                continue
-            value = _from_buffer(_DOUBLES, value)
-            alive.append(value)
-        setattr(options, name, value)
+    """`lmx_channel`, with dy `lmx_channel_vjp`, on arrays whose layout is known; its status."""
 
     def passed(arrays: list[tuple[Any, Strides]], count: int) -> list[Any]:
         found = [p for a, s in arrays for p in (_pointer(a), ffi.new("lmx_strides *", s))]
@@ -875,3 +857,141 @@ def expsum_log(a: Any, out: Any) -> None:
             out.size, ffi.cast("lmx_expsum *", _pointer(a)), ffi.cast("double *", _pointer(out))
         )
     )
+
+
+# ------------------------------------------------------- factored output layer ---
+
+#: name of a loss of the factored layer -> that in the registry
+SPHERICAL_LOSSES = {
+    "z": "z_loss",
+    "spherical": "spherical_softmax_loss",
+    "taylor": "taylor_softmax_loss",
+    "mse": "one_hot_mse_loss",
+}
+
+SPHERICAL_COUNTS = ("steps", "dense_steps", "inversions", "directions", "refreshes")
+
+
+class Spherical:
+    """A `lmx_spherical`; arrays that are passed are contiguous and of the right type."""
+
+    __slots__ = ("layer",)
+
+    def __init__(
+        self,
+        loss: int,
+        parameters: list[float],
+        dtype: Any,
+        classes: int,
+        d: int,
+        weight: Any = None,
+    ) -> None:
+        pointer = ffi.new("lmx_spherical **")
+        given = ffi.new("double[2]", parameters)
+        check(
+            lib.lmx_spherical_create(
+                state.ctx,
+                DTYPES[dtype],
+                loss,
+                given,
+                classes,
+                d,
+                _NULL if weight is None else _pointer(weight),
+                d,
+                pointer,
+            )
+        )
+        self.layer = ffi.gc(pointer[0], lib.lmx_spherical_free, classes * d * dtype.itemsize)
+
+    def batch(
+        self,
+        hidden: Any,
+        target: Any,
+        values: Any,
+        ignore_index: int,
+        loss: Any,
+        dhidden: Any,
+        step: tuple[float, float] | None,
+    ) -> int:
+        """`lmx_spherical_step` with (lr, weight_decay), else `lmx_spherical_loss`; its status."""
+        rows, d = hidden.shape
+        b = ffi.new("lmx_spherical_batch *")
+        b.size = ffi.sizeof("lmx_spherical_batch")
+        b.rows, b.dtype = rows, DTYPES[hidden.dtype]
+        b.hidden, b.hidden_stride = _pointer(hidden), d
+        b.target, b.target_type = _pointer(target), _INTS[target.dtype]
+        b.target_stride = b.targets = target.shape[1]
+        b.ignore_index = ignore_index
+        if values is not None:
+            b.values = ffi.cast("double *", _pointer(values))
+            b.values_stride = values.shape[1]
+        b.loss = ffi.cast("double *", _pointer(loss))
+        if dhidden is not None:
+            b.dhidden, b.dhidden_stride = _pointer(dhidden), d
+        if step is None:
+            return int(lib.lmx_spherical_loss(state.ctx, self.layer, b))
+        return int(lib.lmx_spherical_step(state.ctx, self.layer, b, *step))
+
+    def logits(self, hidden: Any, out: Any) -> None:
+        rows, d = hidden.shape
+        check(
+            lib.lmx_spherical_logits(
+                state.ctx,
+                self.layer,
+                DTYPES[hidden.dtype],
+                rows,
+                _pointer(hidden),
+                d,
+                _pointer(out),
+                out.shape[1],
+            )
+        )
+
+    def topk(self, hidden: Any, values: Any, classes: Any) -> None:
+        rows, d = hidden.shape
+        k = values.shape[1]
+        check(
+            lib.lmx_spherical_topk(
+                state.ctx,
+                self.layer,
+                DTYPES[hidden.dtype],
+                rows,
+                _pointer(hidden),
+                d,
+                k,
+                _pointer(values),
+                k,
+                ffi.cast("int64_t *", _pointer(classes)),
+                k,
+            )
+        )
+
+    def weight(self, out: Any) -> None:
+        check(lib.lmx_spherical_weight(state.ctx, self.layer, _pointer(out), out.shape[1]))
+
+    def condition(self) -> float:
+        value = ffi.new("double *")
+        check(lib.lmx_spherical_condition(self.layer, value))
+        return float(value[0])
+
+    def counts(self) -> dict[str, int]:
+        """How often the layer has done what."""
+        about = ffi.new("lmx_spherical_description *")
+        about.size = ffi.sizeof("lmx_spherical_description")
+        check(lib.lmx_spherical_info(self.layer, about))
+        return {name: int(getattr(about, name)) for name in SPHERICAL_COUNTS}
+
+    def state(self, arrays: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The layer's state into arrays, or with the rest `given` out of them; the rest."""
+        s = ffi.new("lmx_spherical_state *")
+        s.size = ffi.sizeof("lmx_spherical_state")
+        for name, array in arrays.items():
+            setattr(s, name, ffi.cast(ffi.typeof(getattr(s, name)), _pointer(array)))
+        if given is None:
+            check(lib.lmx_spherical_get_state(self.layer, s))
+        else:
+            s.watched, s.peak = given["watched"], given["peak"]
+            s.counts = [given[name] for name in SPHERICAL_COUNTS]
+            check(lib.lmx_spherical_set_state(self.layer, s))
+        counts = {name: int(s.counts[i]) for i, name in enumerate(SPHERICAL_COUNTS)}
+        return {"watched": float(s.watched), "peak": float(s.peak), **counts}

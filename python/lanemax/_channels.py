@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,22 +28,24 @@ _ANGLE_MAX = 2.0**30
 # ------------------------------------------------------------------------ parameters
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(NamedTuple):
     """Parameters of one call: fields of `lmx_channel_options`, and arrays like their gradients."""
 
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] | None = None
     like: tuple[Any, ...] = ()
-    denominator_at: int = 0  # in the gradients, which follow each other
 
     def sums(self) -> Any:
-        """Where their gradients go; None if they have none."""
-        return np.zeros(sum(1 if a is None else a.size for a in self.like)) if self.like else None
+        """Where their gradients go."""
+        assert self.fields is not None
+        return np.zeros(self.fields["parameters"] + self.fields.get("denominators", 0))
 
 
-def _doubles(*parts: Any) -> Any:
-    """A copy, which outputs cannot overwrite."""
-    return np.concatenate([np.asarray(p).astype(np.float64).ravel() for p in parts])
+_NOTHING = _Taken()
+
+
+def _copied(numbers: Any) -> Any:
+    """Numbers in float64 that outputs cannot overwrite."""
+    return np.array(numbers, np.float64, order="C", ndmin=1)
 
 
 def _in_groups(channels: int, size: int, name: str, shape: tuple[int, ...]) -> None:
@@ -54,24 +56,22 @@ def _in_groups(channels: int, size: int, name: str, shape: tuple[int, ...]) -> N
 
 
 def _nothing(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
-    return _Taken()
+    return _NOTHING
 
 
 def _pairs(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
     _in_groups(_channels(shape), 2, name, shape)
-    return _Taken()
+    return _NOTHING
 
 
 def _polynomial(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
-    weight = _operands.weights(values[0])
-    bias, array = _operands.one_number("bias", values[1])
-    numbers = _doubles(weight, bias)
-    eps = _check.in_range("eps", options[0])
-    return _Taken(
-        {"parameter": numbers, "parameters": numbers.size, "eps": eps},
-        (weight, array),
-        numbers.size,
-    )
+    numbers, like = _operands.polynomial(values)
+    fields = {
+        "parameter": _call.doubles(_copied(numbers)),
+        "parameters": len(numbers),
+        "eps": _check.in_range("eps", options[0]),
+    }
+    return _Taken(fields, like)
 
 
 def _coefficients(name: str, value: Any, least: int) -> tuple[Any, int]:
@@ -101,16 +101,15 @@ def _rational(name: str, shape: tuple[int, ...], values: list[Any], options: lis
     _in_groups(_channels(shape), groups, name, shape)
     return _Taken(
         {
-            "parameter": _doubles(numerator),
+            "parameter": _call.doubles(_copied(numerator)),
             "parameters": numerator.size,
             "parameter_sets": sets,
-            "denominator": _doubles(denominator),
+            "denominator": _call.doubles(_copied(denominator)),
             "denominators": denominator.size,
             "denominator_sets": denominator_sets,
             "form": form,
         },
         (numerator, denominator),
-        numerator.size,
     )
 
 
@@ -129,17 +128,17 @@ def _group_size(name: str, shape: tuple[int, ...], values: list[Any], options: l
 
 
 def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
-    theta = values[0] if type(values[0]) is float else _check.reals("theta", values[0])
-    pairs, got = _channels(shape) // 2, np.shape(theta)
+    like = None if type(values[0]) is float else _check.reals("theta", values[0])
+    pairs, got = _channels(shape) // 2, () if like is None else like.shape
     _in_groups(_channels(shape), 2, name, shape)
     if got not in ((), (1,), (pairs,)):
         raise ValueError(f"theta: expected one number, or shape {(pairs,)}, got {got}")
-    numbers = _doubles(theta)
-    bad = ~(np.abs(numbers) <= _ANGLE_MAX)
-    if bad.any():
-        raise ValueError(f"theta: must be finite, at most 2**30, got {numbers[bad][0]}")
-    like = None if type(theta) is float else theta
-    return _Taken({"parameter": numbers, "parameters": numbers.size}, (like,), numbers.size)
+    numbers = _copied(values[0] if like is None else like)
+    small = np.abs(numbers) <= _ANGLE_MAX
+    if np.count_nonzero(small) < small.size:
+        raise ValueError(f"theta: must be finite, at most 2**30, got {numbers[~small][0]}")
+    fields = {"parameter": _call.doubles(numbers), "parameters": numbers.size}
+    return _Taken(fields, (like,))
 
 
 def _channels(shape: tuple[int, ...]) -> int:
@@ -170,9 +169,11 @@ class _Channel:
         self.learned: bool = op["learned"]
         self.parameters: tuple[str, ...] = tuple(op["parameters"])
         self.variants = variants
-        self.arrays = ("gate", "up") if op["inputs"] == 2 else ("x",)
+        self.two = op["inputs"] == 2
+        self.arrays = ("gate", "up") if self.two else ("x",)
+        self._names = self.arrays, ("dy", *self.arrays)
         #: each element by itself, whatever the axes
-        self.pointwise = len(self.arrays) == 2 and not self.parameters
+        self.pointwise = self.two and not self.parameters
         self._take = _TAKE.get(self.name) or _TAKE[" ".join(self.parameters)]
         self.arguments = _operands.Arguments(
             self.name,
@@ -181,33 +182,46 @@ class _Channel:
             _OPTIONS.get(self.name, {}),
         )
 
-    def run(
-        self, dy: tuple[Any, ...], arrays: tuple[Any, ...], given: Any, named: Any, out: Any
-    ) -> Any:
-        """Any layout; dy is empty, or the gradient in a tuple, then so is the result."""
+    def run(self, gradient: int, arrays: tuple[Any, ...], given: Any, named: Any, out: Any) -> Any:
+        """Any layout; `gradient` is 1 if the arrays start with dy, else 0."""
         values, options = self.arguments.take(given, named)
         code = self.code
         if self.variants:
             code = _operands.chosen("approximate", values[0], self.variants)
-        if self.pointwise:
-            fast: Any = _call.fast_gate_vjp if dy else _call.fast_gate
-            quick = fast(code, *dy, *arrays, out)
-            if quick is not None:
-                return quick
-        names = ("dy",) * len(dy) + self.arrays
-        inputs = _operands.operands(self.arrays[0], dict(zip(names, (*dy, *arrays), strict=True)))
-        x = inputs[len(dy)]
-        taken = self._take(self.arrays[0], x.shape, values, options)
+        inputs = _operands.operands(self._names[gradient], arrays, gradient)
+        x = inputs[gradient]
+        shape = x.shape
+        taken = self._take(self.arrays[0], shape, values, options)
+        sums = taken.sums() if gradient and self.learned else None
+        passed = _call.channel_options(taken.fields, sums)
+        found = _call.fast_channel(
+            code,
+            inputs[0] if gradient else None,
+            x,
+            inputs[-1] if self.two else None,
+            out,
+            0 if self.pointwise else _channels(shape),
+            passed,
+        )
+        if found is None:
+            found = self._any_layout(code, gradient, inputs, passed, out)
+        if sums is None:
+            return found
+        dx = found if self.two else (found,)
+        return (*dx, *_operands.parts_like(sums, taken.like))
+
+    def _any_layout(
+        self, code: int, gradient: int, inputs: list[Any], options: Any, out: Any
+    ) -> Any:
+        """What is left: arrays that are passed with strides, or copied."""
+        x = inputs[gradient]
         results = [_operands.result_like(x, out)]
-        if dy:
+        if gradient:
             results += [_operands.result_like(a) for a in inputs[2:]]
-        sums = taken.sums() if dy else None
 
         def rows(extent: Any, passed: list[Any], to: list[Any]) -> int:
-            g = passed.pop(0) if dy else None
-            return _call.channel(
-                code, extent, g, passed, to, taken.fields, sums, taken.denominator_at
-            )
+            g = passed.pop(0) if gradient else None
+            return _call.channel(code, extent, g, passed, to, options)
 
         def run(inputs: list[Any], outs: list[Any]) -> int:
             if self.pointwise:
@@ -218,8 +232,6 @@ class _Channel:
         if x.size:
             _operands.fill(run, inputs, results)
         found = [r if i == 0 and out is not None else r[()] for i, r in enumerate(results)]
-        if sums is not None:
-            found += _operands.parts_like(sums, taken.like)
         return tuple(found) if len(found) > 1 else found[0]
 
 
@@ -549,7 +561,7 @@ def _document(c: _Channel, gradient: bool) -> str:
     about = _ABOUT.get(
         c.name, _About(f"The activation {c.name}.", "y = f(x)", "dx = dy f'(x)", "", "", "", "")
     )
-    x, two = c.arrays[0], len(c.arrays) == 2
+    x, two = c.arrays[0], c.two
     data = f"{x} = np.array([1.0, -2.0, 0.5, 3.0])"
     words = {
         "name": c.name,
@@ -603,32 +615,32 @@ def _document(c: _Channel, gradient: bool) -> str:
 
 
 def _functions(c: _Channel) -> dict[str, Any]:
-    fast_value, fast_gradient = _call.fast_gate, _call.fast_gate_vjp
+    fast = _call.fast_channel
     usual = c.code if c.pointwise else None  # what runs without parameters
 
     def one(x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
-        return c.run((), (x,), parameters, named, out)
+        return c.run(0, (x,), parameters, named, out)
 
     def one_vjp(dy: Any, x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
-        return c.run((dy,), (x,), parameters, named, out)
+        return c.run(1, (dy, x), parameters, named, out)
 
     def two(gate: Any, up: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
-        if usual is not None and not parameters and not named:
-            y = fast_value(usual, gate, up, out)
+        if usual is not None and up is not None and not parameters and not named:
+            y = fast(usual, None, gate, up, out)
             if y is not None:
                 return y
-        return c.run((), (gate, up), parameters, named, out)
+        return c.run(0, (gate, up), parameters, named, out)
 
     def two_vjp(
         dy: Any, gate: Any, up: Any, *parameters: Any, out: Any = None, **named: Any
     ) -> Any:
-        if usual is not None and not parameters and not named:
-            found = fast_gradient(usual, dy, gate, up, out)
+        if usual is not None and not (dy is None or up is None or parameters or named):
+            found = fast(usual, dy, gate, up, out)
             if found is not None:
                 return found
-        return c.run((dy,), (gate, up), parameters, named, out)
+        return c.run(1, (dy, gate, up), parameters, named, out)
 
-    functions: tuple[Any, Any] = (two, two_vjp) if len(c.arrays) == 2 else (one, one_vjp)
+    functions: tuple[Any, Any] = (two, two_vjp) if c.two else (one, one_vjp)
     for function, suffix, before in zip(functions, ("", "_vjp"), ((), ("dy",)), strict=True):
         _operands.present(function, c.name + suffix, c.arguments, (*before, *c.arrays))
         function.__doc__ = _document(c, bool(suffix))

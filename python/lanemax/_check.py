@@ -55,8 +55,15 @@ def _with_numpy_dtype(name: str, x: Any) -> Any:
     return x.view(torch.int16).numpy().view(bfloat16)
 
 
+def _is_computed(x: Any) -> bool:
+    """Whether it is an ndarray of a dtype that the library computes; their order is native."""
+    return type(x) is np.ndarray and x.dtype in _call.DTYPES
+
+
 def array(name: str, x: Any) -> Any:
     """An ndarray of a dtype that the library computes, without a copy where possible."""
+    if _is_computed(x):
+        return x
     if not isinstance(x, np.ndarray):
         if (
             hasattr(x, "__dlpack__")
@@ -285,6 +292,22 @@ def number(name: str, value: Any) -> float:
     return number
 
 
+_INT64 = np.iinfo(np.int64)
+
+
+def int64(name: str, value: Any) -> int:
+    """A Python or NumPy integer that fits in 64 bits."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an integer, got a bool")
+    try:
+        accepted = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
+    if not _INT64.min <= accepted <= _INT64.max:
+        raise ValueError(f"{name}: {accepted} does not fit in 64 bits")
+    return accepted
+
+
 #: parameter or option -> (what it accepts, in words, and the test)
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "a": ("must be positive", lambda v: v > 0),
@@ -315,6 +338,8 @@ def in_range(name: str, value: Any) -> float:
 
 def reals(name: str, value: Any) -> Any:
     """Numbers that can be learned, as an array of a float dtype; integers become float64."""
+    if _is_computed(value):
+        return value
     _refuse_masked(name, value, "plain numbers")
     found = np.asarray(_with_numpy_dtype(name, value))
     if found.dtype.kind in "iu":

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import inspect
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from . import _call, _check
 
-_INT64 = np.iinfo(np.int64)
 _IGNORED = -100  # the default, by identity
 
 #: what the letters of a loss's options stand for: argument, default
@@ -53,17 +51,7 @@ def _reduction_code(reduction: Any) -> int:
 
 
 def _ignored_index(ignore_index: Any) -> int:
-    if isinstance(ignore_index, (bool, np.bool_)):
-        raise TypeError("ignore_index: expected an integer, got a bool")
-    try:
-        ignored = operator.index(ignore_index)
-    except TypeError:
-        raise TypeError(
-            f"ignore_index: expected an integer, got {type(ignore_index).__name__}"
-        ) from None
-    if not _INT64.min <= ignored <= _INT64.max:
-        raise ValueError(f"ignore_index: {ignored} does not fit in 64 bits")
-    return ignored
+    return _check.int64("ignore_index", ignore_index)
 
 
 def _weights(weight: Any, classes: int) -> Any:

@@ -45,6 +45,8 @@ class Arguments:
 
     def take(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], list[Any]]:
         """The parameters, and the options."""
+        if not named and len(given) == len(self.names):
+            return [*given], [*self.options.values()]
         values = list(given)
         for name in self.names[len(given) :]:
             if name in named:
@@ -99,7 +101,7 @@ def one_number(name: str, value: Any) -> tuple[float, Any]:
     array = _check.reals(name, value)
     if array.shape not in ((), (1,)):
         raise ValueError(f"{name}: expected one number, of shape () or (1,), got {array.shape}")
-    return float(array.reshape(())), array
+    return float(array.item()), array
 
 
 def weights(value: Any) -> Any:
@@ -112,19 +114,27 @@ def weights(value: Any) -> Any:
     return weight
 
 
+def polynomial(values: list[Any]) -> tuple[list[float], tuple[Any, Any]]:
+    """Weights and bias in float64, and the arrays whose shapes and dtypes their gradients get."""
+    weight = weights(values[0])
+    bias, array = one_number("bias", values[1])
+    return [*weight.astype(np.float64).tolist(), bias], (weight, array)
+
+
 # ----------------------------------------------------------------------------- arrays
 
 
-def operands(of: str, given: dict[str, Any]) -> list[Any]:
-    """Arrays of the same shape and dtype, those of the one that is called `of`."""
-    like = _check.array(of, given[of])
+def operands(names: Sequence[str], given: Sequence[Any], of: int) -> list[Any]:
+    """Arrays of the same shape and dtype, those of the one at index `of`."""
+    like = _check.array(names[of], given[of])
+    dtype, shape = like.dtype, like.shape
     found = []
-    for name, value in given.items():
-        a = like if name == of else _check.array(name, value)
-        if a.dtype != like.dtype:
-            raise TypeError(f"{name}: expected the dtype of {of}, {like.dtype}, got {a.dtype}")
-        if a.shape != like.shape:
-            raise ValueError(f"{name}: expected the shape of {of}, {like.shape}, got {a.shape}")
+    for i, name in enumerate(names):
+        a = like if i == of else _check.array(name, given[i])
+        if a.dtype != dtype:
+            raise TypeError(f"{name}: expected the dtype of {names[of]}, {dtype}, got {a.dtype}")
+        if a.shape != shape:
+            raise ValueError(f"{name}: expected the shape of {names[of]}, {shape}, got {a.shape}")
         found.append(a)
     return found
 
@@ -204,17 +214,19 @@ def along_rows(
 
 def like(values: Any, array: Any) -> Any:
     """Sums in float64 as a gradient for `array`, None for a Python number."""
-    if array is None:
-        return values[0]
-    with np.errstate(all="ignore"):  # beyond the range of the dtype is inf
-        return values.reshape(array.shape).astype(array.dtype, copy=False)[()]
+    return parts_like(values, (array,))[0]
 
 
 def parts_like(values: Any, arrays: Sequence[Any]) -> list[Any]:
-    """Sums one after the other as gradients for `arrays`."""
+    """Sums one after the other as gradients for `arrays`, None for a Python number."""
+    if all(array is None for array in arrays):
+        return [*values]
     found, i = [], 0
-    for array in arrays:
-        n = 1 if array is None else array.size
-        found.append(like(values[i : i + n], array))
-        i += n
+    with np.errstate(all="ignore"):  # beyond the range of a dtype is inf
+        for array in arrays:
+            n = 1 if array is None else array.size
+            part, i = values[i : i + n], i + n
+            if array is not None:
+                part = part.reshape(array.shape).astype(array.dtype, copy=False)
+            found.append(part[0] if array is None else part[()])
     return found

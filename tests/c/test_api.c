@@ -780,13 +780,13 @@ static void test_contexts(void)
 static void test_information(void)
 {
     check_at.test = "lmx_status_string";
-    for (int i = 0; i <= LMX_ERR_OVERFLOW; i++) {
+    for (int i = 0; i <= LMX_ERR_NUMERIC; i++) {
         const char *const text = lmx_status_string((lmx_status)i);
         CHECK(text != NULL && strlen(text) > 3);
         for (int j = 0; j < i; j++)
             CHECK(strcmp(text, lmx_status_string((lmx_status)j)) != 0);
     }
-    static const int unknown[] = { -1, LMX_ERR_OVERFLOW + 1, 1000, INT32_MAX, INT32_MIN };
+    static const int unknown[] = { -1, LMX_ERR_NUMERIC + 1, 1000, INT32_MAX, INT32_MIN };
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
         CHECK(lmx_status_string((lmx_status)unknown[i]) != NULL);
 

@@ -31,6 +31,7 @@ STATIC_ASSERT(count_softmax == 0 && count_exp_sum == 5 && count_log_stablemax_vj
 STATIC_ASSERT(sizeof(lmx_expsum) == 48, "lmx_expsum is stored in users' files");
 STATIC_ASSERT(LMX_F32 == 0 && LMX_F64 == 1 && LMX_F16 == 2 && LMX_BF16 == 3, "the numbers are ABI");
 STATIC_ASSERT(LMX_ERR_OVERFLOW == 12, "the numbers are ABI");
+STATIC_ASSERT(LMX_ERR_NUMERIC == 13, "the numbers are ABI");
 STATIC_ASSERT(LMX_ROW_exp_sum == 5 && LMX_ROW_COUNT == (int)count_of_rows,
               "enum and registry agree");
 #endif

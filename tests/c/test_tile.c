@@ -15,6 +15,7 @@
 #include "matmul.h"
 #include "rows.h"
 #include "tiers.h"
+#include "tile.h"
 
 /* Operands of 300 rows at most, as elements; what they are as reals. */
 #define GAP 5
@@ -78,6 +79,7 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
     check_buffer room = check_buffer_new(c_size);
     void *const want = get_memory(c_size), *const block = get_memory(LMX_BLOCK_REALS * real_size);
     void *const panels = get_memory(LMX_PANEL_REALS * real_size);
+    void *const turned_block = get_memory(LMX_BLOCK_REALS * real_size);
     const size_t first = k / 3, terms = k - first;
     for (size_t i = 0; i < m * (size_t)c_row - 3; i++)
         put_real(want, i, 0.25 * (double)(i % 17));
@@ -113,7 +115,12 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
         else
             own->panels(&rows_b, 0, k, 0, n, panels);
         memcpy(c, before, c_size);
-        const lmx_tile_product p = { block, across, m, terms, n, panels, first, k, c, c_row, 1 };
+        const void *left = block;
+        if (across) {
+            own->turn(block, m, terms, turned_block);
+            left = turned_block;
+        }
+        const lmx_tile_product p = { left, across, m, terms, n, panels, first, k, c, c_row, 1 };
         own->multiply(&p);
         check_same(c, want, c_size, real_size);
         check_canaries(&room, c, c_size);
@@ -122,6 +129,7 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
     free(want);
     free(before);
     free(block);
+    free(turned_block);
     free(panels);
     check_buffer_free(&room);
     check_buffer_free(&a.memory);

@@ -7,12 +7,16 @@ Generator method, so that they are the same with every NumPy and on every machin
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable, Iterator
 
+import channels
 import lanemax as lm
 import numpy as np
 import support
-from registry import Function
+import test_activations
+from registry import ALL, Function
 
 LENGTHS = (
     0,
@@ -224,6 +228,68 @@ def results(function: Function, dtype):
     yield "many columns", function(*arrays, axis=0)
 
 
+# ------------------------------------------------------------------ activations ---
+
+CHANNELS = (1, 2, 7, 16, 33, 100, 257, 1030)
+#: for the first parameters of each: the end of a chunk, and a row that is cut into chunks
+LONG_CHANNELS = (16384, 20011)
+
+
+def _arguments(case, words: Words, n: int) -> tuple:
+    """Parameters of a case; in place of arrays that a Generator has drawn, words."""
+    values = case.values(n) if isinstance(case, channels.Case) else case.values
+    return tuple(words.uniform(v.shape, 4) if isinstance(v, np.ndarray) else v for v in values)
+
+
+def activation_results(name: str, gradient: bool, dtype) -> Iterator[tuple[str, object]]:
+    """(description, result) for every call of an activation, or of its gradient, that is hashed."""
+    dtype = np.dtype(dtype)
+    words = Words(20240611)
+    cases = [c for c in (*test_activations.ALL, *channels.ALL) if c.name == name]
+    for case in cases:
+        function = getattr(lm, f"{case.python}_vjp" if gradient else case.python)
+        of_channels = isinstance(case, channels.Case)
+        inputs = len(case.arrays) if of_channels else 1
+        options = case.options if of_channels else {}
+        for least in CHANNELS + LONG_CHANNELS * (case is cases[0]):
+            n = case.channels(least) if of_channels else least
+            rows = 6 if n < 2000 else 1
+            given = _arguments(case, words, n)
+            up, dy = (to(dtype, words.uniform((rows, n), 4)) for _ in range(2))
+            arrays = (dy,) * gradient + (logits(words, rows, n, dtype), up)[:inputs]
+            yield f"{case!r} n={n}", function(*arrays, *given, **options)
+        n = case.channels(33) if of_channels else 33
+        given = _arguments(case, words, n)
+        x = special(words, n, dtype)
+        up, dy = (to(dtype, words.uniform(x.shape, 4)) for _ in range(2))
+        arrays = (dy,) * gradient + (x, up)[:inputs]
+        yield f"{case!r} special", function(*arrays, *given, **options)
+        if not of_channels and case.takes_bias:
+            bias = words.uniform(n, 2)
+            yield f"{case!r} bias", function(*arrays, *given, bias=bias)
+
+
+# ------------------------------------------------------------------ hashes ---
+
+
+def _update(sha, result) -> None:
+    """Shape and little-endian bytes of a result."""
+    sha.update(str(result.shape).encode())
+    sha.update(support.bits(result).astype(f"<u{result.dtype.itemsize}").tobytes())
+
+
+def digest_activation(name: str, gradient: bool, dtype) -> str:
+    """SHA-256 of all results in order, of which NaN may have any sign and payload."""
+    sha = hashlib.sha256()
+    for what, result in activation_results(name, gradient, dtype):
+        sha.update(what.encode())
+        for part in result if isinstance(result, tuple) else (result,):
+            a = np.asarray(part)
+            _update(sha, np.where(support.is_nan(a), np.zeros((), a.dtype), a))
+            _update(sha, support.is_nan(a).astype(np.uint8))
+    return sha.hexdigest()
+
+
 def digest(function: Function, dtype) -> str:
     """SHA-256 of the little-endian bytes of all results in order."""
     sha = hashlib.sha256()
@@ -238,6 +304,13 @@ def digest(function: Function, dtype) -> str:
         else:
             parts = [np.asarray(result)]
         for part in parts:
-            sha.update(str(part.shape).encode())
-            sha.update(support.bits(part).astype(f"<u{part.dtype.itemsize}").tobytes())
+            _update(sha, part)
     return sha.hexdigest()
+
+
+#: name of a function, of the activations that in the registry -> its hash for a dtype
+DIGESTS: dict[str, Callable[..., str]] = {f.name: functools.partial(digest, f) for f in ALL} | {
+    f"{op['name']}{suffix}": functools.partial(digest_activation, op["name"], bool(suffix))
+    for op in lm.activations()
+    for suffix in ("", "_vjp")
+}

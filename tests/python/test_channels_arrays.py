@@ -352,6 +352,7 @@ BAD: dict[str, list[tuple]] = {
         ((NAN,), {}, ValueError, "theta.*nan"),
         ((INF,), {}, ValueError, "theta.*inf"),
         ((1.1e9,), {}, ValueError, "theta"),
+        ((1e200,), {}, ValueError, r"theta.*1e\+200"),
         (([1.0, 2.0, NAN],), {}, ValueError, "theta"),
         (([1.0, 2.0],), {}, ValueError, r"theta.*\(3,\).*\(2,\)"),
         (([1.0] * 6,), {}, ValueError, r"theta.*\(3,\).*\(6,\)"),

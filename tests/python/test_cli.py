@@ -193,10 +193,24 @@ def test_bench_plot_of_functions_with_gradients(experiment, suffix, tmp_path):
     names = [*{g.ours.removesuffix(suffix): None for g in aims}, "another"]
     times = {n + ending: [2.0, 2.5] for n in names for ending in ("", suffix)}
     times |= {n: [1.0, 1.25] for g in aims for n in g.against} | {f"torch {names[0]}": [9.0, 9.0]}
-    row = Row(experiment, aims[0].shape, "float32", "avx2", 1, Times(times))
+    rows = [
+        Row(experiment, shape, dtype, "avx2", 1, Times(times))
+        for shape, dtype in {(g.shape, g.dtype): None for g in aims}
+    ]
     path = tmp_path / "plot.png"
-    plot.benchmark(str(path), [row], "a machine")
+    plot.benchmark(str(path), rows, "a machine")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_judges_16_bit_activations_by_rows_of_their_own():
+    pytest.importorskip("ml_dtypes")
+    from lanemax._cli import bench, goals
+
+    jobs = bench.experiment("activations", 1, bench.Report())
+    by_type = {job.goals[0].dtype: {g.ours for g in job.goals} for job in jobs}
+    halved = {n + ending for n in goals.HALVED for ending in ("", "_vjp")}
+    assert by_type["float16"] == by_type["bfloat16"] == halved < by_type["float32"]
+    assert sum(len(job.goals) for job in jobs) == len(goals.ACTIVATIONS)
 
 
 def test_commands_write_nothing_to_the_working_directory(tmp_path):

@@ -343,14 +343,21 @@ ACTIVATION_PARAMETERS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def time_activations(bench: Bench, shape: tuple[int, int]) -> Row:
-    """Time every activation and its gradient beside a copy, and the peers' own."""
-    case = peers.make_case("softmax", np.dtype(np.float32), shape, bench.threads)
+def time_activations(bench: Bench, shape: tuple[int, int], dtype: str) -> Row:
+    """Time activations and their gradients beside a copy, and the peers' own.
+
+    In float32 all of them; in 16-bit types those with a goal.
+    """
+    kind = peers.element_type(dtype)
+    case = peers.make_case("softmax", kind, shape, bench.threads)
     x, out = case.x, case.out
-    dy, up = (np.random.default_rng(i).standard_normal(shape, np.float32) for i in (1, 2))
+    normal = (np.random.default_rng(i).standard_normal(shape, np.float32) for i in (1, 2))
+    dy, up = (a.astype(kind, copy=False) for a in normal)
     contenders = []
     for op in lm.activations():
         name = op["name"]
+        if dtype != "float32" and name not in goals.HALVED:
+            continue
         parameters = ACTIVATION_PARAMETERS.get(name, ())
         arrays = (x, up)[: len(op["arrays"])]
         value, gradient = _activations.of_registry(name)
@@ -360,13 +367,13 @@ def time_activations(bench: Bench, shape: tuple[int, int]) -> Row:
         contenders.append(Contender(f"{name}_vjp", clock(call)))
     contenders += peers.anchors(case)
     for peer in bench.peers:
-        if not hasattr(peer, "activations"):
+        if dtype != "float32" or not hasattr(peer, "activations"):
             continue
         for variant, offered in peer.activations(x, up, out):
             contenders.append(Contender(f"{peer.name} {variant}", clock(offered)))
-    times = bench.race(contenders, f"activations {shape_name(shape)}")
+    times = bench.race(contenders, f"activations {shape_name(shape)} {dtype}")
     return Row(
-        "activations", shape, "float32", bench.tier, bench.threads, times, case.traffic,
+        "activations", shape, dtype, bench.tier, bench.threads, times, case.traffic,
         case.elements,
     )  # fmt: skip
 
@@ -497,15 +504,19 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
         if (machine.affinity() or os.cpu_count() or 1) < 2:
             report.skip("threads", "this process may use only one CPU")
             return []
-    shapes = list(dict.fromkeys(g.shape for g in aims))
-    return [
-        Job(
-            tuple(g for g in aims if g.shape == shape),
-            partial(measure, shape=shape),
-            cpus,
-        )
-        for shape in shapes
-    ]
+    found = []
+    for shape, dtype in dict.fromkeys((g.shape, g.dtype) for g in aims):
+        run = partial(measure, shape=shape)
+        if name == "activations":
+            try:
+                peers.element_type(dtype)
+            except Unavailable as error:
+                report.skip(dtype, str(error))
+                continue
+            run = partial(run, dtype=dtype)
+        mine = tuple(g for g in aims if (g.shape, g.dtype) == (shape, dtype))
+        found.append(Job(mine, run, cpus))
+    return found
 
 
 def too_large(operation: str, dtype: np.dtype[Any], shape: tuple[int, int], report: Report) -> bool:
@@ -577,7 +588,7 @@ def show_experiment(rows: Sequence[Row], name: str, tier: str) -> None:
         return
     table = Table(
         f"{EXPERIMENT_TITLES[name]} ({tier})",
-        ["shape", "what", ">time", ">quartiles", ">GB/s"],
+        ["shape", "type", "what", ">time", ">quartiles", ">GB/s"],
     )
     for row in mine:
         for contender in row.times.rounds:
@@ -586,7 +597,7 @@ def show_experiment(rows: Sequence[Row], name: str, tier: str) -> None:
             if contender.startswith("read") and row.traffic:
                 rate = f"{row.traffic / 2 / s.median * 1e-9:.3g}"
             table.add(
-                shape_name(row.shape), contender, seconds(s.median),
+                shape_name(row.shape), row.dtype, contender, seconds(s.median),
                 f"{seconds(s.low)} .. {seconds(s.high)}", rate,
             )  # fmt: skip
         table.section()
@@ -610,7 +621,7 @@ def show_goals(verdicts: Sequence[Verdict]) -> None:
         else:
             measured = seconds(v.measured.median) if v.measured else "-"
             limit = f"<= {seconds(g.ratio)}"
-        what = f"{g.operation}, {g.ours}"
+        what = f"{g.operation}, {g.ours}" + f", {g.dtype}" * (g.dtype != "float32")
         style = "red" if v.word == "MISSED" else "dim" if v.measured is None else ""
         table.add(what, shape_name(g.shape), v.tier, against, measured, limit, v.word, style=style)
     table.print()
@@ -663,6 +674,7 @@ def as_json(args: argparse.Namespace, report: Report, verdicts: Sequence[Verdict
                 "shape": list(v.goal.shape),
                 "ours": v.goal.ours,
                 "against": list(v.goal.against),
+                "dtype": v.goal.dtype,
                 "tier": v.tier,
                 "goal": v.limit,
                 "measured": plain(v.measured),

@@ -2,12 +2,13 @@
 """What the activations of channels should be, in the arithmetic of `oracle`.
 
 Each function takes finite rows of moderate size and returns the exact values and, where a bound is
-relative to them, the sums of absolute terms.  Parameters are numbers that float32 holds.
+relative to them, the sums of absolute terms.  Parameters are numbers that float32 holds.  Of
+functions of two arrays the gradient is that by the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -43,19 +44,47 @@ def _root(a: Pair, m: Arithmetic) -> Pair:
     return m.add(pair(s), m.divide(rest, pair(2 * s)))
 
 
-def _poly_norm(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
-    x = a["x"]
-    y, terms, power = full(x, BIAS), np.full_like(x, abs(BIAS)), full(x, 1.0)
+def _normalised(x: Array, m: Arithmetic) -> Iterator[tuple[float, Pair, Pair, Pair]]:
+    """Weight, x^(k-1), x^k, and the root of the mean of x^2k, for k = 1, 2, ..."""
+    power = full(x, 1.0)
     for weight in reversed(WEIGHT):
-        power = m.multiply(power, pair(x))
+        before, power = power, m.multiply(power, pair(x))
         total = m.total(m.multiply(power, power))
         mean = m.divide(total, full(total.hi, x.shape[-1]))
-        root = _root(m.add(mean, full(total.hi, EPS)), m)
+        yield weight, before, power, _root(m.add(mean, full(total.hi, EPS)), m)
+
+
+def _poly_norm(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    x = a["x"]
+    y, terms = full(x, BIAS), np.full_like(x, abs(BIAS))
+    for weight, _, power, root in _normalised(x, m):
         term = m.multiply(m.divide(power, root), full(x, weight))
         y, terms = m.add(y, term), terms + np.abs(term.hi)
     if "up" in a:
         y, terms = m.multiply(y, pair(a["up"])), terms * np.abs(a["up"])
     return values(y), terms
+
+
+def _gradient_by_gate(a: Mapping[str, Array], m: Arithmetic) -> Pair:
+    """What is pulled back through the function of x alone."""
+    return m.product(a["dy"], a["up"]) if "up" in a else pair(a["dy"])
+
+
+def _poly_norm_vjp(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    x, dy = a["x"], _gradient_by_gate(a, m)
+    slope, back = full(x, 0.0), full(x, 0.0)
+    slope_terms, back_terms = np.zeros_like(x), np.zeros_like(x)
+    for k, (weight, before, power, root) in enumerate(_normalised(x, m), 1):
+        factor = m.divide(full(root.hi, k * weight), root)
+        term = m.multiply(factor, before)
+        slope, slope_terms = m.add(slope, term), slope_terms + np.abs(term.hi)
+        total = m.total(m.multiply(dy, power))
+        mean = m.divide(total, full(total.hi, x.shape[-1]))
+        factor = m.divide(m.multiply(factor, mean), m.multiply(root, root))
+        term = m.multiply(factor, m.multiply(power, before))
+        back, back_terms = m.add(back, term), back_terms + np.abs(term.hi)
+    dx = m.add(m.multiply(dy, slope), Pair(-back.hi, -back.lo))
+    return values(dx), np.abs(dy.hi) * slope_terms + back_terms
 
 
 def _polynomial(c: tuple[float, ...], x: Array, m: Arithmetic) -> Pair:
@@ -75,6 +104,24 @@ def _rational(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
     return values(m.divide(p, q)), above / q.hi + np.abs(p.hi) * below / q.hi**2
 
 
+def _rational_vjp(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    """dy (P' / Q - P Q' / Q^2); at a kink that rounding may cross, terms are infinite."""
+    x, size, dy = a["x"], np.abs(a["x"]), pair(a["dy"])
+    by_x = [tuple(i * v for i, v in enumerate(c))[1:] for c in (NUMERATOR, (0.0, *DENOMINATOR))]
+    p, inner = _polynomial(NUMERATOR, x, m), _polynomial((0.0, *DENOMINATOR), x, m)
+    sign = np.sign(inner.hi)
+    q = m.add(full(x, 1.0), Pair(inner.hi * sign, inner.lo * sign))
+    dp, d_inner = (_polynomial(c, x, m) for c in by_x)
+    dq = Pair(d_inner.hi * -sign, d_inner.lo * -sign)
+    slope = m.divide(m.add(dp, m.multiply(m.divide(p, q), dq)), q)
+    p_terms, dp_terms, dq_terms, spread = (
+        np.polyval(np.abs(c[::-1]), size) for c in (NUMERATOR, *by_x, (0.0, *DENOMINATOR))
+    )
+    terms = (dp_terms + 2.0 * p_terms * dq_terms / q.hi) / q.hi * (1.0 + spread) / q.hi
+    near = (np.abs(inner.hi) <= 2.0**-21 * spread) & (x != 0.0)
+    return values(m.multiply(dy, slope)), np.where(near, np.inf, np.abs(a["dy"]) * terms)
+
+
 def _sorted(size: int, descending: bool = False) -> Formula:
     def formula(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, None]:
         x = a["x"]
@@ -83,6 +130,25 @@ def _sorted(size: int, descending: bool = False) -> Formula:
         return values(pair(groups.reshape(x.shape))), None
 
     return formula
+
+
+def _max_min_vjp(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    """dy back where the values came from; equal values stay where they are."""
+    x, dy = a["x"], a["dy"]
+    crossed = np.repeat(x[:, ::2] < x[:, 1::2], 2, axis=-1)
+    other = dy.reshape(len(dy), -1, 2)[..., ::-1].reshape(dy.shape)
+    return values(pair(np.where(crossed, other, dy))), np.ones_like(x)
+
+
+def _group_sort_vjp(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    """dy back where the values came from; terms are infinite where that is one of equal values."""
+    x, dy = (v.reshape(len(v), -1, GROUP) for v in (a["x"], a["dy"]))
+    order = np.argsort(x, axis=-1)
+    dx, terms = np.empty_like(dy), np.ones_like(dy)
+    np.put_along_axis(dx, order, dy, axis=-1)
+    same = np.diff(np.take_along_axis(x, order, axis=-1), axis=-1) == 0
+    terms[same.any(axis=-1)] = np.inf
+    return values(pair(dx.reshape(a["x"].shape))), terms.reshape(a["x"].shape)
 
 
 def _turn(theta: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -97,21 +163,51 @@ def _turn(theta: float) -> tuple[tuple[float, float], tuple[float, float]]:
         return oracle.decimal_pair(sums[0]), oracle.decimal_pair(sums[1])
 
 
-def _householder(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
-    x, y = a["x"][:, ::2], a["x"][:, 1::2]
-    (c, s), (half_c, half_s) = _turn(THETA), _turn(THETA / 2)
+_Number = tuple[float, float]
 
-    def line(u: tuple[float, float], v: tuple[float, float], sign: float) -> Pair:
-        first, second = m.multiply(full(x, *u), pair(x)), m.multiply(full(x, *v), pair(y))
-        return m.add(first, Pair(sign * second.hi, sign * second.lo))
 
-    beyond = line(half_s, half_c, -1).hi > 0
-    parts = select(beyond, line(c, s, 1), pair(x)), select(beyond, line(s, c, -1), pair(y))
+def _line(u: _Number, a: Array, v: _Number, b: Array, m: Arithmetic) -> Pair:
+    """u a + v b"""
+    return m.add(m.multiply(full(a, *u), pair(a)), m.multiply(full(b, *v), pair(b)))
+
+
+def _negative(u: _Number) -> _Number:
+    return -u[0], -u[1]
+
+
+def _side(x: Array, m: Arithmetic) -> Array:
+    """Where each pair lies: beyond the line if positive."""
+    half_c, half_s = _turn(THETA / 2)
+    return _line(half_s, x[:, ::2], _negative(half_c), x[:, 1::2], m).hi
+
+
+def _reflected(x: Array, beyond: Array, m: Arithmetic) -> tuple[Exact, Array]:
+    """The reflection of each pair that lies beyond the line."""
+    a, b = x[:, ::2], x[:, 1::2]
+    c, s = _turn(THETA)
+    parts = (
+        select(beyond, _line(c, a, s, b, m), pair(a)),
+        select(beyond, _line(s, a, _negative(c), b, m), pair(b)),
+    )
     hi, lo = (
-        np.stack([getattr(p, part) for p in parts], axis=-1).reshape(a["x"].shape)
+        np.stack([getattr(p, part) for p in parts], axis=-1).reshape(x.shape)
         for part in ("hi", "lo")
     )
-    return values(Pair(hi, lo)), np.repeat(np.abs(x) + np.abs(y), 2, axis=-1)
+    return values(Pair(hi, lo)), np.repeat(np.abs(a) + np.abs(b), 2, axis=-1)
+
+
+def _householder(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    return _reflected(a["x"], _side(a["x"], m) > 0, m)
+
+
+def _householder_vjp(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+    """The same reflections; where rounding may cross the line, terms are infinite."""
+    x = a["x"]
+    side = _side(x, m)
+    dx, terms = _reflected(a["dy"], side > 0, m)
+    size = np.abs(x[:, ::2]) + np.abs(x[:, 1::2])
+    near = (np.abs(side) <= 2.0**-22 * size) & (size > 0)
+    return dx, np.where(np.repeat(near, 2, axis=-1), np.inf, terms)
 
 
 #: Arguments behind the arrays of what has parameters.
@@ -141,9 +237,9 @@ FACTORS = {
     "householder": 3.0,
 }
 
-#: Those that `check` compares with exact results; the others, and gradients, it compares in bits.
 FORMULAS: dict[str, Formula] = {
     "swiglu": _gate("silu"),
+    "geglu": _gate("gelu"),
     "geglu_tanh": _gate("gelu_tanh"),
     "reglu": _gate("relu"),
     "poly_norm": _poly_norm,
@@ -152,4 +248,39 @@ FORMULAS: dict[str, Formula] = {
     "max_min": _sorted(2, descending=True),
     "group_sort": _sorted(GROUP),
     "householder": _householder,
+}
+
+
+def _gate_vjp(name: str) -> Formula:
+    def formula(a: Mapping[str, Array], m: Arithmetic) -> tuple[Exact, Array]:
+        return activation_oracle.pulled_back(name, _gradient_by_gate(a, m), a["x"], m)
+
+    return formula
+
+
+#: Bounds of gradients in the same units.
+GRADIENT_FACTORS = {
+    "swiglu": 8.0,
+    "geglu": 8.0,
+    "geglu_tanh": 8.0,
+    "reglu": 8.0,
+    "poly_norm": max(8.0, 2.0 * len(WEIGHT) + 2.0),
+    "poly_norm_glu": max(8.0, 2.0 * len(WEIGHT) + 2.0),
+    "rational": 8.0,
+    "max_min": 0.0,
+    "group_sort": 0.0,
+    "householder": 3.0,
+}
+
+GRADIENTS: dict[str, Formula] = {
+    "swiglu": _gate_vjp("silu"),
+    "geglu": _gate_vjp("gelu"),
+    "geglu_tanh": _gate_vjp("gelu_tanh"),
+    "reglu": _gate_vjp("relu"),
+    "poly_norm": _poly_norm_vjp,
+    "poly_norm_glu": _poly_norm_vjp,
+    "rational": _rational_vjp,
+    "max_min": _max_min_vjp,
+    "group_sort": _group_sort_vjp,
+    "householder": _householder_vjp,
 }

@@ -42,6 +42,10 @@ class Expected:
     quanta: Array | float = 1.0
 
 
+#: (float64 arguments, arithmetic) -> the exact results; None where there is no formula.
+Expectation: TypeAlias = Callable[[Arguments, oracle.Arithmetic], Expected | None]
+
+
 @dataclass(frozen=True)
 class Limit:
     """One bound of a function: its text, the largest error allowed, and how an error is counted.
@@ -80,7 +84,7 @@ class Function:
     name: str
     prepare: Prepare
     call: Callable[[Arguments, int, Array | None], Array]
-    expected: Callable[[Arguments, oracle.Arithmetic], Expected | None]
+    expected: Expectation
     limits: tuple[Limit, ...]
     in_place: str = "x"
     every: int = 1
@@ -605,42 +609,75 @@ def _unary_call(name: str, gradient: bool) -> Any:
     return call
 
 
-def _expect_activation(name: str) -> Any:
-    formula = activation_oracle.FORMULAS.get(name)
+def _expect_activation(name: str) -> tuple[Expectation, Limit]:
+    """Exact values, and how far from them the library may be."""
+    if name in activation_oracle.WITH_TERMS:
+        formula, factor = activation_oracle.WITH_TERMS[name]
 
-    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected | None:
-        return None if formula is None else Expected(formula(a["x"], m))
+        def with_terms(a: Arguments, m: oracle.Arithmetic) -> Expected:
+            value, terms = formula(a["x"], m)
+            return Expected(value, scale=terms)
 
-    return expected
+        return with_terms, _of_terms(factor)
+    if name not in activation_oracle.FORMULAS:
+        return _no_formula, SAME_BITS
+    plain = activation_oracle.FORMULAS[name]
+    most = max(_BOUNDS[name], 1.0)
+    return (lambda a, m: Expected(plain(a["x"], m))), Limit(f"{most:.0f} ULP", most, "ULP", _normal)
+
+
+def _expect_slope(name: str) -> tuple[Expectation, Limit]:
+    if name not in activation_oracle.SLOPES:
+        return _no_formula, SAME_BITS
+
+    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected:
+        dx, terms = activation_oracle.pulled_back(name, activation_oracle.pair(a["dy"]), a["x"], m)
+        return Expected(dx, scale=terms, quanta=_lost(a["dy"]))
+
+    return expected, VJP_LIMITS[0]
+
+
+def _lost(*factors: Array) -> Array:
+    """Quanta that go where a derivative underflows, and then its product with `factors`."""
+    quanta: Array = 2.0 * (1.0 + np.abs(np.prod(factors, axis=0)))
+    return quanta
 
 
 def _no_formula(a: Arguments, m: oracle.Arithmetic) -> None:
     return None
 
 
+def _of_terms(factor: float) -> Limit:
+    return Limit(f"{factor:.0f} u * terms" if factor else "exact", factor, "u", _scaled)
+
+
+#: Of what has no formula, which a new activation may start without.
+SAME_BITS = Limit("the same bits", 0.0, "ULP", _normal)
+
+_BOUNDS = {op["name"]: op["bound"] for op in (*_call.unary_ops(), *_call.channel_ops())}
+
+
 def _activations_of_registry() -> tuple[Function, ...]:
-    """Two entries for every activation; gradients are compared in bits."""
-    bits = Limit("the same bits", 0.0, "ULP", _normal)
+    """Two entries for every activation."""
     found = []
     for op in _call.unary_ops():
-        name, most = op["name"], max(op["bound"], 1.0)
-        known = name in activation_oracle.FORMULAS
-        limit = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
+        name = op["name"]
+        (value, limit), (gradient, gradient_limit) = _expect_activation(name), _expect_slope(name)
         found += [
             Function(
                 name,
                 _moderate_logits,
                 _unary_call(name, False),
-                _expect_activation(name),
-                (limit if known else bits,),
+                value,
+                (limit,),
                 every=40,
             ),
             Function(
                 f"{name}_vjp",
                 _moderate_gradient,
                 _unary_call(name, True),
-                _no_formula,
-                (bits,),
+                gradient,
+                (gradient_limit,),
                 in_place="dy",
                 every=40,
             ),
@@ -677,36 +714,39 @@ def _channels(name: str, two: bool, gradient: bool) -> Prepare:
     return prepare
 
 
-def _expect_channel(name: str) -> Any:
-    formula = channel_oracle.FORMULAS.get(name)
+def _expect_channel(
+    formulas: Mapping[str, channel_oracle.Formula], factors: Mapping[str, float], name: str
+) -> tuple[Expectation, Limit]:
+    """Exact values, and how far from them the library may be."""
+    if name not in formulas:
+        return _no_formula, SAME_BITS
+    formula = formulas[name]
 
-    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected | None:
-        if formula is None:
-            return None
+    def expected(a: Arguments, m: oracle.Arithmetic) -> Expected:
         value, terms = formula(a, m)
-        return Expected(value, scale=terms, quanta=2.0)
+        by = [a[k] for k in ("dy", "up") if k in a]
+        return Expected(value, scale=terms, quanta=_lost(*by) if by else 2.0)
 
-    return expected
+    if name in factors:
+        return expected, _of_terms(factors[name])
+    most = max(_BOUNDS[name], 1.0)
+    return expected, Limit(f"{most:.0f} ULP", most, "ULP", _normal)
 
 
 def _channels_of_registry() -> tuple[Function, ...]:
-    """Two entries for every activation of channels; gradients are compared in bits."""
-    bits = Limit("the same bits", 0.0, "ULP", _normal)
+    """Two entries for every activation of channels."""
+    o = channel_oracle
     found = []
     for op in _call.channel_ops():
-        name, two, most = op["name"], op["inputs"] == 2, max(op["bound"], 1.0)
-        limit = bits
-        if name in channel_oracle.FACTORS:
-            factor = channel_oracle.FACTORS[name]
-            limit = Limit(f"{factor:.0f} u * terms", factor, "u", _scaled)
-        elif name in channel_oracle.FORMULAS:
-            limit = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
+        name, two = op["name"], op["inputs"] == 2
+        value, limit = _expect_channel(o.FORMULAS, o.FACTORS, name)
+        gradient, gradient_limit = _expect_channel(o.GRADIENTS, o.GRADIENT_FACTORS, name)
         found += [
             Function(
                 name,
                 _channels(name, two, False),
                 _channel_call(name, False),
-                _expect_channel(name),
+                value,
                 (limit,),
                 every=23,
             ),
@@ -714,8 +754,8 @@ def _channels_of_registry() -> tuple[Function, ...]:
                 f"{name}_vjp",
                 _channels(name, two, True),
                 _channel_call(name, True),
-                _no_formula,
-                (bits,),
+                gradient,
+                (gradient_limit,),
                 in_place="dy",
                 every=23,
             ),

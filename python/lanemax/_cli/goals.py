@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The speed that lanemax sets out to reach, as data: how long against whom, and where.
 
-Figures are for float32, the AVX-512 tier and the same number of threads for everyone. The AVX2
-tier is allowed `AVX2_CACHED` times as long where the arrays stay in cache and `AVX2_STREAMED`
-times elsewhere; no goals are set for the other tiers.
+Figures are for float32 unless a goal names a type, for the AVX-512 tier, and for the same number of
+threads for everyone. The AVX2 tier is allowed `AVX2_CACHED` times as long where the arrays stay in
+cache and `AVX2_STREAMED` times elsewhere; no goals are set for the other tiers.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Goal:
         The largest that reaches the goal.
     note : str
         What the reader has to know.
+    dtype : str
+        The element type of both.
     """
 
     operation: str
@@ -58,6 +60,7 @@ class Goal:
     against: tuple[str, ...]
     ratio: float
     note: str = ""
+    dtype: str = "float32"
 
     def for_tier(self, tier: str) -> float | None:
         """Return the figure for `tier`, or None where no goal is set."""
@@ -166,11 +169,23 @@ LOSSES = (
 #: Values at the speed of a copy, which moves two arrays; what moves more may take 1.3 times as long
 #: for each byte: a gradient moves three, a gate three, and the gradient of a gate five.
 STREAMED_ACTIVATION = (4096, 4096)
+VALUE, GRADIENT = 1.05, 1.3 * 3 / 2
+GATE, GATE_GRADIENT = 1.3 * 3 / 2, 1.3 * 5 / 2
+
+#: Timed in 16 bits too, where a byte may take as long as in float32.
+HALVED = ("silu", "gelu", "poly_norm")
 ACTIVATIONS = tuple(
-    Goal("activations", STREAMED_ACTIVATION, name, ("copy",), ratio, COPY_NOTE)
-    for names, value, gradient in (
-        (("poly_relu", "silu", "gelu", "crrelu", "poly_norm", "rational"), 1.05, 1.3 * 3 / 2),
-        (("swiglu", "geglu", "reglu", "poly_norm_glu"), 1.3 * 3 / 2, 1.3 * 5 / 2),
+    Goal("activations", STREAMED_ACTIVATION, name, ("copy",), ratio, COPY_NOTE, dtype)
+    for dtype, names, value, gradient in (
+        (
+            "float32",
+            ("poly_relu", "silu", "gelu", "crrelu", "poly_norm", "rational"),
+            VALUE,
+            GRADIENT,
+        ),
+        ("float32", ("swiglu", "geglu", "reglu", "poly_norm_glu"), GATE, GATE_GRADIENT),
+        ("float16", HALVED, VALUE, GRADIENT),
+        ("bfloat16", HALVED, VALUE, GRADIENT),
     )
     for activation in names
     for name, ratio in ((activation, value), (f"{activation}_vjp", gradient))

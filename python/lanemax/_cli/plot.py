@@ -316,7 +316,7 @@ def _limit_in_copies(row: Row, goals: Sequence[Goal], name: str) -> float | None
         (
             limit * _in_copies(row, name) / row.times.ratio(name, *g.against).median
             for g in goals
-            if (g.shape, g.ours) == (row.shape, name)
+            if (g.shape, g.dtype, g.ours) == (row.shape, row.dtype, name)
             and (limit := g.for_tier(row.tier)) is not None
             and all(n in row.times for n in g.against)
         ),
