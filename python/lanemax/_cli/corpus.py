@@ -207,7 +207,10 @@ def _open(path: Path) -> BinaryIO:
     """Return a file that can be read twice, or say in one line why there is none."""
     try:
         file = path.open("rb")
-        return file if file.seekable() else io.BytesIO(file.read())
+        if file.seekable():
+            return file
+        with file:  # a pipe
+            return io.BytesIO(file.read())
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory: name text files") from None
     except OSError as error:
@@ -296,15 +299,15 @@ def _read_file(file: BinaryIO, path: Path, text: Numbered, bar: Progress) -> Non
     encoding = _encoding(file, path)
     file.seek(0)
     # No newline is translated: a carriage return is white space like any other.
-    reader = io.TextIOWrapper(file, encoding, newline="")
-    _refuse_controls(reader.read(100_000), path)
-    reader.seek(0)
-    paragraphs, done = _Paragraphs(text), 0
-    for block in iter(partial(reader.read, BLOCK), ""):
-        paragraphs.read(block)
-        bar.advance(file.tell() - done, f"{path.name}, {len(text.numbers):,} different words")
-        done = file.tell()
-    paragraphs.close()
+    with io.TextIOWrapper(file, encoding, newline="") as reader:
+        _refuse_controls(reader.read(100_000), path)
+        reader.seek(0)
+        paragraphs, done = _Paragraphs(text), 0
+        for block in iter(partial(reader.read, BLOCK), ""):
+            paragraphs.read(block)
+            bar.advance(file.tell() - done, f"{path.name}, {len(text.numbers):,} different words")
+            done = file.tell()
+        paragraphs.close()
 
 
 def _end_stretches(text: Numbered, count: int) -> None:

@@ -100,7 +100,7 @@ class NextWord:
     settings : Settings
         Sizes.
     counts : array of int, shape (vocabulary,)
-        How often each word occurs: the output starts as this unigram model.
+        How often each word occurs: the output starts with this order of the words.
     workers : Workers
         Runs the products.
     objective : Objective
@@ -131,14 +131,13 @@ class NextWord:
             return rng.standard_normal((rows, cols), dtype=np.float32) * np.float32(deviation)
 
         features = (s.near + 1) * s.dim
-        start = np.log((counts + 0.5) / (counts + 0.5).sum()).astype(np.float32)
         self.embedding = Adam(normal(s.vocabulary, s.dim, 0.3), workers)
         self.query = Adam(normal(1, s.dim, 0.1), workers)
         self.position = Adam(np.zeros((1, s.context), np.float32), workers)
         self.layers = [HiddenLayer(NUMPY_TANH, normal(features, s.hidden, features**-0.5), workers)]
         # The last column meets the 1 behind the hidden units: it is each word's offset.
         output = normal(s.vocabulary, s.hidden + 1, 0.02)
-        output[:, -1] = start
+        output[:, -1] = objective.start((counts + 0.5) / (counts + 0.5).sum())
         self.head: Head = HEADS[head](output, objective, s.batch, workers)
         if activation is not None:  # drawn last: all else starts as it does without
             weight = normal(s.hidden, activation.inputs * s.hidden, s.hidden**-0.5)
