@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's parts: a text that is read in blocks, output layers that agree, batches, memory."""
 
+import os
 import random
 import re
 import subprocess
@@ -91,6 +92,18 @@ def test_old_encodings_are_seen_far_into_a_file(tmp_path, monkeypatch):
     path = tmp_path / "old.txt"
     path.write_bytes(b"some words and more of them " * 500 + "d\u00e9j\u00e0".encode("latin-1"))
     assert "d\u00e9j\u00e0" in corpus.read_files([str(path)]).numbers
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs /dev/fd")
+def test_a_pipe_is_read_once():
+    reader, writer = os.pipe()
+    with open(writer, "wb") as file:
+        file.write(b"some words and more of them " * 500)
+    try:
+        found = corpus.read_files([f"/dev/fd/{reader}"])
+    finally:
+        os.close(reader)
+    assert found.words == 3000
 
 
 def test_zeros_are_seen_far_into_a_file(tmp_path, monkeypatch):

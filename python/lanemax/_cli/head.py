@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -200,9 +200,9 @@ class Spherical:
 
     #: `SphericalOutput`'s names for them, and how much larger its steps are than Adam's.
     CALLED: ClassVar[dict[str, tuple[str, float]]] = {
-        "z_loss": ("z", 1.0),
-        "spherical": ("spherical", 1.0),
-        "taylor": ("taylor", 1.0),
+        "z_loss": ("z", 1e5),
+        "spherical": ("spherical", 3e3),
+        "taylor": ("taylor", 1e5),
     }
 
     def __init__(self, weight: Floats, objective: Objective, batch: int, workers: Workers) -> None:
@@ -247,5 +247,9 @@ class Spherical:
         return self._topk(h, CHOICES)
 
 
-HEADS: dict[str, Any] = {head.name: head for head in (Dense, Linear, Spherical)}
+HEADS: dict[str, type[Dense] | type[Linear] | type[Spherical]] = {
+    "dense": Dense,
+    "linear": Linear,
+    "spherical": Spherical,
+}
 NAMES = tuple(HEADS)

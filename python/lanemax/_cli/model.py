@@ -195,8 +195,7 @@ class NextWord:
 
 def memory_needed(head: str, s: Settings) -> int:
     """Return about how many bytes a model takes: embeddings with Adam's, and its head."""
-    output: int = HEADS[head].memory(s.vocabulary, s.hidden + 1, s.batch)
-    return 12 * s.vocabulary * s.dim + output
+    return 12 * s.vocabulary * s.dim + HEADS[head].memory(s.vocabulary, s.hidden + 1, s.batch)
 
 
 def rows_summed(index: Ids, rows: Floats) -> tuple[Ids, Floats]:
