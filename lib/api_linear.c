@@ -153,7 +153,7 @@ static void divide_loss(lmx_linear_loss *c, arena *a, int gradients)
 
     const size_t group = c->l.group;
     c->slots = 8 * c->l.workers;
-    c->z = take(a, c->l.workers * group * LMX_PIECE * real_size);
+    c->z = take(a, c->l.workers * group * LMX_PIECE_ROW * real_size);
     c->found = take(a, c->slots * group * sizeof *c->found);
     const int soft = c->spec.mixed && c->add != 0;
     char *const u = take(a, soft ? c->l.workers * LMX_PIECE * real_size : 0);
@@ -567,7 +567,7 @@ static lmx_status run_topk(const call *c, size_t k, char *values, ptrdiff_t valu
         for (int pass = 0; pass < 2; pass++) {
             t.slots = t.l.workers;
             divide_linear(&t.l, &parts);
-            t.z = take(&parts, t.slots * t.l.group * LMX_PIECE * t.l.real->real_size);
+            t.z = take(&parts, t.slots * t.l.group * LMX_PIECE_ROW * t.l.real->real_size);
             t.heap = take(&parts, t.l.group * k * sizeof *t.heap);
             if (pass == 1)
                 break;

@@ -16,6 +16,9 @@
 /* Classes in a piece that is looked at together, a multiple of LMX_TILE. */
 #define LMX_PIECE 1024
 
+/* From row to row of a piece of logits: no power of two, so that the rows do not share a set of a cache. */
+#define LMX_PIECE_ROW (LMX_PIECE + 16)
+
 /* Rows that share what is packed of the weights, at most. */
 #define LMX_GROUP_MOST (2 * LMX_TILE)
 

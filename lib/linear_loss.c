@@ -15,12 +15,12 @@ static void piece_logits(const round_of *r, unsigned worker, size_t from, size_t
     for (size_t j = 0; j < n; j += LMX_TILE) {
         const size_t wide = lmx_at_most(n - j, LMX_TILE);
         char *const tile = z + j * real_size;
-        lmx_linear_logits(&c->l, worker, 0, r->count, from + j, wide, tile, LMX_PIECE);
+        lmx_linear_logits(&c->l, worker, 0, r->count, from + j, wide, tile, LMX_PIECE_ROW);
         if (c->store == NULL)
             continue;
         for (size_t i = 0; i < r->count && r->first + i < c->kept; i++)
             memcpy(lmx_linear_kept(c, from + j, wide, r->first + i),
-                   tile + i * LMX_PIECE * real_size, wide * real_size);
+                   tile + i * LMX_PIECE_ROW * real_size, wide * real_size);
     }
 }
 
@@ -33,7 +33,7 @@ static void keep_largest(const round_of *r, size_t from, size_t n, const char *z
         LMX_ALIGN(64) double most[LMX_TILE]; /* reals */
         for (size_t i = 0; i < r->count; i += LMX_TILE) {
             const size_t m = lmx_at_most(r->count - i, LMX_TILE);
-            c->l.real->tile->largest(z + (i * LMX_PIECE + j) * real_size, LMX_PIECE, m,
+            c->l.real->tile->largest(z + (i * LMX_PIECE_ROW + j) * real_size, LMX_PIECE_ROW, m,
                                      lmx_at_most(n - j, LMX_TILE), most);
             memcpy(c->store + (from + j) * c->l.depth * c->l.table->elem_size +
                        (r->first + i) * real_size,
@@ -48,7 +48,7 @@ static void measure(const round_of *r, unsigned worker, size_t slot, size_t from
     const lmx_table *const real = c->l.real;
     char *const u = c->mix == NULL ? NULL : c->soft + worker * LMX_PIECE * real->real_size;
     for (size_t i = 0; i < r->count; i++) {
-        char *const o = z + i * LMX_PIECE * real->real_size;
+        char *const o = z + i * LMX_PIECE_ROW * real->real_size;
         lmx_loss_row *const row = &c->row[r->first + i];
         const size_t at = slot * c->l.group + i, target = c->target[r->first + i] - from;
         lmx_chunk *const chunk = &c->found[at];
@@ -71,14 +71,14 @@ static void piece_task(void *job, size_t begin, size_t end, unsigned worker)
     const round_of *r = job;
     lmx_linear_loss *const c = r->c;
     const size_t real_size = c->l.real->real_size;
-    char *const z = c->z + worker * c->l.group * LMX_PIECE * real_size;
+    char *const z = c->z + worker * c->l.group * LMX_PIECE_ROW * real_size;
     for (size_t slot = begin; slot < end; slot++) {
         const size_t from = (r->piece + slot) * LMX_PIECE;
         const size_t n = lmx_at_most(c->l.classes - from, LMX_PIECE);
         piece_logits(r, worker, from, n, z);
         if (c->softcap > 0)
             for (size_t i = 0; i < r->count; i++)
-                c->l.real->softcap(z + i * LMX_PIECE * real_size, n, c->softcap);
+                c->l.real->softcap(z + i * LMX_PIECE_ROW * real_size, n, c->softcap);
         if (c->store != NULL && c->keeps_largest)
             keep_largest(r, from, n, z);
         measure(r, worker, slot, from, n, z);

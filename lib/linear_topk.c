@@ -36,7 +36,7 @@ static void look(const lmx_topk *c, lmx_candidate *heap, size_t from, size_t n, 
 static char *piece_at(const round_of *r, size_t slot, size_t row)
 {
     const lmx_topk *c = r->c;
-    return c->z + (slot * c->l.group + row) * LMX_PIECE * c->l.real->real_size;
+    return c->z + (slot * c->l.group + row) * LMX_PIECE_ROW * c->l.real->real_size;
 }
 
 static size_t classes_of(const round_of *r, size_t slot)
@@ -52,7 +52,7 @@ static void logits_task(void *job, size_t begin, size_t end, unsigned worker)
         const size_t from = (r->piece + slot) * LMX_PIECE, n = classes_of(r, slot);
         for (size_t j = 0; j < n; j += LMX_TILE)
             lmx_linear_logits(l, worker, 0, r->count, from + j, lmx_at_most(n - j, LMX_TILE),
-                              piece_at(r, slot, 0) + j * l->real->real_size, LMX_PIECE);
+                              piece_at(r, slot, 0) + j * l->real->real_size, LMX_PIECE_ROW);
     }
 }
 

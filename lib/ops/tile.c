@@ -150,15 +150,23 @@ LMX_INLINE void narrow_product(size_t rows, const real *a, size_t step_row, size
         }
 }
 
-/* One row of tiles: `rows` rows of A with every panel. */
-LMX_INLINE void sweep(size_t rows, const real *a, size_t step_row, size_t step_k,
+/*
+ * One row of tiles: `rows` rows of A, which are `size` reals together, with every panel.  What follows them in
+ * memory is the next row's part of A: it is fetched on the way, for it may be no nearer than the third-level cache.
+ */
+LMX_INLINE void sweep(size_t rows, const real *a, size_t step_row, size_t step_k, size_t size,
                       const lmx_tile_product *p, real *c)
 {
     const real *b = (const real *)p->panels + p->first * WIDTH;
     const size_t pitch = PITCH(p->panel_rows), whole = p->n / WIDTH * WIDTH;
+    const char *next = (const char *)(a + size), *const end = next + size * sizeof(real);
+    const size_t part = size * sizeof(real) * WIDTH / p->n + 64;
     size_t j = 0;
-    for (; j < whole; j += WIDTH, b += pitch)
+    for (; j < whole; j += WIDTH, b += pitch) {
+        for (size_t at = 0; at < part && next < end; at += 64, next += 64)
+            LMX_PREFETCH_READ(next);
         product(rows, a, step_row, step_k, p->k, b, c + j, p->c_row, p->add);
+    }
     if (j < p->n)
         narrow_product(rows, a, step_row, step_k, p->k, b, c + j, p->c_row, p->n - j, p->add);
 }
@@ -208,13 +216,14 @@ static void multiply(const lmx_tile_product *p)
     const real *a = p->block;
     real *c = p->c;
     if (p->is_turned) {
-#define SWEEP(rows) \
-  (sweep((rows), a, 1, (rows), p, c), a += (rows)*p->k, c += (ptrdiff_t)(rows)*p->c_row)
+#define SWEEP(rows)                                                  \
+  (sweep((rows), a, 1, (rows), (rows)*p->k, p, c), a += (rows)*p->k, \
+   c += (ptrdiff_t)(rows)*p->c_row)
         FOR_ROWS(p->m, SWEEP)
 #undef SWEEP
     } else {
-#define SWEEP(rows)                                                   \
-  (sweep((rows), a, LMX_TILE_ROW, 1, p, c), a += (rows)*LMX_TILE_ROW, \
+#define SWEEP(rows)                                                                        \
+  (sweep((rows), a, LMX_TILE_ROW, 1, (rows)*LMX_TILE_ROW, p, c), a += (rows)*LMX_TILE_ROW, \
    c += (ptrdiff_t)(rows)*p->c_row)
         FOR_ROWS(p->m, SWEEP)
 #undef SWEEP

@@ -308,6 +308,71 @@ static void test_layer(void)
     }
 }
 
+/* ---------------------------------------------- output layers without logits --- */
+
+typedef struct {
+    float loss, dhidden[ROWS * D], dweight[CLASSES * D], lse[ROWS], best[ROWS * 2];
+    int64_t classes[ROWS * 2];
+} linear_results;
+
+static void run_linear(const float *weight, const float *hidden, linear_results *r, lmx_status s[3])
+{
+    static const int32_t target[ROWS] = { 1, 8, 1 };
+    s[0] =
+        lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, hidden, D, weight, D, target,
+                                 LMX_I32, 1, NULL, &r->loss, 1, r->dhidden, D, r->dweight, D, NULL);
+    s[1] = lmx_linear_logsumexp(NULL, LMX_F32, ROWS, D, CLASSES, hidden, D, weight, D, NULL, r->lse,
+                                1);
+    s[2] = lmx_linear_topk(NULL, LMX_F32, ROWS, D, CLASSES, 2, hidden, D, weight, D, NULL, r->best,
+                           2, r->classes, 2);
+}
+
+static void test_linear(void)
+{
+    static linear_results want, got, empty;
+    float weight[CLASSES * D], hidden[ROWS * D];
+    lmx_status s[3];
+    check_random r = check_random_new(5);
+    check_at.test = "linear";
+    for (size_t i = 0; i < CLASSES * D; i++)
+        weight[i] = (float)check_normal(&r);
+    for (size_t i = 0; i < ROWS * D; i++)
+        hidden[i] = (float)check_normal(&r);
+    memset(&empty, 0x5b, sizeof empty);
+    memset(&want, 0x5b, sizeof want);
+    run_linear(weight, hidden, &want, s);
+    CHECK(s[0] == LMX_OK && s[1] == LMX_OK && s[2] == LMX_OK);
+    for (int k = 1; k < 100; k++) {
+        const long before = atomic_load(&live);
+        check_at.seed = (uint64_t)k;
+        memset(&got, 0x5b, sizeof got);
+        atomic_store(&calls, 0);
+        atomic_store(&fail_at, k);
+        atomic_store(&stays, 0);
+        atomic_store(&armed, 1);
+        run_linear(weight, hidden, &got, s);
+        atomic_store(&armed, 0);
+        CHECK(atomic_load(&live) == before);
+        check_count(1);
+        if (atomic_load(&calls) < k) {
+            CHECK(memcmp(&got, &want, sizeof got) == 0);
+            return;
+        }
+        const linear_results *const loss = s[0] == LMX_OK ? &want : &empty;
+        const linear_results *const lse = s[1] == LMX_OK ? &want : &empty;
+        const linear_results *const best = s[2] == LMX_OK ? &want : &empty;
+        for (size_t i = 0; i < 3; i++)
+            CHECK(s[i] == LMX_OK || s[i] == LMX_ERR_NOMEM);
+        CHECK(memcmp(&got.loss, &loss->loss, sizeof got.loss) == 0);
+        CHECK(memcmp(got.dhidden, loss->dhidden, sizeof got.dhidden) == 0);
+        CHECK(memcmp(got.dweight, loss->dweight, sizeof got.dweight) == 0);
+        CHECK(memcmp(got.lse, lse->lse, sizeof got.lse) == 0);
+        CHECK(memcmp(got.best, best->best, sizeof got.best) == 0);
+        CHECK(memcmp(got.classes, best->classes, sizeof got.classes) == 0);
+    }
+    check_fail("it never stops to allocate");
+}
+
 int main(void)
 {
     check_begin("alloc");
@@ -317,6 +382,7 @@ int main(void)
     }
     test_atfork();
     test_layer();
+    test_linear();
     for (int op = 0; op < LMX_ROW_COUNT; op++) {
         const char *const letters = lmx_row_op_info(op)->options;
         for (int d = 0; d < N_DTYPES; d++) {

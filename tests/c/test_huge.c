@@ -93,6 +93,32 @@ static void test_losses(lmx_dtype dtype, lmx_ctx *ctx, const char *x, size_t til
     munmap(grad, (tiles + 1) * TILE);
 }
 
+/* An output layer of 2^31 weights, of which each row's last counts, and the tail holds the last of the last row. */
+static void test_layer(lmx_dtype dtype, lmx_ctx *ctx, const char *x)
+{
+    enum { DEPTH = 2048 };
+    static char hidden[DEPTH * 8];
+    const size_t size = elem_size(dtype), classes = (size_t)1 << 31 >> 11;
+    const char *const weight = x + (check_at.n - classes * DEPTH) * size;
+    check_at.test = "an output layer of 2^31 weights";
+    for (size_t i = 0; i < DEPTH; i++)
+        elem_put(dtype, hidden, i, i == DEPTH - 1 ? 1 : 0);
+    double value = 0, most = 0;
+    float value32 = 0;
+    int64_t best = 0;
+    CHECK(lmx_linear_logsumexp(ctx, dtype, 1, DEPTH, classes, hidden, DEPTH, weight, DEPTH, NULL,
+                               dtype == LMX_F64 ? (void *)&value : &value32, 1) == LMX_OK);
+    value = dtype == LMX_F64 ? value : (double)value32;
+    const double usual = elem_get(dtype, weight, DEPTH - 1);
+    const double last = elem_get(dtype, x, check_at.n - 1);
+    const double want = log((double)(classes - 1) * exp(usual) + exp(last));
+    if (!(fabs(value - want) <= (dtype == LMX_F64 ? 1e-14 : ldexp(want, -24) * 1.01)))
+        check_fail("got %.17g want %.17g", value, want);
+    CHECK(lmx_linear_topk(ctx, dtype, 1, DEPTH, classes, 1, hidden, DEPTH, weight, DEPTH, NULL,
+                          &most, 1, &best, 1) == LMX_OK);
+    CHECK(best == (int64_t)classes - 1 && elem_get(dtype, &most, 0) == last);
+}
+
 /* Period of the data: short, so that the reference is exact. */
 #define PERIOD 1024
 
@@ -192,6 +218,7 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
             check_fail("column %zu: got %.9g want %.9g", j, q, p);
     }
     test_losses(dtype, ctx, x, tiles, want, line / n, square / n);
+    test_layer(dtype, ctx, x);
     munmap(x, (tiles + 1) * TILE);
 }
 

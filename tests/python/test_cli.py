@@ -180,6 +180,93 @@ def test_demo_with_an_unknown_activation():
     assert "nonsense" in line and "swish" in line
 
 
+# --------------------------------------------------------------------------- heads of the demo
+
+
+def results(text):
+    """What must not differ from run to run."""
+    return text.partition("\nTimings")[0]
+
+
+def test_demo_puts_heads_side_by_side(novel, capsys):
+    options = ("demo", "--text", novel, *SMALL, "--head", "dense", "linear", "spherical")
+    assert main([str(option) for option in options]) == 0
+    text = capsys.readouterr().out
+    rows, timings = results(text), text.partition("\nTimings")[2]
+    for name, function in (("dense", "cross_entropy"), ("linear", "cross_entropy")):
+        assert f"{name} head, {function}" in rows and name in timings
+    assert "spherical head, z_loss" in rows and "SphericalOutput" in rows
+    assert "time of an epoch" in timings and "peak resident memory" in timings
+
+
+def test_demo_without_and_with_the_dense_head_learn_the_same(novel):
+    options = ("demo", "--text", novel, *SMALL)
+    assert results(ok(*options)) == results(ok(*options, "--head", "dense"))
+
+
+def test_demo_with_heads_prints_the_same_results_everywhere(novel):
+    options = ("demo", "--text", novel, *SMALL, "--head", "linear", "spherical")
+    found = {
+        results(ok(*options, LANEMAX_ISA=tier, LANEMAX_NUM_THREADS=threads))
+        for tier, threads in zip(lm.available_isas(), "1231", strict=False)
+    }
+    assert len(found) == 1
+
+
+def test_demo_says_what_the_z_loss_gains(novel):
+    text = ok("demo", "--text", novel, *SMALL, "--head", "spherical", "--loss", "z_loss")
+    (line,) = [line for line in text.splitlines() if "speed-up over dense log-softmax" in line]
+    assert float(line.partition("softmax: ")[2].partition(" x ")[0]) > 0
+    assert "V = 60;" in line and "40 x end to end at V = 793,471" in line
+    assert "perplexity" not in results(text).partition("What happened")[0]
+
+
+@pytest.mark.parametrize("loss", ["spherical", "taylor"])
+def test_demo_with_the_other_losses_of_the_spherical_head(loss, novel):
+    text = ok("demo", "--text", novel, *SMALL, "--head", "spherical", "--loss", loss)
+    assert f'SphericalOutput(weights, loss="{loss}")' in " ".join(text.split())
+    assert "speed-up" not in text
+
+
+@pytest.mark.parametrize(
+    ("head", "loss", "fits"),
+    [("linear", "z_loss", "cross_entropy"), ("spherical", "cross_entropy", "z_loss")],
+)
+def test_demo_with_a_loss_that_a_head_cannot_minimise(head, loss, fits):
+    line = one_line(refused("demo", "--head", "dense", head, "--loss", loss))
+    assert head in line and loss in line and fits in line
+
+
+def test_demo_with_an_unknown_head():
+    assert "nonsense" in one_line(refused("demo", "--head", "nonsense"))
+
+
+def test_demo_draws_the_curve_of_one_head(novel, tmp_path):
+    pytest.importorskip("matplotlib")
+    plot = tmp_path / "plot.png"
+    options = ("demo", "--text", novel, *SMALL, "--plot", plot)
+    assert "one head" in one_line(refused(*options, "--head", "dense", "linear"))
+    ok(*options, "--head", "linear")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_with_all_words_of_the_text(novel):
+    rest = ("demo", "--text", novel, *SMALL[2:])
+    text = results(ok(*rest, "--vocabulary", "max"))
+    assert "each of the 85 entries" in " ".join(text.split())  # 81 words, the full stop, 3 marks
+    assert results(ok(*rest, "--vocabulary", 0)) == text
+
+
+def test_demo_knows_the_vocabulary_by_its_old_name_too(novel):
+    rest = ("demo", "--text", novel, *SMALL[2:])
+    assert results(ok(*rest, "--vocabulary", 60)) == results(ok(*rest, "--vocab", 60))
+
+
+@pytest.mark.parametrize("size", [49, -1, "most"])
+def test_demo_with_a_vocabulary_that_is_none(size):
+    assert str(size) in one_line(refused("demo", "--vocabulary", size))
+
+
 @pytest.mark.parametrize(
     ("experiment", "suffix"), [("activations", "_vjp"), ("losses", "_and_grad")]
 )

@@ -27,6 +27,11 @@ def whole(text: str) -> int:
     return _at_least(0, text)
 
 
+def vocabulary(text: str) -> int:
+    """Return a whole number of at least 0; 0, as `max` is understood, means all."""
+    return 0 if text == "max" else _at_least(0, text)
+
+
 def positive_real(text: str) -> float:
     """Return a finite number above 0."""
     try:

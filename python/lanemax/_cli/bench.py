@@ -54,12 +54,12 @@ examples:
   python -m lanemax bench --op logsumexp --dtype float64 --isa avx2 avx512
   python -m lanemax bench --op call
   python -m lanemax bench --op activations --peers torch --plot activations.png
-  python -m lanemax bench --op linear
+  python -m lanemax bench --op linear spherical
   python -m lanemax bench --full --threads 2 --json bench.json --plot bench.png"""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-#: All but what takes minutes by itself.
-DEFAULT = ("softmax", "log_softmax", "logsumexp", *(e for e in EXPERIMENTS if e != "linear"))
+#: All but output layers, which take minutes and gigabytes.
+DEFAULT = ("softmax", "log_softmax", "logsumexp", *EXPERIMENTS[:-2])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(DEFAULT),
         choices=[*peers.OPERATIONS, *EXPERIMENTS],
         help=f"of {' '.join(peers.OPERATIONS)}, and the experiments {' '.join(EXPERIMENTS)} "
-        "(default: all but the gradients and linear)",
+        "(default: all but the gradients, linear and spherical)",
     )
     parser.add_argument(
         "--shape",
@@ -404,6 +404,47 @@ def time_linear(bench: Bench, shape: tuple[int, int, int]) -> Row:
     return Row("linear", shape, "float32", bench.tier, bench.threads, times)
 
 
+class DenseLayer:
+    """An output layer trained by gradient descent on softmax, with all logits."""
+
+    def __init__(self, weight: Array, rows: int) -> None:
+        self.weight = weight
+        self._logits = np.empty((rows, len(weight)), weight.dtype)
+        self._gradient = np.empty_like(weight)
+
+    def step(self, hidden: Array, target: Array, lr: float) -> tuple[float, Array]:
+        """Return the loss and its gradient by `hidden`, and move the weights."""
+        z = np.matmul(hidden, self.weight.T, out=self._logits)
+        loss, dz = lm.cross_entropy_and_grad(z, target, grad_out=z)
+        dhidden: Array = dz @ self.weight
+        gradient = np.matmul(dz.T, hidden, out=self._gradient)
+        gradient *= np.float32(lr)
+        self.weight -= gradient
+        return float(loss), dhidden
+
+
+def output_weights(classes: int, depth: int) -> Array:
+    """Return weights of an output layer: a few random numbers for each class, repeated."""
+    drawn = np.random.default_rng(0).standard_normal((classes, 16), np.float32)
+    return np.resize(drawn * np.float32(depth**-0.5), (classes, depth))
+
+
+def time_spherical(bench: Bench, shape: tuple[int, int]) -> Row:
+    """Time a step of the factored layer for few and many classes, and a dense one."""
+    rows, depth = shape
+    rng = np.random.default_rng(1)
+    hidden = rng.standard_normal((rows, depth), np.float32)
+    contenders = []
+    for name, classes in ((goals.FEW, 10**4), (goals.MANY, 10**6), (goals.PAPERS, 793_471)):
+        layer = lm.SphericalOutput(output_weights(classes, depth), loss="z")
+        target = rng.integers(0, 10**4, rows)
+        contenders.append(Contender(name, clock(partial(layer.step, hidden, target, 1e-3))))
+    dense = DenseLayer(output_weights(793_471, depth), rows)
+    contenders.append(Contender(goals.DENSE, clock(partial(dense.step, hidden, target, 1e-3))))
+    times = bench.race(contenders, f"factored layer {shape_name(shape)}")
+    return Row("spherical", shape, "float32", bench.tier, bench.threads, times)
+
+
 def in_halves(
     pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array, out: Array
 ) -> Callable[[], object]:
@@ -496,6 +537,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
         "losses": (goals.LOSSES, time_losses),
         "activations": (goals.ACTIVATIONS, time_activations),
         "linear": (goals.LINEAR, time_linear),
+        "spherical": (goals.SPHERICAL_STEPS, time_spherical),
     }
     aims, measure = table[name]
     cpus = threads
@@ -578,6 +620,7 @@ EXPERIMENT_TITLES = {
     "losses": "losses, alone and with their gradients",
     "activations": "activations and their gradients",
     "linear": "output layers: rows x features x classes",
+    "spherical": "steps of the factored output layer: rows x features",
 }
 
 

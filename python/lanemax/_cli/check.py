@@ -17,7 +17,7 @@ import numpy as np
 import lanemax as lm
 
 from .. import _call
-from . import functions, info, machine, oracle, specials
+from . import functions, info, layers, machine, oracle, specials
 from .functions import Arguments, Function, Limit
 from .oracle import Array
 from .text import Progress, Table, UsageError, note, optional, progress
@@ -354,6 +354,24 @@ def check_specials(dtype: np.dtype[Any], wanted: Callable[[str], bool]) -> Findi
     return finding
 
 
+def check_layer(layer: layers.Layer, dtype: np.dtype[Any]) -> Finding:
+    """Compare an output layer with the dense one, and its bits on every tier and thread count."""
+    finding = Finding(layer.name, dtype.name, layer.bound, unit="of it")
+    given = layers.operands(dtype)
+    with _call.using_isa(lm.available_isas()[0]), lm.num_threads(1):
+        want = layer.run(given)
+    finding.elements = sum(a.size for a in want)
+    finding.worst = layer.error(given, want)
+    finding.ok = finding.worst <= 1
+    for tier in lm.available_isas():
+        for threads in thread_counts():
+            with _call.using_isa(tier), lm.num_threads(threads):
+                got = layer.run(given)
+            if any(a.tobytes() != b.tobytes() for a, b in zip(got, want, strict=True)):
+                finding.fail(f"{tier} with {threads} threads differs in bits")
+    return finding
+
+
 # ---------------------------------------------------------------------------------- command
 
 
@@ -372,6 +390,9 @@ def verify(
             bar.advance(0, f"{function.name} {dtype.name}")
             findings += check_function(function, dtype, cases[:: function.every])
             bar.advance(1)
+        for layer in layers.LAYERS:
+            if dtype.name in layer.types and wanted(layer.name):
+                findings.append(check_layer(layer, dtype))
         special = check_specials(dtype, wanted)
         if special.elements:
             findings.append(special)
@@ -404,8 +425,10 @@ def run(args: argparse.Namespace) -> int:
         return not args.only or any(o in name for o in args.only)
 
     chosen = [f for f in functions.FUNCTIONS if wanted(f.name)]
-    if not chosen:
-        names = ", ".join(f.name for f in functions.FUNCTIONS)
+    if not chosen and not any(wanted(layer.name) for layer in layers.LAYERS):
+        names = ", ".join(
+            [f.name for f in functions.FUNCTIONS] + [layer.name for layer in layers.LAYERS]
+        )
         raise UsageError(f"no function matches {' '.join(args.only)}; there are {names}")
     types = element_types(args.dtype)
     if not args.dtype and len(types) < len(oracle.FORMATS):
@@ -417,7 +440,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UsageError(f"cannot write {args.json}: {error.strerror}") from None
     with report as file:
-        with progress("checking", len(chosen) * len(types)) as bar:
+        with progress("checking", max(1, len(chosen) * len(types))) as bar:
             findings = verify(chosen, types, args.quick, wanted, bar)
         show(findings)
         failed = [f for f in findings if not f.ok]

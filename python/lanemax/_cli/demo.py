@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
 import sys
-import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -16,42 +14,54 @@ import numpy as np
 
 import lanemax as lm
 
-from . import corpus as corpus_module
-from . import machine, plot
+from . import machine, plot, report
 from .activation import NAMES as ACTIVATIONS
-from .activation import activations
-from .arguments import not_negative, positive, positive_real, whole
-from .corpus import END, NUMBER, UNKNOWN, Corpus, Ids
+from .activation import Activation, activations
+from .arguments import not_negative, positive, positive_real, vocabulary, whole
+from .corpus import (
+    END,
+    NUMBER,
+    UNKNOWN,
+    Corpus,
+    Ids,
+    build,
+    contexts,
+    read_files,
+    read_standard_library,
+)  # fmt: skip
+from .head import HEADS, Dense
+from .head import NAMES as HEAD_NAMES
 from .model import (
-    Engine,
-    Lanemax,
     NextWord,
     Score,
     Settings,
-    Workers,
     batches,
-    engines,
+    memory_needed,
+    places_to_measure,
     score,
     unigram_score,
 )  # fmt: skip
 from .objective import NAMES as LOSSES
-from .objective import Floats, Objective, objectives
+from .objective import Objective, objectives
+from .step_time import StepTime, time_engines, time_heads
 from .text import (
     EXTRA_HINT,
-    Table,
     UsageError,
     note,
     note_missing_rich,
     progress,
     require_matplotlib,
-    seconds,
+    size,
 )  # fmt: skip
+from .training import Workers
 
 SUMMARY = "train a next-word model on real text (about a minute)"
 DESCRIPTION = """\
 Train a small neural network to predict the next word of real text, with a softmax over a
 vocabulary of more than 10,000 words at every step, and compare it with a baseline. The text
-is by default what is documented in this Python's standard library; yours with --text.
+is by default what is documented in this Python's standard library; yours with --text, which may
+be as long as memory has four bytes for each of its words. --head chooses what computes the output
+layer: with several names each is trained on the same batches and they are put side by side.
 Results are printed first; they are the same in every run with the same seed, whatever the
 instruction set and the number of threads. Timings come last. Progress goes to standard error."""
 EXAMPLES = """\
@@ -60,6 +70,8 @@ examples:
   python -m lanemax demo --quick
   python -m lanemax demo --loss z_loss
   python -m lanemax demo --activation poly_relu
+  python -m lanemax demo --head dense linear spherical
+  python -m lanemax demo --head spherical --loss z_loss --vocabulary max --text wiki.txt
   python -m lanemax demo --text novel.txt letters.txt --samples 10 --temperature 0.6
   python -m lanemax demo --epochs 3 --plot curve.png"""
 
@@ -76,8 +88,6 @@ WARM_UP = 50
 #: Words of a sample, the prompt included.
 SAMPLE_WORDS = 28
 
-ROUNDS = 9
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
@@ -89,11 +99,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="text files to learn from (default: docstrings and comments of the standard library)",
     )
     parser.add_argument(
-        "--vocab",
-        type=positive,
+        "--vocabulary",
+        type=vocabulary,
         metavar="N",
         default=10240,
-        help="entries of the vocabulary, 3 marks included (default: 10240)",
+        help="entries of the vocabulary, 3 marks included; max, or 0: all words of the training "
+        "text (default: 10240)",
+    )
+    parser.add_argument(
+        "--vocab",
+        dest="vocabulary",
+        type=vocabulary,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     parser.add_argument(
         "--dim",
@@ -116,10 +134,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help=f"{QUICK_STEPS} steps: seconds, and a worse model"
     )
     parser.add_argument(
+        "--head",
+        nargs="+",
+        choices=HEAD_NAMES,
+        metavar="NAME",
+        help="what computes the output layer, one or more: dense, with all scores in memory; "
+        "linear, cross-entropy without them; spherical, at a cost that does not depend on the "
+        "vocabulary (default: dense)",
+    )
+    parser.add_argument(
         "--loss",
         choices=LOSSES,
-        default="cross_entropy",
-        help="what training minimises (default: cross_entropy)",
+        help="what training minimises (default: cross_entropy; with the spherical head z_loss)",
     )
     parser.add_argument(
         "--tau",
@@ -155,14 +181,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 # ----------------------------------------------------------------------------------- training
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Mean loss on the words just trained on, or perplexity, against words read."""
-
-    words: list[int]
-    value: list[float]
-
-
 def plan(args: argparse.Namespace, words: int, vocabulary: int) -> tuple[Settings, int]:
     """Return the sizes of the model and the number of steps for a text of `words` words."""
     # A short text is read in small batches, so that it still makes for many steps.
@@ -181,27 +199,25 @@ def plan(args: argparse.Namespace, words: int, vocabulary: int) -> tuple[Setting
     return settings, min(QUICK_STEPS if args.quick else STEPS, MOST_PASSES * words // batch)
 
 
-def train(
-    model: NextWord, text: Corpus, objective: Objective, steps: int, rng: np.random.Generator
-) -> Curve:
+def train(model: NextWord, text: Corpus, steps: int, rng: np.random.Generator) -> report.Curve:
     """Train `model` and return how its loss went."""
-    before, targets = corpus_module.contexts(text.train, model.settings.context)
-    curve = Curve([], [])
+    s, likely = model.settings, model.objective.is_likelihood
+    curve = report.Curve([], [])
     recent: list[float] = []
     smooth = 0.0
     with progress("training", steps) as bar:
-        for i, index in enumerate(batches(targets.size, model.settings.batch, steps, rng)):
+        for i, places in enumerate(batches(text.train.size, s.batch, steps, rng)):
             # Up for a moment, then down to zero: the usual schedule, without a knob.
-            rate = model.settings.rate * min(1.0, (i + 1) / WARM_UP) * (1.0 - i / steps)
-            loss = model.step(before[index], targets[index], rate)
+            rate = s.rate * min(1.0, (i + 1) / WARM_UP) * (1.0 - i / steps)
+            loss = model.step(*contexts(text.train, places, s.context), rate)
             smooth = loss if i == 0 else 0.95 * smooth + 0.05 * loss
             recent.append(loss)
-            shown = f", perplexity {np.exp(smooth):.0f}" if objective.is_likelihood else ""
+            shown = f", perplexity {np.exp(smooth):.0f}" if likely else ""
             bar.advance(1, f"loss {smooth:.3f}{shown}")
             if (i + 1) % max(1, steps // 60) == 0:
-                curve.words.append((i + 1) * model.settings.batch)
+                curve.words.append((i + 1) * s.batch)
                 mean = statistics.fmean(recent)
-                curve.value.append(float(np.exp(mean)) if objective.is_likelihood else mean)
+                curve.value.append(float(np.exp(mean)) if likely else mean)
                 recent.clear()
     return curve
 
@@ -229,12 +245,13 @@ def sample(
     before[:, 0] = [line[0] for line in lines]
     alive = np.ones(count, bool)
     for _ in range(SAMPLE_WORDS - 1):
-        z = model.logits(before)
-        z[:, [UNKNOWN, NUMBER]] = -np.inf  # masked logits: their probability is exactly 0
+        z, words = model.head.choices(model.hidden(before))
+        z[(words == UNKNOWN) | (words == NUMBER)] = -np.inf  # masked: their probability is 0
         p = lm.softmax(z, temperature=temperature)
         ladder = np.cumsum(p, axis=1, dtype=np.float64)
         draws = rng.random(count) * ladder[:, -1]
-        chosen = np.minimum((ladder <= draws[:, None]).sum(axis=1), p.shape[1] - 1)
+        drawn = np.minimum((ladder <= draws[:, None]).sum(axis=1), p.shape[1] - 1)
+        chosen = words[np.arange(count), drawn]
         before[:, 1:] = before[:, :-1].copy()
         before[:, 0] = chosen
         alive &= chosen != END
@@ -256,226 +273,122 @@ def spoken(text: Corpus, ids: list[int]) -> str:
     return out
 
 
-# ------------------------------------------------------------------------------------ timings
+# --------------------------------------------------------------------------------------- heads
+
+
+class Laps:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        """Count the time since the last end as spent on `name`."""
+        now = time.perf_counter()
+        self.took[name] = self.took.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+def objective_of(head: str, args: argparse.Namespace, known: dict[str, Objective]) -> Objective:
+    """Return what `head` minimises, or say in one line that it cannot."""
+    offered = HEADS[head].losses
+    if args.loss is not None and args.loss not in offered:
+        raise UsageError(f"--head {head} cannot minimise {args.loss}; it can {', '.join(offered)}")
+    return known[args.loss or offered[0]]
+
+
+def require_memory(head: str, settings: Settings) -> None:
+    """Refuse what the system would end in the midst of it."""
+    needed, free = memory_needed(head, settings), machine.free_memory()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"--head {head} needs {size(needed)} for {settings.vocabulary:,} words, and "
+            f"{size(free)} are free: a smaller --vocabulary or --dim, or another head, needs less"
+        )
 
 
 @dataclass(frozen=True)
-class StepTime:
-    """How long a training step takes with one engine."""
+class Demo:
+    """What all heads have in common."""
 
-    name: str
-    step: float
-    part: float
-    ratio: float
+    args: argparse.Namespace
+    text: Corpus
+    settings: Settings
+    steps: int
+    activation: Activation | None
+    workers: Workers
+    laps: Laps
 
-
-def time_engines(model: NextWord, text: Corpus, objective: Objective) -> list[StepTime]:
-    """Time the same step with every engine, in shuffled rounds; ratios are taken within a round."""
-    s = model.settings
-    before, targets = corpus_module.contexts(text.train[: 2 * s.batch], s.context)
-    before, targets = before[-s.batch :], targets[-s.batch :]
-    contenders = engines(objective)
-    logits: Floats = model.logits(before).copy()
-    scratch, grad = np.empty_like(logits), np.empty_like(logits)
-    steps: dict[str, list[float]] = {e.name: [] for e in contenders}
-    parts: dict[str, list[float]] = {e.name: [] for e in contenders}
-    with progress("timing", ROUNDS + 1) as bar:
-        for turn in range(ROUNDS + 1):
-            order = list(contenders)
-            random.Random(turn).shuffle(order)
-            for engine in order:
-                step, part = time_step(model, engine, before, targets, logits, scratch, grad)
-                if turn:  # the first round warms up
-                    steps[engine.name].append(step)
-                    parts[engine.name].append(part)
-            bar.advance(1)
-    ours = steps[contenders[0].name]
-    return [
-        StepTime(
-            e.name,
-            statistics.median(steps[e.name]),
-            statistics.median(parts[e.name]),
-            statistics.median(a / b for a, b in zip(steps[e.name], ours, strict=True)),
+    def model(self, head: str, objective: Objective, rng: np.random.Generator) -> NextWord:
+        """Return a model that has learned nothing yet."""
+        require_memory(head, self.settings)
+        return NextWord(
+            self.settings, self.text.counts, self.workers, objective, rng, head, self.activation
         )
-        for e in contenders
-    ]
 
-
-def time_step(
-    model: NextWord,
-    engine: Engine,
-    before: Ids,
-    targets: Ids,
-    logits: Floats,
-    scratch: Floats,
-    grad: Floats,
-) -> tuple[float, float]:
-    """Return the seconds of one step, and of its loss with gradient alone."""
-    model.engine = engine
-    start = time.perf_counter()
-    model.step(before, targets, 0.0)  # a rate of 0 costs the same and changes nothing
-    step = time.perf_counter() - start
-    np.copyto(scratch, logits)
-    start = time.perf_counter()
-    engine.loss_and_grad(scratch, targets, grad)
-    return step, time.perf_counter() - start
-
-
-# ------------------------------------------------------------------------------------- report
-
-
-def paragraph(text: str) -> None:
-    """Print `text` in lines that fit any terminal."""
-    print(textwrap.fill(" ".join(text.split()), width=92))
-
-
-def tell_text(text: Corpus, model: NextWord) -> None:
-    """Say what is learned from and what learns."""
-    s = model.settings
-    more = "".join(
-        f", {s.hidden} more behind them with {layer.activation.call}," for layer in model.layers[1:]
-    )
-    print("\nThe text")
-    paragraph(
-        f"{text.origin}: {text.train.size:,} words to learn from, {text.held_out.size:,} held "
-        f"out. Of {text.distinct:,} different words the vocabulary takes the "
-        f"{len(text.words) - 3:,} most frequent, and 3 marks; {text.rare:.1%} of the held-out text "
-        "is rarer than that."
-    )
-    paragraph(
-        f"The model has {model.size:,} parameters: it reads the last {s.context} words as vectors "
-        f"of {s.dim}, has {s.hidden} hidden units{more or ','} and gives a probability to each of "
-        f"the {s.vocabulary:,} entries."
-    )
-
-
-def tell_results(
-    text: Corpus,
-    baseline: Score,
-    result: Score,
-    steps: int,
-    model: NextWord,
-    objective: Objective,
-) -> None:
-    """Print the result table and what it means."""
-    likely = objective.is_likelihood
-    table = Table(
-        f"Results on {text.held_out.size:,} words that the model has never seen",
-        ["", *[">perplexity"] * likely, ">right at once", ">among its first 5", ">first 10"],
-    )
-    for name, s in (("word frequencies alone", baseline), ("the trained model", result)):
-        perplexity = [f"{s.perplexity:.1f}"] * likely
-        table.add(name, *perplexity, f"{s.top1:.1%}", f"{s.top5:.1%}", f"{s.top10:.1%}")
-    print()
-    table.print()
-    read = steps * model.settings.batch
-    settings = "".join(f", {k} = {v:g}" for k, v in objective.parameters.items())
-    second = "".join(
-        f"; {layer.activation.call} and its gradient gave the second layer its bends"
-        for layer in model.layers[1:]
-    )
-    paragraph(
-        f"What happened: the model read {read:,} words ({read / text.train.size:.1f} times the "
-        f"text) in {steps:,} steps. At each it guessed the next word after {model.settings.batch} "
-        "places in the text, and its parameters were moved a little towards the word that was "
-        f"really there. lanemax.{objective.function}_and_grad{settings} turned the scores of the "
-        "whole vocabulary into the loss and its gradient in one call; lanemax.softmax and "
-        f"softmax_vjp chose which of the words before matter{second}."
-    )
-    if not likely:
-        paragraph(
-            f"{objective.function} ranks words and gives them no probabilities, so there is no "
-            "perplexity: compare the accuracies with those of --loss cross_entropy."
+    def learn(self, model: NextWord, places: Ids, rng: np.random.Generator) -> report.Trial:
+        """Train a model, measure it at places of the held-out text, and draw lines from it."""
+        text, args = self.text, self.args
+        start = time.perf_counter()
+        curve = train(model, text, self.steps, rng)
+        took = time.perf_counter() - start
+        self.laps.end("training")
+        with progress("measuring", places.size) as bar:
+            result = score(model, text.held_out, places, bar)
+        trial = report.Trial(
+            head=model.head.name,
+            story=model.head.story,
+            drawn=model.head.drawn,
+            objective=model.objective,
+            settings=self.settings,
+            steps=self.steps,
+            took=took,
+            curve=curve,
+            score=result,
+            memory=machine.peak_memory(),
+            second=report.second_layer(model),
+            learned=report.learned(model),
+            lines=sample(model, text, args.samples, args.temperature, rng),
         )
-    elif result.perplexity < baseline.perplexity:
-        paragraph(
-            f"A perplexity of {result.perplexity:.0f} means that the model is as unsure as if it "
-            f"had to choose among {result.perplexity:.0f} equally likely words; knowing only how "
-            f"frequent each word is, one would choose among {baseline.perplexity:.0f}."
-        )
-    else:
-        paragraph(
-            "The model is no better than word frequencies here: the text is too short for it, or "
-            "it was trained too little (--epochs) or for too long."
-        )
-    tell_learned(model)
+        self.laps.end("measuring")
+        return trial
+
+    def time_z_loss(self) -> list[StepTime] | None:
+        """Time the spherical head's Z-loss and dense log-softmax; None without the memory."""
+        known = objectives(1.0)
+        pair = {"spherical": known["z_loss"], "dense": known["cross_entropy"]}
+        rng = np.random.default_rng(self.args.seed)
+        try:
+            models = [self.model(head, objective, rng) for head, objective in pair.items()]
+        except UsageError:
+            return None
+        return time_heads(models, self.text)
 
 
-def tell_learned(model: NextWord) -> None:
-    """Print what the activations have learned, if any can."""
-
-    def numbers(values: Floats) -> str:
-        text = ", ".join(f"{v:.3g}" for v in values)
-        return text if values.size == 1 else f"[{text}]"
-
-    for layer in model.layers:
-        if layer.learned:
-            start = layer.activation.learned
-            changes = (
-                f"{name} from {numbers(start[name])} to {numbers(part.value)}"
-                for name, part in layer.learned.items()
-            )
-            paragraph(f"What {layer.activation.call} has learned: {'; '.join(changes)}.")
-
-
-def tell_samples(lines: list[str], temperature: float) -> None:
-    """Print the sampled lines."""
-    if not lines:
-        return
-    print(f"\nLines drawn from lanemax.softmax(scores, temperature={temperature:g})")
-    for line in lines:
-        print(textwrap.fill(line, width=92, initial_indent="  * ", subsequent_indent="    "))
-
-
-def tell_timings(times: list[StepTime], model: NextWord, took: dict[str, float]) -> None:
-    """Print what differs from run to run: seconds, and the machine."""
-    print("\nTimings (they differ from run to run)")
-    table = Table(
-        "time of one training step, by what computes softmax, loss and gradient",
-        ["with", ">step time", ">time of loss and gradient", ">step time / lanemax's"],
-    )
-    for t in times:
-        table.add(t.name, seconds(t.step), seconds(t.part), f"{t.ratio:.2f} x")
-    table.print()
-    ours = times[0]
-    for t in times[1:]:
-        print(
-            f"time: {t.name} in lanemax's place needs {t.part / ours.part:.1f} times as long for "
-            "loss and gradient"
-        )
-    total = ", ".join(f"{name} {seconds(s)}" for name, s in took.items())
-    threads = lm.get_num_threads()
-    print(f"time: {total}")
-    print(
-        f"time: measured with the {lm.isa()} tier and {threads} thread{'s' * (threads != 1)} "
-        f"on {machine.cpu_name()}, NumPy {np.__version__}"
-    )
+def read(args: argparse.Namespace) -> Corpus:
+    """Return the text that the arguments name."""
+    if 0 < args.vocabulary < 50:
+        raise UsageError(f"--vocabulary {args.vocabulary}: a vocabulary needs at least 50 entries")
+    text = read_files(args.text) if args.text else read_standard_library()
+    return build(text, args.vocabulary or None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, train, measure, sample, time, and say so."""
-    if args.vocab < 50:
-        raise UsageError(f"--vocab {args.vocab}: a vocabulary needs at least 50 entries")
+    heads = list(dict.fromkeys(args.head or ["dense"]))
     if args.plot:
+        if len(heads) > 1:
+            raise UsageError("--plot draws one learning curve: name one head")
         require_matplotlib("--plot")
         plot.check_writable(args.plot)
-    objective = objectives(args.tau)[args.loss]
+    known = objectives(args.tau)
+    chosen = {head: objective_of(head, args, known) for head in heads}
     activation = activations()[args.activation] if args.activation else None
-    start = time.perf_counter()
-    took: dict[str, float] = {}
-
-    def lap(name: str) -> None:
-        took[name] = time.perf_counter() - start - sum(took.values())
-
-    if args.text:
-        pieces, origin = corpus_module.read_files(args.text)
-    else:
-        pieces, origin = corpus_module.read_standard_library()
-    text = corpus_module.build(pieces, origin, args.vocab)
-    lap("reading")
+    laps = Laps()
+    text = read(args)
+    laps.end("reading")
     note_missing_rich()
-    rng = np.random.default_rng(args.seed)
-    counts = np.bincount(text.train, minlength=len(text.words))
     settings, steps = plan(args, text.train.size, len(text.words))
     with Workers() as workers:
         if not workers.reproducible:
@@ -483,26 +396,52 @@ def run(args: argparse.Namespace) -> int:
                 "note: threadpoolctl is not installed; results may depend on the threads of "
                 f"NumPy's matrix products. {EXTRA_HINT} adds it."
             )
-        model = NextWord(settings, counts, workers, Lanemax(objective), rng, activation)
-        tell_text(text, model)
-        sys.stdout.flush()
-        curve = train(model, text, objective, steps, rng)
-        lap("training")
-        held = corpus_module.contexts(text.held_out, settings.context)
-        with progress("measuring", held[1].size) as bar:
-            result = score(model, *held, objective.is_likelihood, bar)
-        baseline = unigram_score(counts, held[1])
-        tell_results(text, baseline, result, steps, model, objective)
-        tell_samples(sample(model, text, args.samples, args.temperature, rng), args.temperature)
-        sys.stdout.flush()
-        lap("measuring")
-        times = time_engines(model, text, objective)
-    lap("timing")
-    tell_timings(times, model, took)
-    if args.plot:
-        ends = (baseline.perplexity, result.perplexity) if objective.is_likelihood else None
-        second = f" with {activation.call}" if activation else ""
-        title = f"Next-word model{second} on {origin}"
-        plot.learning_curve(args.plot, curve.words, curve.value, objective.function, ends, title)
-        note(f"wrote {args.plot}")
+        demo = Demo(args, text, settings, steps, activation, workers, laps)
+        run_heads(demo, chosen)
     return 0
+
+
+def run_heads(demo: Demo, chosen: dict[str, Objective]) -> None:
+    """Train with each head, and print what came of it."""
+    args, text = demo.args, demo.text
+    places = places_to_measure(text.held_out, demo.settings.vocabulary)
+    trials: list[report.Trial] = []
+    apart = True
+    for head, objective in chosen.items():
+        model = None  # the next one needs the memory, and a peak of its own
+        apart = machine.reset_peak_memory() and apart
+        rng = np.random.default_rng(args.seed)
+        model = demo.model(head, objective, rng)
+        if not trials:
+            report.tell_text(text, model)
+            sys.stdout.flush()
+        trials.append(demo.learn(model, places, rng))
+    baseline = unigram_score(text.counts, text.held_out[places])
+    report.tell_results(text, places.size, baseline, trials)
+    for trial in trials:
+        report.tell_samples(trial, args.temperature, alone=len(trials) == 1)
+    sys.stdout.flush()
+    demo.laps.end("measuring")
+    print("\nTimings (they differ from run to run)")
+    if model and len(trials) == 1 and isinstance(model.head, Dense):
+        report.tell_engines(time_engines(model, model.head, text))
+    model = None
+    if args.head:
+        report.tell_heads(text, trials, apart)
+    if any(t.head == "spherical" and t.objective.name == "z_loss" for t in trials):
+        report.tell_speed_up(demo.time_z_loss(), demo.settings.vocabulary)
+    demo.laps.end("timing")
+    report.tell_machine(demo.laps.took)
+    if args.plot:
+        draw(args.plot, trials[0], baseline, demo)
+
+
+def draw(path: str, trial: report.Trial, baseline: Score, demo: Demo) -> None:
+    """Draw a learning curve."""
+    likely = trial.objective.is_likelihood
+    ends = (baseline.perplexity, trial.score.perplexity) if likely else None
+    second = f" with {demo.activation.call}" if demo.activation else ""
+    title = f"Next-word model{second} on {demo.text.origin}"
+    curve, function = trial.curve, trial.objective.function
+    plot.learning_curve(path, curve.words, curve.value, function, ends, title)
+    note(f"wrote {path}")

@@ -16,7 +16,7 @@ AVX2_CACHED = 1.6
 AVX2_STREAMED = 1.15
 
 #: Measured besides the functions, each with goals of its own.
-EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses", "activations", "linear")
+EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses", "activations", "linear", "spherical")
 
 #: Shapes whose input and output stay in the caches of the reference machine.
 CACHED = frozenset({(1, 10**4), (1, 10**5), (1, 10**6), (4096, 128), (4096, 1024)})
@@ -202,6 +202,15 @@ LINEAR = tuple(
         Goal("linear", shape, "linear_cross_entropy_and_grad", (PRODUCT,), 3.24, "three products"),
         Goal("linear", shape, "linear_cross_entropy_and_grad", ("torch and grad",), 0.82),
     )
+)
+
+#: A step of the factored layer: rows and features; its cost does not depend on the classes.
+STEP = (128, 512)
+FEW, MANY, PAPERS = (f"step, {classes:,} classes" for classes in (10**4, 10**6, 793_471))
+DENSE = "dense step, 793,471 classes"
+SPHERICAL_STEPS = (
+    Goal("spherical", STEP, MANY, (FEW,), 1.1, "whatever the classes"),
+    Goal("spherical", STEP, PAPERS, (DENSE,), 1 / 40, "the papers: 40 times as fast"),
 )
 
 #: Goals that need what no installed package has; (what, goal, where it is measured instead).

@@ -172,6 +172,28 @@ def free_memory() -> int | None:
     return None
 
 
+def reset_peak_memory() -> bool:
+    """Let `peak_memory` begin anew; False where it goes back to the start of the process."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory() -> int | None:
+    """Return the bytes of memory that this process had at most, or None if unknown."""
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
 def load() -> float | None:
     """Return the mean number of running processes over the last minute, or None if unknown."""
     try:

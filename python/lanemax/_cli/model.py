@@ -7,191 +7,28 @@
     h   = f(h V + c)                         only with an activation f, which may learn as well
     [h, 1] O^T                               scores of the whole vocabulary, for the loss
 
-The softmax of the attention, the loss and their gradients come from an `Engine`, so that the same
-step can be timed with lanemax and with what one would write without it. The activation is always
-the library's; everything else is NumPy.
+The softmax of the attention comes from an `Engine`, so that the same step can be timed with
+lanemax and with what one would write without it. The last line, the loss and their gradients are a
+`Head`'s. The activation is always the library's; everything else is NumPy.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import lanemax as lm
 
 from .activation import NUMPY_TANH, Activation
-from .corpus import Ids
+from .corpus import Ids, contexts
+from .engine import Engine, Lanemax
+from .head import DEPTH, HEADS, Head
 from .objective import Floats, Objective
-from .text import Progress, optional
-
-# ------------------------------------------------------------------------------------ engines
-
-
-class Engine(Protocol):
-    """The softmax of the attention, and the loss."""
-
-    name: str
-
-    def attention(self, scores: Floats) -> Floats:
-        """Return the softmax of each row."""
-
-    def attention_vjp(self, dy: Floats, y: Floats) -> Floats:
-        """Return the gradient through `attention` from its result y."""
-
-    def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean loss; write the gradient of the *sum* into `grad`.
-
-        `logits` may be overwritten.
-        """
-
-
-class Lanemax:
-    """The library's own functions."""
-
-    name = "lanemax"
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-
-    def attention(self, scores: Floats) -> Floats:
-        """Return the softmax of each row."""
-        y: Floats = lm.softmax(scores)
-        return y
-
-    def attention_vjp(self, dy: Floats, y: Floats) -> Floats:
-        """Return the gradient through the softmax."""
-        dx: Floats = lm.softmax_vjp(dy, y)
-        return dx
-
-    def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean loss, with the gradient in the same call."""
-        return self._objective.loss_and_grad(logits, targets, grad)
-
-
-class PlainNumPy:
-    """The same in NumPy, without temporaries where NumPy can do without."""
-
-    name = "NumPy"
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-
-    def attention(self, scores: Floats) -> Floats:
-        """Return the softmax of each row."""
-        e: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        e /= e.sum(axis=-1, keepdims=True)
-        return e
-
-    def attention_vjp(self, dy: Floats, y: Floats) -> Floats:
-        """Return the gradient through the softmax."""
-        dx: Floats = y * (dy - (y * dy).sum(axis=-1, keepdims=True))
-        return dx
-
-    def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean loss by the formula."""
-        return self._objective.plain(logits, targets, grad)
-
-
-class SciPy(PlainNumPy):
-    """The same with scipy.special, as a SciPy user writes it."""
-
-    name = "SciPy"
-
-    def __init__(self, objective: Objective, special: Any) -> None:
-        super().__init__(objective)
-        self._special = special
-
-    def attention(self, scores: Floats) -> Floats:
-        """Return the softmax of each row."""
-        y: Floats = self._special.softmax(scores, axis=-1)
-        return y
-
-    def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
-        """Return the mean loss from scipy.special.log_softmax."""
-        rows = np.arange(targets.size)
-        log_p = self._special.log_softmax(logits, axis=-1)
-        np.exp(log_p, out=grad)
-        grad[rows, targets] -= 1.0
-        return float(-log_p[rows, targets].mean(dtype=np.float64))
-
-
-def engines(objective: Objective) -> list[Engine]:
-    """Return lanemax and what is there to compare it with."""
-    special = optional("scipy.special")
-    found: list[Engine] = [Lanemax(objective)]
-    if special is not None and objective.name == "cross_entropy":
-        found.append(SciPy(objective, special))
-    return [*found, PlainNumPy(objective)]
-
-
-# ------------------------------------------------------------------------------------ workers
-
-
-class Workers:
-    """Matrix products and element-wise work on all CPUs, with results that no thread count changes.
-
-    A BLAS may add in another order with another number of threads. So each product is cut into
-    the same blocks always, each block is computed by a BLAS that is held to one thread, and the
-    threads that run the blocks are ours.
-    """
-
-    BLOCKS = 16
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._pool: ThreadPoolExecutor | None = None
-        #: False where the BLAS cannot be held to one thread: the last digits may then vary.
-        self.reproducible = False
-
-    def __enter__(self) -> Workers:
-        control = optional("threadpoolctl")
-        if control is not None:
-            self._stack.enter_context(control.threadpool_limits(limits=1, user_api="blas"))
-            self.reproducible = True
-            count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-            self._pool = self._stack.enter_context(
-                ThreadPoolExecutor(min(self.BLOCKS, count or os.cpu_count() or 1))
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
-
-    def each(self, length: int, work: Callable[[slice], object]) -> None:
-        """Call `work` for sixteen slices of range(length), on all threads."""
-        edges = [length * i // self.BLOCKS for i in range(self.BLOCKS + 1)]
-        slices = [slice(a, b) for a, b in pairwise(edges) if b > a]
-        if self._pool is None:
-            for s in slices:
-                work(s)
-        else:
-            for _ in self._pool.map(work, slices):
-                pass
-
-    def product(self, a: Floats, b: Floats, out: Floats) -> Floats:
-        """Return a @ b in `out`, cut along the longer of the rows of a and the columns of b."""
-        if a.shape[0] >= b.shape[1]:
-            self.each(a.shape[0], lambda s: np.matmul(a[s], b, out=out[s]))
-        else:
-            self.each(b.shape[1], lambda s: np.matmul(a, b[:, s], out=out[:, s]))
-        return out
-
-
-# -------------------------------------------------------------------------------------- model
+from .text import Progress
+from .training import Adam, Workers
 
 
 @dataclass(frozen=True)
@@ -205,55 +42,6 @@ class Settings:
     near: int = 3
     batch: int = 512
     rate: float = 2e-3
-
-
-class Adam:
-    """Adam (Kingma and Ba 2015) for one parameter, on all of it or on some of its rows."""
-
-    BETA1, BETA2, EPS = 0.9, 0.98, 1e-8
-
-    def __init__(self, value: Floats, workers: Workers) -> None:
-        self.value = value
-        self._m, self._v = np.zeros_like(value), np.zeros_like(value)
-        self._workers = workers
-        self._steps = 0
-
-    def _correction(self, rate: float) -> Any:
-        self._steps += 1
-        scale = np.sqrt(1.0 - self.BETA2**self._steps) / (1.0 - self.BETA1**self._steps)
-        return np.float32(rate * scale)
-
-    def dense(self, gradient: Floats, rate: float) -> None:
-        """Update everything, block by block while it is in cache."""
-        step = self._correction(rate)
-
-        def block(s: slice) -> None:
-            self._update(self.value[s], self._m[s], self._v[s], gradient[s], step)
-
-        if self.value.size > 100_000:
-            self._workers.each(self.value.shape[0], block)
-        else:
-            block(slice(None))
-
-    def rows(self, index: Ids, gradient: Floats, rate: float) -> None:
-        """Update only the rows `index`, which are all different."""
-        step = self._correction(rate)
-        value, m, v = self.value[index], self._m[index], self._v[index]
-        self._update(value, m, v, gradient, step)
-        self.value[index], self._m[index], self._v[index] = value, m, v
-
-    def _update(self, value: Floats, m: Floats, v: Floats, g: Floats, step: np.float32) -> None:
-        m *= np.float32(self.BETA1)
-        m += np.float32(1.0 - self.BETA1) * g
-        v *= np.float32(self.BETA2)
-        g = g * g
-        g *= np.float32(1.0 - self.BETA2)
-        v += g
-        np.sqrt(v, out=g)
-        g += np.float32(self.EPS)
-        np.divide(m, g, out=g)
-        g *= step
-        value -= g
 
 
 class HiddenLayer:
@@ -312,13 +100,15 @@ class NextWord:
     settings : Settings
         Sizes.
     counts : array of int, shape (vocabulary,)
-        How often each word occurs: the output starts as this unigram model.
+        How often each word occurs: the output starts with this order of the words.
     workers : Workers
         Runs the products.
-    engine : Engine
-        Supplies softmax, log-softmax and their gradients.
+    objective : Objective
+        What training minimises.
     rng : numpy.random.Generator
         Draws the initial weights.
+    head : str
+        The name of the output layer.
     activation : Activation, optional
         Of a second hidden layer; without it there is one.
     """
@@ -328,41 +118,39 @@ class NextWord:
         settings: Settings,
         counts: Ids,
         workers: Workers,
-        engine: Engine,
+        objective: Objective,
         rng: np.random.Generator,
+        head: str = "dense",
         activation: Activation | None = None,
     ) -> None:
-        self.settings, self.workers, self.engine = settings, workers, engine
+        self.settings, self.workers, self.objective = settings, workers, objective
+        self.engine: Engine = Lanemax(objective)
         s = settings
 
         def normal(rows: int, cols: int, deviation: float) -> Any:
             return rng.standard_normal((rows, cols), dtype=np.float32) * np.float32(deviation)
 
         features = (s.near + 1) * s.dim
-        start = np.log((counts + 0.5) / (counts + 0.5).sum()).astype(np.float32)
         self.embedding = Adam(normal(s.vocabulary, s.dim, 0.3), workers)
         self.query = Adam(normal(1, s.dim, 0.1), workers)
         self.position = Adam(np.zeros((1, s.context), np.float32), workers)
         self.layers = [HiddenLayer(NUMPY_TANH, normal(features, s.hidden, features**-0.5), workers)]
         # The last column meets the 1 behind the hidden units: it is each word's offset.
         output = normal(s.vocabulary, s.hidden + 1, 0.02)
-        output[:, -1] = start
-        self.output = Adam(output, workers)
+        output[:, -1] = objective.start((counts + 0.5) / (counts + 0.5).sum())
+        self.head: Head = HEADS[head](output, objective, s.batch, workers)
         if activation is not None:  # drawn last: all else starts as it does without
             weight = normal(s.hidden, activation.inputs * s.hidden, s.hidden**-0.5)
             self.layers.append(HiddenLayer(activation, weight, workers))
-        self._logits = np.empty((s.batch, s.vocabulary), np.float32)
-        self._gradient = np.empty_like(self._logits)
-        self._output_gradient = np.empty_like(self.output.value)
 
     @property
     def size(self) -> int:
         """The number of parameters."""
-        parts = [self.embedding, self.query, self.position, self.output]
+        parts = [self.embedding, self.query, self.position]
         parts += [part for layer in self.layers for part in layer.parts]
-        return sum(part.value.size for part in parts)
+        return self.head.size + sum(part.value.size for part in parts)
 
-    def _hidden(self, before: Ids) -> tuple[Floats, Floats, Floats]:
+    def _forward(self, before: Ids) -> tuple[Floats, Floats, Floats]:
         e: Floats = self.embedding.value[before]  # (rows, context, dim)
         scores = (e * self.query.value[0]).sum(axis=2) + self.position.value[0]
         attention = self.engine.attention(scores)
@@ -376,28 +164,16 @@ class NextWord:
         h[:, -1] = 1.0
         return e, attention, h
 
-    def logits(self, before: Ids) -> Floats:
-        """Return logits of the next word, (rows, vocabulary), after contexts (rows, context)."""
-        h = self._hidden(before)[2]
-        rows = len(before)
-        z = self._logits[:rows] if rows <= len(self._logits) else None
-        if z is None:
-            z = np.empty((rows, self.settings.vocabulary), np.float32)
-        return self.workers.product(h, self.output.value.T, z)
+    def hidden(self, before: Ids) -> Floats:
+        """Return what the head reads, (rows, hidden + 1), after contexts (rows, context)."""
+        return self._forward(before)[2]
 
     def step(self, before: Ids, targets: Ids, rate: float) -> float:
         """Train on one batch and return its mean loss in nats per word."""
         s, rows = self.settings, len(before)
-        e, attention, h = self._hidden(before)
-        z, dz = self._logits[:rows], self._gradient[:rows]
-        self.workers.product(h, self.output.value.T, z)
-        loss = self.engine.loss_and_grad(z, targets, dz)
-
-        # dz is the gradient of the sum; dividing the narrow factors makes it that of the mean.
-        share = np.float32(1.0 / rows)
-        d_output = self.workers.product(dz.T, h * share, self._output_gradient)
-        dx = self.workers.product(dz, self.output.value, np.empty_like(h))[:, :-1]
-        dx *= share
+        e, attention, h = self._forward(before)
+        loss, dh = self.head.step(h, targets, rate)
+        dx = dh[:, :-1]
         for layer in reversed(self.layers):
             dx = layer.backward(dx)
 
@@ -408,7 +184,6 @@ class NextWord:
         de[:, : s.near] += dx[:, : s.near * s.dim].reshape(rows, s.near, s.dim)
         d_query = (d_scores[:, :, None] * e).sum(axis=(0, 1))[None, :]
 
-        self.output.dense(d_output, rate)
         for layer in self.layers:
             layer.update(rate)
         self.query.dense(d_query, rate)
@@ -416,6 +191,11 @@ class NextWord:
         index, gradient = rows_summed(before.reshape(-1), de.reshape(-1, s.dim))
         self.embedding.rows(index, gradient, rate)
         return loss
+
+
+def memory_needed(head: str, s: Settings) -> int:
+    """Return about how many bytes a model takes: embeddings with Adam's, and its head."""
+    return 12 * s.vocabulary * s.dim + HEADS[head].memory(s.vocabulary, s.hidden + 1, s.batch)
 
 
 def rows_summed(index: Ids, rows: Floats) -> tuple[Ids, Floats]:
@@ -428,6 +208,9 @@ def rows_summed(index: Ids, rows: Floats) -> tuple[Ids, Floats]:
 
 # ---------------------------------------------------------------------------------- measuring
 
+#: So many scores are computed to measure a head: half a minute on two cores.
+MOST_SCORES = 4_000_000_000
+
 
 @dataclass(frozen=True)
 class Score:
@@ -439,23 +222,24 @@ class Score:
     top10: float
 
 
-def score(model: NextWord, before: Ids, targets: Ids, is_likelihood: bool, bar: Progress) -> Score:
-    """Return perplexity and accuracies of `model` on a text, telling `bar` the words done."""
-    batch = model.settings.batch
+def places_to_measure(text: Ids, vocabulary: int) -> Ids:
+    """Return evenly spaced places of a text, no more than `MOST_SCORES` allows."""
+    count = min(text.size, max(1, MOST_SCORES // vocabulary))
+    return np.arange(count) * text.size // count
+
+
+def score(model: NextWord, text: Ids, places: Ids, bar: Progress) -> Score:
+    """Return perplexity and accuracies of `model` at places of a text, telling `bar` those done."""
+    s = model.settings
     loss = 0.0
     hits = np.zeros(3)
-    for start in range(0, len(targets), batch):
-        t = targets[start : start + batch]
-        rows = np.arange(t.size)
-        z = model.logits(before[start : start + batch])
-        better = np.count_nonzero(z > z[rows, t][:, None], axis=1)
-        hits += [np.count_nonzero(better < k) for k in (1, 5, 10)]
-        if is_likelihood:
-            loss += float(lm.cross_entropy(z, t, reduction="sum"))
-        bar.advance(t.size)
-    n = len(targets)
-    perplexity = float(np.exp(loss / n)) if is_likelihood else float("nan")
-    return Score(perplexity, *(float(h) / n for h in hits))
+    for start in range(0, places.size, s.batch):
+        before, targets = contexts(text, places[start : start + s.batch], s.context)
+        part, better = model.head.measure(model.hidden(before), targets)
+        loss += part
+        hits += [np.count_nonzero(better < k) for k in (1, 5, DEPTH)]
+        bar.advance(targets.size)
+    return Score(float(np.exp(loss / places.size)), *(float(h) / places.size for h in hits))
 
 
 def unigram_score(counts: Ids, targets: Ids) -> Score:
@@ -463,15 +247,22 @@ def unigram_score(counts: Ids, targets: Ids) -> Score:
     logits = np.log(counts + 0.5)
     loss = -float(lm.log_softmax(logits)[targets].mean())
     order = np.argsort(-counts, kind="stable")
-    hits = [float(np.isin(targets, order[:k]).mean()) for k in (1, 5, 10)]
+    hits = [float(np.isin(targets, order[:k]).mean()) for k in (1, 5, DEPTH)]
     return Score(float(np.exp(loss)), *hits)
 
 
-def batches(
-    count: int, batch: int, steps: int, rng: np.random.Generator
-) -> Sequence[NDArray[np.int64]]:
-    """Return `steps` batches of indices below `count`: shuffled passes over the whole text."""
+def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[Ids]:
+    """Yield `steps` batches of indices below `count`: shuffled passes over the whole text."""
     needed = steps * batch
-    passes = [rng.permutation(count) for _ in range(-(-needed // count))]
-    flat = np.concatenate(passes)[:needed]
-    return [flat[i : i + batch] for i in range(0, needed, batch)]
+    if count > 50 * needed:  # of a text this long no more is shuffled than is read
+        order = rng.choice(count, needed, replace=False)
+        yield from np.split(order, steps)
+        return
+    order = np.empty(0, np.int32)
+    for _ in range(steps):
+        while order.size < batch:
+            another = np.arange(count, dtype=np.int32)
+            rng.shuffle(another)
+            order = np.concatenate([order, another])
+        yield order[:batch]
+        order = order[batch:]

@@ -20,6 +20,10 @@ Floats: TypeAlias = NDArray[np.float32]
 Plain: TypeAlias = Callable[[Floats, Ids, Floats], float]
 
 
+#: (share of each word in the text) -> scores that a model may start from
+Start: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
 @dataclass(frozen=True)
 class Objective:
     """A loss: the library's function, its parameters, and NumPy's way."""
@@ -30,6 +34,8 @@ class Objective:
     parameters: dict[str, Any] = field(default_factory=dict)
     #: whether exp of the mean loss is a perplexity
     is_likelihood: bool = False
+    #: scores that rank the words by how frequent they are
+    start: Start = np.log
 
     def loss_and_grad(self, logits: Floats, targets: Ids, grad: Floats) -> float:
         """Return the mean loss; write the gradient of the sum, in one call of the library."""
@@ -87,6 +93,11 @@ def _taylor(logits: Floats, targets: Ids, grad: Floats) -> float:
     return float((np.log(total[:, 0]) - np.log(value)).mean(dtype=np.float64))
 
 
+def _root(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores whose squares are as the shares: with their logarithms the rarest would come first."""
+    return np.sqrt(shares * shares.size)
+
+
 def _comp_sum(tau: float) -> Plain:
     def comp_sum(logits: Floats, targets: Ids, grad: Floats) -> float:
         rows, theta = np.arange(targets.size), tau - 1.0
@@ -104,8 +115,8 @@ def objectives(tau: float) -> dict[str, Objective]:
     found = (
         Objective("cross_entropy", "cross_entropy", _cross_entropy, is_likelihood=True),
         Objective("z_loss", "z_loss", _z_loss),
-        Objective("spherical", "spherical_softmax_loss", _spherical),
-        Objective("taylor", "taylor_softmax_loss", _taylor),
+        Objective("spherical", "spherical_softmax_loss", _spherical, start=_root),
+        Objective("taylor", "taylor_softmax_loss", _taylor, start=_root),
         Objective("comp_sum", "comp_sum_loss", _comp_sum(tau), {"tau": tau}, tau == 1.0),
     )
     return {o.name: o for o in found}
