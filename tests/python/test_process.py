@@ -425,7 +425,7 @@ class NumberChecker(doctest.OutputChecker):
         return True
 
 
-@pytest.mark.parametrize("name", [*public_functions(), "ExpSum"])
+@pytest.mark.parametrize("name", [*public_functions(), "ExpSum", "SphericalOutput"])
 def test_examples_in_docstrings_run(name):
     target = getattr(lm, name)
     finder = doctest.DocTestFinder(recurse=True)
