@@ -198,10 +198,12 @@ class Spherical:
     losses: ClassVar[tuple[str, ...]] = ("z_loss", "spherical", "taylor")
     drawn: ClassVar[str] = f"the {CHOICES} largest scores"
 
-    #: `SphericalOutput`'s names for them, and how much larger its steps are than Adam's.
+    #: `SphericalOutput`'s names for them, and how much larger its steps are than Adam's: a word
+    #: that occurs once in a batch gets a small share of the mean. Chosen by accuracy after 450
+    #: steps on the default text.
     CALLED: ClassVar[dict[str, tuple[str, float]]] = {
         "z_loss": ("z", 1e5),
-        "spherical": ("spherical", 3e3),
+        "spherical": ("spherical", 1e3),
         "taylor": ("taylor", 1e5),
     }
 
