@@ -116,7 +116,7 @@ def draw(path: str, rows: Sequence[Row], subtitle: str) -> None:
     axes.legend(frameon=False, fontsize=9)
     shape, threads = rows[0].shape, rows[0].threads
     title = f"Output layers of float32, batch {shape[0]}, d = {shape[1]}, {rows[0].tier}"
-    figure.suptitle(f"{title}, {threads} thread{'s' * (threads != 1)}\n{subtitle}", fontsize=9)
+    figure.suptitle(f"{title}, {threads} thread{'s' * (threads != 1)}\n{subtitle}", fontsize=7)
     plot.save(figure, path)
 
 
