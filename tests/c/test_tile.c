@@ -27,13 +27,16 @@ typedef struct {
     ptrdiff_t row;
 } matrix;
 
+/* Bytes between an array and the guard behind it. */
+static size_t away(void) { return check_noguard ? 512 : 0; }
+
 static matrix matrix_new(size_t rows, size_t cols, check_random *r)
 {
     matrix m = { { NULL, NULL, 0 }, NULL, rows, cols, (ptrdiff_t)cols + GAP };
     /* rows end where the guard begins: no gap behind the last one */
     const size_t n = rows * (size_t)m.row - GAP;
-    m.memory = check_buffer_new(n * size);
-    m.data = check_put(&m.memory, n * size, CHECK_END, 0);
+    m.memory = check_buffer_new(n * size + away());
+    m.data = check_put(&m.memory, n * size, CHECK_END, away());
     row_fill(dtype, m.data, n, ROW_NORMAL, r);
     return m;
 }
@@ -76,14 +79,14 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
     matrix b = matrix_new(picked ? most : b_rows, turned ? k : n, &r);
     const ptrdiff_t c_row = (ptrdiff_t)n + 3;
     const size_t c_size = (m * (size_t)c_row - 3) * real_size;
-    check_buffer room = check_buffer_new(c_size);
+    check_buffer room = check_buffer_new(c_size + away());
     void *const want = get_memory(c_size), *const block = get_memory(LMX_BLOCK_REALS * real_size);
     void *const panels = get_memory(LMX_PANEL_REALS * real_size);
     void *const turned_block = get_memory(LMX_BLOCK_REALS * real_size);
     const size_t first = k / 3, terms = k - first;
     for (size_t i = 0; i < m * (size_t)c_row - 3; i++)
         put_real(want, i, 0.25 * (double)(i % 17));
-    void *const c = check_put(&room, c_size, CHECK_END, 0);
+    void *const c = check_put(&room, c_size, CHECK_END, away());
     void *const before = get_memory(c_size);
     memcpy(before, want, c_size);
     for (size_t i = 0; i < m; i++)
