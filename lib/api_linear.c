@@ -66,6 +66,13 @@ static lmx_status check_arrays(const lmx_array *a, size_t n)
     return LMX_OK;
 }
 
+static int options_fit(const lmx_linear_options *o)
+{
+    return o->label_smoothing >= 0 && o->label_smoothing <= 1 && at_least_0(o->logz_penalty) &&
+           at_least_0(o->softcap) && at_least_0(o->filter_eps) &&
+           (unsigned)o->reduction <= LMX_NONE;
+}
+
 static lmx_status check_call(call *c, const lmx_linear_options *options)
 {
     if ((unsigned)c->dtype >= LMX_DTYPES)
@@ -76,9 +83,10 @@ static lmx_status check_call(call *c, const lmx_linear_options *options)
             return LMX_ERR_ARG;
         c->opt = *options;
     }
-    const lmx_linear_options *o = &c->opt;
-    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) || !at_least_0(o->logz_penalty) ||
-        !at_least_0(o->softcap) || !at_least_0(o->filter_eps) || (unsigned)o->reduction > LMX_NONE)
+    const lmx_fpenv env = lmx_fpenv_enter(); /* comparisons with NaN may trap */
+    const int fits = options_fit(&c->opt);
+    lmx_fpenv_leave(env);
+    if (!fits)
         return LMX_ERR_ARG;
     const int has_hidden = c->rows > 0 && c->depth > 0, has_weight = c->classes > 0 && c->depth > 0;
     if ((has_hidden && c->hidden == NULL) || (has_weight && c->weight == NULL))
@@ -471,13 +479,12 @@ lmx_status lmx_linear_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, 
     };
     const loss_arrays a = { target,  target_type, target_stride, loss,           loss_stride,
                             dhidden, dweight,     dbias,         dhidden_stride, dweight_stride };
+    const lmx_fpenv env = lmx_fpenv_enter();
     lmx_status status = check_call(&c, options);
     if (status == LMX_OK)
         status = check_loss(&c, &a);
-    if (status != LMX_OK)
-        return status;
-    const lmx_fpenv env = lmx_fpenv_enter();
-    status = run_loss(&c, &a);
+    if (status == LMX_OK)
+        status = run_loss(&c, &a);
     lmx_fpenv_leave(env);
     return status;
 }
