@@ -45,26 +45,7 @@ static lmx_array matrix(const void *data, size_t size, size_t rows, size_t cols,
     return (lmx_array){ data, size, { rows, cols, 1 }, { row, 1, 0 } };
 }
 
-enum { HIDDEN, WEIGHT, BIAS, TARGET, INPUTS, OUTPUTS = 4 };
-
-/* Inputs, then outputs; those without data are not there. */
-static lmx_status check_arrays(const lmx_array *a, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_fits(&a[i]))
-            return LMX_ERR_OVERFLOW;
-    for (size_t i = 0; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_aligned(&a[i]))
-            return LMX_ERR_ALIGN;
-    for (size_t i = INPUTS; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_distinct(&a[i]))
-            return LMX_ERR_STRIDE;
-    for (size_t i = INPUTS; i < n; i++)
-        for (size_t k = 0; k < i; k++)
-            if (a[i].data != NULL && a[k].data != NULL && lmx_array_overlap(&a[i], &a[k]))
-                return LMX_ERR_OVERLAP;
-    return LMX_OK;
-}
+enum { HIDDEN, WEIGHT, BIAS, TARGET, INPUTS, OUTPUTS = 5 };
 
 static int options_fit(const lmx_linear_options *o)
 {
@@ -454,7 +435,7 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
     if ((unsigned)a->type > LMX_U64)
         return LMX_ERR_DTYPE;
     const lmx_table *const t = table_of(c->ctx, c->dtype);
-    lmx_array all[INPUTS + OUTPUTS + 1];
+    lmx_array all[INPUTS + OUTPUTS];
     inputs_of(c, all);
     const size_t losses = c->opt.reduction == LMX_NONE ? c->rows : 1;
     all[TARGET] = matrix(a->target, lmx_int_size(a->type), c->rows, 1, a->target_stride);
@@ -463,7 +444,7 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
     all[INPUTS + 2] = matrix(a->dweight, t->elem_size, c->classes, c->depth, a->dweight_stride);
     all[INPUTS + 3] = matrix(a->dbias, t->elem_size, 1, c->classes, 0);
     all[INPUTS + 4] = matrix(c->opt.dropped, sizeof(double), c->rows, 1, 1);
-    return check_arrays(all, INPUTS + OUTPUTS + 1);
+    return lmx_arrays_check(all, INPUTS, INPUTS + OUTPUTS, LMX_NO_ARRAY);
 }
 
 lmx_status lmx_linear_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t depth,
@@ -540,7 +521,7 @@ lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
     lmx_array all[INPUTS + 1];
     inputs_of(&c, all);
     all[INPUTS] = matrix(result, t->real_size, rows, 1, result_stride);
-    status = check_arrays(all, INPUTS + 1);
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, LMX_NO_ARRAY);
     if (status != LMX_OK)
         return status;
     if (classes == 0) {
@@ -616,7 +597,7 @@ lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t de
     inputs_of(&c, all);
     all[INPUTS] = matrix(values, table_of(ctx, dtype)->elem_size, rows, k, values_stride);
     all[INPUTS + 1] = matrix(indices, sizeof *indices, rows, k, indices_stride);
-    status = check_arrays(all, INPUTS + 2);
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 2, LMX_NO_ARRAY);
     if (status != LMX_OK)
         return status;
     const lmx_fpenv env = lmx_fpenv_enter();
