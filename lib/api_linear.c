@@ -13,7 +13,7 @@
 
 /* What every entry is given. */
 typedef struct {
-    lmx_ctx *ctx;
+    const lmx_ctx *ctx;
     lmx_dtype dtype;
     size_t rows, depth, classes;
     const void *hidden, *weight;
@@ -128,7 +128,7 @@ static void begin_linear(const call *c, lmx_linear *l)
 static void divide_linear(lmx_linear *l, arena *a)
 {
     l->blocks = take(a, lmx_linear_blocks_size(l));
-    l->panels = take(a, lmx_linear_panels_size(l));
+    l->panels = take(a, l->workers * lmx_linear_panels_size(l));
 }
 
 /* The backward pass works in the memory of the forward pass. */
@@ -154,15 +154,13 @@ static void divide_loss(lmx_linear_loss *c, arena *a, int gradients)
     if (!gradients)
         return;
 
-    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
-    const size_t blocks = (group + LMX_TILE - 1) / LMX_TILE;
-    const int direct = rows <= group && c->l.table->elem_size == real_size;
+    const size_t blocks = lmx_tiles(group), rows_of_dweight = c->tiles * LMX_TILE;
     c->g = take(&back, c->tiles * blocks * LMX_BLOCK_REALS * real_size);
-    c->sums = take(&back, direct ? 0 : c->tiles * LMX_TILE * c->l.depth * real_size);
-    c->bias_sums = take(&back, c->tiles * LMX_TILE * sizeof *c->bias_sums);
+    c->sums = take(&back, lmx_linear_is_direct(c) ? 0 : rows_of_dweight * c->l.depth * real_size);
+    c->bias_sums = take(&back, rows_of_dweight * sizeof *c->bias_sums);
     c->lost = take(&back, c->tiles * group * sizeof *c->lost);
     c->active = take(&back, c->tiles * sizeof *c->active);
-    c->hidden = take(&back, blocks * parts * lmx_round_up(LMX_PANEL_REALS * real_size));
+    c->hidden = take(&back, blocks * lmx_tiles(c->l.depth) * lmx_linear_panels_size(&c->l));
     c->turned = take(&back, c->l.workers * LMX_BLOCK_REALS * real_size);
     c->scratch = take(&back, c->l.workers * 3 * LMX_TILE * real_size);
     a->used = back.used > a->used ? back.used : a->used;
@@ -229,14 +227,8 @@ size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, si
         return 0;
     lmx_linear_loss c;
     memset(&c, 0, sizeof c);
-    const call what = { .dtype = dtype, .rows = rows, .depth = depth, .classes = 1 };
-    call with = what;
-    union {
-        const lmx_ctx *in;
-        lmx_ctx *out;
-    } cast = { ctx };
-    with.ctx = cast.out;
-    begin_linear(&with, &c.l);
+    const call what = { .ctx = ctx, .dtype = dtype, .rows = rows, .depth = depth, .classes = 1 };
+    begin_linear(&what, &c.l);
     const size_t lists = rows * 3 * sizeof(double);
     const int wide = gradients && c.l.table->elem_size < c.l.table->real_size;
     return fit_loss(&c, gradients, 0) + lists + (wide ? rows * depth * sizeof(float) : 0);
@@ -304,8 +296,7 @@ static void put_losses(const call *c, const loss_arrays *a, const lmx_linear_los
         const ptrdiff_t at = (ptrdiff_t)k->l.hidden.picked[i] * a->loss_stride;
         if (c->opt.reduction == LMX_NONE)
             k->l.table->put_value(a->loss + at * (ptrdiff_t)k->l.real->real_size, loss);
-        const double s = sum.hi + loss;
-        sum = lmx_finite(s) ? lmx_dd_add(sum, (lmx_dd){ loss, 0 }) : (lmx_dd){ s, 0 };
+        sum = lmx_losses_add(sum, (lmx_dd){ loss, 0 });
     }
     if (c->opt.reduction != LMX_NONE) {
         const double count = c->opt.reduction == LMX_MEAN ? (double)k->l.rows : 1;

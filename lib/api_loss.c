@@ -119,13 +119,6 @@ static size_t target_in(const row *w, size_t i)
     return w->target % LMX_CHUNK;
 }
 
-static double real_at(const call *c, const void *p, size_t i)
-{
-    if (c->real_table->real_size == 8)
-        return ((const double *)p)[i];
-    return ((const float *)p)[i];
-}
-
 /* n logits from `first` on as the loss sees them, capped if asked for and divided by the temperature. */
 static void load(const row *w, size_t first, size_t n, int cap, void *z)
 {
@@ -212,11 +205,10 @@ static void measure_chunk(row *w, size_t i, unsigned worker)
     if (!is_soft(c))
         return;
     load_soft(w, i, worker);
-    const int usual = w->chunk[i].kind == LMX_KIND_PLAIN || w->chunk[i].kind == LMX_KIND_SHIFTED;
-    w->pivot[i] = usual ? w->chunk[i].max : 0;
+    w->pivot[i] = lmx_pivot_of(&w->chunk[i]);
     c->real_table->mix(z, scratch_of(c, worker, 1), n, w->pivot[i], &w->mix[i]);
     if (target_in(w, i) != LMX_NO_TARGET)
-        w->row.on_mix = real_at(c, scratch_of(c, worker, 1), target_in(w, i));
+        w->row.on_mix = lmx_real_at(c->real_table, scratch_of(c, worker, 1), target_in(w, i));
 }
 
 static void gradient_chunk(const row *w, size_t i, unsigned worker)
@@ -334,7 +326,7 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
         } else {
             char *const z = scratch_of(c, worker, 0);
             load(w, w->target, 1, 1, z);
-            w->row.x = real_at(c, z, 0);
+            w->row.x = lmx_real_at(c->real_table, z, 0);
         }
     }
     if (w->a != NULL) {
@@ -436,13 +428,6 @@ static void gradient_row(const row *w, unsigned worker)
             gradient_chunk(w, k, worker);
 }
 
-/* Of losses, which may be infinite. */
-static lmx_dd add_losses(lmx_dd a, lmx_dd b)
-{
-    const double s = a.hi + b.hi;
-    return lmx_finite(s) ? lmx_dd_add(a, b) : (lmx_dd){ s, 0 };
-}
-
 /* Short rows take each step together: what one waits for in finishing, another has done. */
 #define BATCH 8
 
@@ -469,7 +454,7 @@ static void some_rows(call *c, size_t first, size_t count, unsigned worker, lmx_
         while (row_finish(&w[q]))
             measure_row(&w[q], worker);
         /* before the logits may be overwritten */
-        *sum = add_losses(*sum, (lmx_dd){ row_loss(&w[q], first + q), 0 });
+        *sum = lmx_losses_add(*sum, (lmx_dd){ row_loss(&w[q], first + q), 0 });
     }
     for (size_t q = 0; q < count; q++)
         if (!counts[q])
@@ -517,7 +502,7 @@ static void split_rows(call *c, lmx_pool *pool)
                 lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
             while (row_finish(&w));
             lmx_dd *const block = &c->block[i / c->together];
-            *block = add_losses(*block, (lmx_dd){ row_loss(&w, i), 0 });
+            *block = lmx_losses_add(*block, (lmx_dd){ row_loss(&w, i), 0 });
             if (w.grad != NULL) {
                 if (is_nan(&w))
                     fill_gradient(&w, lmx_qnan());
@@ -592,7 +577,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     if (c->opt.reduction != LMX_NONE) {
         lmx_dd sum = { 0, 0 };
         for (size_t b = 0; b < blocks; b++)
-            sum = add_losses(sum, c->block[b]);
+            sum = lmx_losses_add(sum, c->block[b]);
         /* Smoothing and the penalty do not see the weights: no rows to take a mean over all the same. */
         const int nothing = c->spec.mixed && c->denominator == 0;
         c->table->put_value(c->loss, nothing ? lmx_qnan() : sum.hi / c->denominator);

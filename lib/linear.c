@@ -4,23 +4,20 @@
 void lmx_linear_cut(lmx_linear *l)
 {
     /* Blocks of about the same length, whole lines of them; one of length 0 for a depth of 0. */
-    l->depth_blocks = l->depth == 0 ? 1 : (l->depth - 1) / LMX_TILE + 1;
+    l->depth_blocks = l->depth == 0 ? 1 : lmx_tiles(l->depth);
     l->depth_step = ((l->depth + l->depth_blocks - 1) / l->depth_blocks + 15) / 16 * 16;
 }
 
 static size_t block_size(const lmx_linear *l) { return LMX_BLOCK_REALS * l->real->real_size; }
-static size_t panel_size(const lmx_linear *l)
+size_t lmx_linear_blocks_size(const lmx_linear *l)
+{
+    return lmx_tiles(l->group) * l->depth_blocks * block_size(l);
+}
+
+size_t lmx_linear_panels_size(const lmx_linear *l)
 {
     return lmx_round_up(LMX_PANEL_REALS * l->real->real_size);
 }
-
-size_t lmx_linear_blocks_size(const lmx_linear *l)
-{
-    const size_t rows = lmx_at_most(l->group, l->rows);
-    return ((rows + LMX_TILE - 1) / LMX_TILE) * l->depth_blocks * block_size(l);
-}
-
-size_t lmx_linear_panels_size(const lmx_linear *l) { return l->workers * panel_size(l); }
 
 static size_t step_of(const lmx_linear *l, size_t k)
 {
@@ -42,7 +39,7 @@ void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_
 {
     const lmx_tile_kernel *const tile = l->table->tile;
     const size_t real_size = l->real->real_size;
-    char *const panels = l->panels + worker * panel_size(l);
+    char *const panels = l->panels + worker * lmx_linear_panels_size(l);
     for (size_t k = 0; k < l->depth_blocks; k++) {
         const size_t step = step_of(l, k);
         tile->panels_across(&l->weight, from, n, k * l->depth_step, step, panels);

@@ -33,13 +33,13 @@ typedef struct lmx_linear {
     size_t depth_blocks, depth_step;
     size_t group; /* rows that are worked on together: all, or a multiple of LMX_TILE */
     char *blocks; /* of hidden: depth_blocks for each LMX_TILE rows of a group */
-    char *panels; /* for each worker */
+    char *panels; /* for each worker, of one product */
 } lmx_linear;
 
 /* Fills depth_blocks and depth_step. */
 void lmx_linear_cut(lmx_linear *l);
 
-/* Bytes of blocks and of panels, multiples of 64. */
+/* Bytes of blocks, multiples of 64, and of the panels of one product. */
 size_t lmx_linear_blocks_size(const lmx_linear *l);
 size_t lmx_linear_panels_size(const lmx_linear *l);
 
@@ -53,5 +53,8 @@ void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_
 /* n and its neighbour above that 64 divides. */
 LMX_INLINE size_t lmx_round_up(size_t n) { return (n + 63) / 64 * 64; }
 LMX_INLINE size_t lmx_at_most(size_t n, size_t most) { return n < most ? n : most; }
+
+/* How many tiles n rows or columns take. */
+LMX_INLINE size_t lmx_tiles(size_t n) { return (n + LMX_TILE - 1) / LMX_TILE; }
 
 #endif

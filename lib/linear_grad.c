@@ -16,19 +16,13 @@ static size_t classes_at(const lmx_linear_loss *c, size_t from)
 /* Row i of the gradient of a tile's logits: blocks of LMX_TILE rows. */
 static char *g_of(const lmx_linear_loss *c, size_t tile, size_t i)
 {
-    const size_t blocks = (c->l.group + LMX_TILE - 1) / LMX_TILE;
-    const size_t block = tile * blocks + i / LMX_TILE;
+    const size_t block = tile * lmx_tiles(c->l.group) + i / LMX_TILE;
     return c->g + (block * LMX_BLOCK_REALS + i % LMX_TILE * LMX_TILE_ROW) * real_size(c);
 }
 static char *sums_of(const lmx_linear_loss *c, size_t tile)
 {
     return c->sums + tile * LMX_TILE * c->l.depth * real_size(c);
 }
-static size_t panels_size(const lmx_linear_loss *c)
-{
-    return lmx_round_up(LMX_PANEL_REALS * real_size(c));
-}
-
 /* NaN throughout: a bad row, or a mean over nothing. */
 static int is_nan(const lmx_loss_row *row) { return row->bad || !lmx_finite(row->scale); }
 
@@ -116,7 +110,13 @@ static void load(const step *s, unsigned worker, size_t tile, size_t begin, size
                lmx_linear_kept(c, from, n, s->first + i), n * real_size(c));
 }
 
-/* Row i's logits become their gradient. */
+/* Of a class that is no target, as many as a tile has. */
+static char *soft_targets(const lmx_linear_loss *c, unsigned worker)
+{
+    return own_scratch(c, worker) + 2 * LMX_TILE * real_size(c);
+}
+
+/* Row i's logits become their gradient; soft_targets() are there. */
 static void gradient_row(const step *s, unsigned worker, size_t i, size_t from, size_t n, char *g)
 {
     const lmx_linear_loss *c = s->c;
@@ -127,17 +127,14 @@ static void gradient_row(const step *s, unsigned worker, size_t i, size_t from, 
         real->fill(g, n, 1, lmx_qnan());
         return;
     }
-    char *const z = own_scratch(c, worker), *const u = z + 2 * LMX_TILE * real_size(c);
-    char *const raw = z + LMX_TILE * real_size(c);
+    char *const raw = own_scratch(c, worker) + LMX_TILE * real_size(c);
     if (c->softcap > 0) {
         memcpy(raw, g, n * real_size(c));
         real->softcap(g, n, c->softcap);
     }
     c->kernel->gradient(g, n, &c->chunks[2 * at], &c->spec, row, g, 0);
-    if (c->add != 0) {
-        real->soften(NULL, NULL, n, c->keep, c->add, u);
-        real->subtract(u, n, row->scale, g);
-    }
+    if (c->add != 0)
+        real->subtract(soft_targets(c, worker), n, row->scale, g);
     if (target < n)
         real->fill(g + target * real_size(c), 1, 1, row->at_target);
     if (c->softcap > 0)
@@ -161,8 +158,7 @@ static uint32_t select_rows(const step *s, unsigned worker, size_t tile)
     LMX_ALIGN(64) double most[LMX_GROUP_MOST]; /* reals */
     int loaded = 0;
     if (c->store != NULL && c->keeps_largest) {
-        const size_t at = from * c->l.depth * c->l.table->elem_size + s->first * real_size(c);
-        memcpy(most, c->store + at, s->m * real_size(c));
+        memcpy(most, lmx_linear_largest(c, from, s->first), s->m * real_size(c));
     } else {
         for (begin = 0; next_run(all, s->m, &begin, &end); begin = end) {
             load(s, worker, tile, begin, end);
@@ -189,12 +185,6 @@ static uint32_t select_rows(const step *s, unsigned worker, size_t tile)
 
 /* --------------------------------------------------------- their sums --- */
 
-/* Whether sums for dweight are those of one step and of its type: then they are taken where they belong. */
-static int is_direct(const lmx_linear_loss *c)
-{
-    return c->l.rows <= c->l.group && c->l.table->elem_size == real_size(c);
-}
-
 static char *weight_row(const lmx_linear_loss *c, size_t k)
 {
     return c->dweight + (ptrdiff_t)k * c->dweight_row * (ptrdiff_t)c->l.table->elem_size;
@@ -207,7 +197,7 @@ static void add_weight(const step *s, unsigned worker, size_t tile, size_t from,
     const lmx_linear_loss *c = s->c;
     char *const turned = c->turned + worker * LMX_BLOCK_REALS * real_size(c);
     c->l.real->tile->turn(g_of(c, tile, begin), classes_at(c, from), end - begin, turned);
-    const size_t block = begin / LMX_TILE, parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
+    const size_t block = begin / LMX_TILE, parts = lmx_tiles(c->l.depth);
     for (size_t j = 0; j < c->l.depth; j += LMX_TILE) {
         const lmx_tile_product p = {
             .block = turned,
@@ -215,11 +205,12 @@ static void add_weight(const step *s, unsigned worker, size_t tile, size_t from,
             .m = classes_at(c, from),
             .k = end - begin,
             .n = lmx_at_most(c->l.depth - j, LMX_TILE),
-            .panels = c->hidden + (block * parts + j / LMX_TILE) * panels_size(c),
+            .panels = c->hidden + (block * parts + j / LMX_TILE) * lmx_linear_panels_size(&c->l),
             .first = begin % LMX_TILE,
             .panel_rows = lmx_at_most(s->m - block * LMX_TILE, LMX_TILE),
-            .c = (is_direct(c) ? weight_row(c, from) : sums_of(c, tile)) + j * real_size(c),
-            .c_row = is_direct(c) ? c->dweight_row : (ptrdiff_t)c->l.depth,
+            .c = (lmx_linear_is_direct(c) ? weight_row(c, from) : sums_of(c, tile)) +
+                 j * real_size(c),
+            .c_row = lmx_linear_is_direct(c) ? c->dweight_row : (ptrdiff_t)c->l.depth,
             .add = !is_first,
         };
         c->l.real->tile->multiply(&p);
@@ -229,9 +220,9 @@ static void add_weight(const step *s, unsigned worker, size_t tile, size_t from,
 /* No row took part in the first step of a tile. */
 static void clear_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 {
-    if (!is_direct(c))
+    if (!lmx_linear_is_direct(c))
         memset(sums_of(c, tile), 0, LMX_TILE * c->l.depth * real_size(c));
-    for (size_t i = 0; is_direct(c) && i < classes_at(c, from); i++)
+    for (size_t i = 0; lmx_linear_is_direct(c) && i < classes_at(c, from); i++)
         c->l.table->fill(weight_row(c, from + i), c->l.depth, 1, 0);
 }
 
@@ -240,7 +231,7 @@ static void put_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 {
     const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
     const size_t n = classes_at(c, from);
-    for (size_t i = 0; c->dweight != NULL && !is_direct(c) && i < n; i++)
+    for (size_t i = 0; c->dweight != NULL && !lmx_linear_is_direct(c) && i < n; i++)
         c->l.table->scatter(sums_of(c, tile) + i * c->l.depth * real_size(c), c->l.depth, &as_is,
                             weight_row(c, from + i));
     for (size_t i = 0; c->dbias != NULL && i < n; i++) {
@@ -257,6 +248,8 @@ static void tile_task(void *job, size_t begin_tile, size_t end_tile, unsigned wo
         const size_t from = s->from + tile * LMX_TILE, n = classes_at(c, from);
         if (s->first == 0)
             memset(c->bias_sums + tile * LMX_TILE, 0, LMX_TILE * sizeof *c->bias_sums);
+        if (c->add != 0)
+            c->l.real->soften(NULL, NULL, n, c->keep, c->add, soft_targets(c, worker));
         int is_first = s->first == 0;
         const uint32_t active = c->active[tile] = select_rows(s, worker, tile);
         size_t begin, end;
@@ -284,7 +277,7 @@ static void hidden_task(void *job, size_t begin_part, size_t end_part, unsigned 
 {
     const step *s = job;
     const lmx_linear_loss *c = s->c;
-    char *const panels = c->l.panels + worker * panels_size(c);
+    char *const panels = c->l.panels + worker * lmx_linear_panels_size(&c->l);
     for (size_t part = begin_part; part < end_part; part++) {
         const size_t j = part * s->columns, wide = lmx_at_most(c->l.depth - j, s->columns);
         for (size_t tile = 0; tile < c->tiles && s->from + tile * LMX_TILE < c->l.classes; tile++) {
@@ -317,13 +310,13 @@ static void pack_task(void *job, size_t begin, size_t end, unsigned worker)
 {
     const step *s = job;
     const lmx_linear_loss *c = s->c;
-    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE;
+    const size_t parts = lmx_tiles(c->l.depth);
     (void)worker;
     for (size_t at = begin; at < end; at++) {
         const size_t i = at / parts * LMX_TILE, j = at % parts * LMX_TILE;
         c->l.table->tile->panels(&c->l.hidden, s->first + i, lmx_at_most(s->m - i, LMX_TILE), j,
                                  lmx_at_most(c->l.depth - j, LMX_TILE),
-                                 c->hidden + at * panels_size(c));
+                                 c->hidden + at * lmx_linear_panels_size(&c->l));
     }
 }
 
@@ -338,9 +331,8 @@ static void add_lost(const step *s, size_t tiles)
 static void one_step(step *s, int packed)
 {
     const lmx_linear_loss *c = s->c;
-    const size_t left = (c->l.classes - s->from - 1) / LMX_TILE + 1,
-                 tiles = lmx_at_most(left, c->tiles);
-    const size_t parts = (c->l.depth + LMX_TILE - 1) / LMX_TILE, blocks = (s->m - 1) / LMX_TILE + 1;
+    const size_t tiles = lmx_at_most(lmx_tiles(c->l.classes - s->from), c->tiles);
+    const size_t parts = lmx_tiles(c->l.depth), blocks = lmx_tiles(s->m);
     if (!packed) {
         if (c->dweight != NULL)
             lmx_parallel_for(c->l.pool, parts * blocks, 1, pack_task, s);

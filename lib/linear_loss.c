@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "linear_loss.h"
 
+#include "reach.h"
+
 typedef struct {
     lmx_linear_loss *c;
     size_t first, count; /* rows */
@@ -35,9 +37,7 @@ static void keep_largest(const round_of *r, size_t from, size_t n, const char *z
             const size_t m = lmx_at_most(r->count - i, LMX_TILE);
             c->l.real->tile->largest(z + (i * LMX_PIECE_ROW + j) * real_size, LMX_PIECE_ROW, m,
                                      lmx_at_most(n - j, LMX_TILE), most);
-            memcpy(c->store + (from + j) * c->l.depth * c->l.table->elem_size +
-                       (r->first + i) * real_size,
-                   most, m * real_size);
+            memcpy(lmx_linear_largest(c, from + j, r->first + i), most, m * real_size);
         }
     }
 }
@@ -47,6 +47,8 @@ static void measure(const round_of *r, unsigned worker, size_t slot, size_t from
     lmx_linear_loss *const c = r->c;
     const lmx_table *const real = c->l.real;
     char *const u = c->mix == NULL ? NULL : c->soft + worker * LMX_PIECE * real->real_size;
+    if (u != NULL)
+        real->soften(NULL, NULL, n, c->keep, c->add, u); /* the same for every row */
     for (size_t i = 0; i < r->count; i++) {
         char *const o = z + i * LMX_PIECE_ROW * real->real_size;
         lmx_loss_row *const row = &c->row[r->first + i];
@@ -57,11 +59,9 @@ static void measure(const round_of *r, unsigned worker, size_t slot, size_t from
         c->kernel->measure(o, n, LMX_NO_TARGET, &c->spec, row, chunk);
         if (u == NULL)
             continue;
-        real->soften(NULL, NULL, n, c->keep, c->add, u);
         if (target < n)
             row->on_mix = real->get(u + target * real->real_size);
-        const int usual = chunk->kind == LMX_KIND_PLAIN || chunk->kind == LMX_KIND_SHIFTED;
-        c->pivot[at] = usual ? chunk->max : 0;
+        c->pivot[at] = lmx_pivot_of(chunk);
         real->mix(o, u, n, c->pivot[at], &c->mix[at]);
     }
 }

@@ -67,12 +67,16 @@ void lmx_linear_loss_forward(lmx_linear_loss *c);
 /* The gradients, after that; dhidden is added to. */
 void lmx_linear_loss_backward(lmx_linear_loss *c);
 
+/* Where the store has the largest logits of tile `from`, from row i on. */
+LMX_INLINE char *lmx_linear_largest(const lmx_linear_loss *c, size_t from, size_t i)
+{
+    return c->store + from * c->l.depth * c->l.table->elem_size + i * c->l.real->real_size;
+}
+
 /* Where the store has tile `from`'s logits of row i, n classes of them. */
 LMX_INLINE char *lmx_linear_kept(const lmx_linear_loss *c, size_t from, size_t n, size_t i)
 {
-    const size_t row = c->l.depth * c->l.table->elem_size;
-    const size_t head = c->keeps_largest ? c->l.rows : 0;
-    return c->store + from * row + (head + i * n) * c->l.real->real_size;
+    return lmx_linear_largest(c, from, (c->keeps_largest ? c->l.rows : 0) + i * n);
 }
 
 /* How many rows' logits fit into n rows of dweight beside the largest ones. */
@@ -81,6 +85,12 @@ LMX_INLINE size_t lmx_linear_room(const lmx_linear_loss *c, size_t n)
     const size_t reals = n * c->l.depth * c->l.table->elem_size / c->l.real->real_size;
     const size_t head = c->keeps_largest ? c->l.rows : 0;
     return reals < head ? 0 : (reals - head) / n;
+}
+
+/* Whether sums for dweight are those of one step and of its type: then they are taken where they belong. */
+LMX_INLINE int lmx_linear_is_direct(const lmx_linear_loss *c)
+{
+    return c->l.rows <= c->l.group && c->l.table->elem_size == c->l.real->real_size;
 }
 
 #endif

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "linear_topk.h"
 
+#include "reach.h"
+
 typedef struct {
     lmx_topk *c;
     size_t first, count; /* rows */
     size_t piece;        /* of slot 0 */
     size_t slots;
 } round_of;
-
-static double value_at(const lmx_topk *c, const char *z, size_t i)
-{
-    if (c->l.real->real_size == 8)
-        return ((const double *)(const void *)z)[i];
-    return (double)((const float *)(const void *)z)[i];
-}
 
 /* n logits from class `from` on; their tiles that hold nothing better than the worst are passed over. */
 static void look(const lmx_topk *c, lmx_candidate *heap, size_t from, size_t n, const char *z)
@@ -23,11 +18,11 @@ static void look(const lmx_topk *c, lmx_candidate *heap, size_t from, size_t n, 
         const size_t wide = lmx_at_most(n - j, LMX_TILE);
         double most;
         c->l.real->tile->largest(tile, 0, 1, wide, &most);
-        const lmx_candidate best = { value_at(c, (const char *)&most, 0), from + j };
+        const lmx_candidate best = { lmx_real_at(c->l.real, &most, 0), from + j };
         if (!lmx_is_worse(heap[0], best))
             continue;
         for (size_t i = 0; i < wide; i++) {
-            const lmx_candidate own = { value_at(c, tile, i), from + j + i };
+            const lmx_candidate own = { lmx_real_at(c->l.real, tile, i), from + j + i };
             lmx_consider(heap, c->k, own);
         }
     }

@@ -37,6 +37,25 @@ LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
     }
 }
 
+/* Real i of an array of them. */
+LMX_INLINE double lmx_real_at(const lmx_table *real, const void *p, size_t i)
+{
+    return real->real_size == 8 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+/* What soft targets of a chunk are measured from: its largest logit, where that is a number. */
+LMX_INLINE double lmx_pivot_of(const lmx_chunk *chunk)
+{
+    return chunk->kind == LMX_KIND_PLAIN || chunk->kind == LMX_KIND_SHIFTED ? chunk->max : 0;
+}
+
+/* Of losses, which may be infinite. */
+LMX_INLINE lmx_dd lmx_losses_add(lmx_dd a, lmx_dd b)
+{
+    const double s = a.hi + b.hi;
+    return lmx_finite(s) ? lmx_dd_add(a, b) : (lmx_dd){ s, 0 };
+}
+
 /* eps of the spherical functions, order of the Taylor ones */
 LMX_INLINE int lmx_eps_fits(double eps) { return eps >= 0 && lmx_finite(eps); }
 LMX_INLINE int lmx_order_fits(double order)
