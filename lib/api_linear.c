@@ -283,6 +283,11 @@ static lmx_status pick(const call *c, const loss_arrays *a, size_t *picked, size
     return LMX_OK;
 }
 
+static double denominator(const call *c, const lmx_linear_loss *k)
+{
+    return c->opt.reduction == LMX_MEAN ? (double)k->l.rows : 1;
+}
+
 /* The losses of all rows, or what they come to. */
 static void put_losses(const call *c, const loss_arrays *a, const lmx_linear_loss *k)
 {
@@ -298,20 +303,17 @@ static void put_losses(const call *c, const loss_arrays *a, const lmx_linear_los
             k->l.table->put_value(a->loss + at * (ptrdiff_t)k->l.real->real_size, loss);
         sum = lmx_losses_add(sum, (lmx_dd){ loss, 0 });
     }
-    if (c->opt.reduction != LMX_NONE) {
-        const double count = c->opt.reduction == LMX_MEAN ? (double)k->l.rows : 1;
-        k->l.table->put_value(a->loss, sum.hi / count);
-    }
+    if (c->opt.reduction != LMX_NONE)
+        k->l.table->put_value(a->loss, sum.hi / denominator(c, k));
 }
 
-static void begin_rows(const call *c, lmx_linear_loss *k)
+static void begin_rows(const call *c, lmx_linear_loss *k, int gradients)
 {
-    const double count = c->opt.reduction == LMX_MEAN ? (double)k->l.rows : 1;
     memset(k->row, 0, k->l.rows * sizeof *k->row);
     for (size_t i = 0; i < k->l.rows; i++) {
         k->row[i].x = lmx_qnan();
-        k->row[i].gradient = k->dhidden != NULL || k->dweight != NULL || k->dbias != NULL;
-        k->row[i].scale = 1 / count;
+        k->row[i].gradient = gradients;
+        k->row[i].scale = 1 / denominator(c, k);
         k->row[i].on = k->keep;
     }
 }
@@ -334,6 +336,74 @@ static void no_gradients(const call *c, const loss_arrays *a, const lmx_linear_l
         k->l.table->fill(a->dbias, c->classes, 1, 0);
 }
 
+/* What the rows have lost, if somebody asks. */
+static void put_dropped(const call *c, const lmx_linear_loss *k)
+{
+    for (size_t i = 0; c->opt.dropped != NULL && i < c->rows; i++)
+        c->opt.dropped[i] = 0;
+    for (size_t i = 0; k->dropped != NULL && i < k->l.rows; i++)
+        c->opt.dropped[k->l.hidden.picked[i]] = k->dropped[i];
+}
+
+/* The gradients of rows that count; limit: a number for each of them, if some may be left out. */
+static void run_gradients(const call *c, const loss_arrays *a, lmx_linear_loss *k, double *limit)
+{
+    if (limit != NULL)
+        set_limits(k, c->opt.filter_eps, limit);
+    if (k->dropped != NULL)
+        memset(k->dropped, 0, k->l.rows * sizeof *k->dropped);
+    for (size_t i = 0; k->dhidden != NULL && i < k->l.rows; i++)
+        k->l.real->fill(k->dhidden +
+                            (ptrdiff_t)i * k->dhidden_row * (ptrdiff_t)k->l.real->real_size,
+                        c->depth, 1, 0);
+    lmx_linear_loss_backward(k);
+    if (k->dhidden != NULL)
+        put_hidden(k, a->dhidden, a->dhidden_stride, c->rows);
+}
+
+/* Of rows that count, of which there is one at least. */
+static lmx_status run_rows(const call *c, const loss_arrays *a, lmx_linear_loss *k)
+{
+    const size_t rows = k->l.rows, real_size = k->l.real->real_size;
+    const int gradients = a->dhidden != NULL || a->dweight != NULL || a->dbias != NULL;
+    const int wide = a->dhidden != NULL && k->l.table->elem_size < real_size;
+    const int filters = gradients && c->opt.filter_eps >= DBL_MIN;
+    const int drops = filters && c->opt.dropped != NULL;
+    const size_t wide_size = wide ? rows * c->depth * real_size : 0;
+    const size_t limit_size = filters ? rows * sizeof(double) : 0;
+    const size_t lost_size = drops ? rows * sizeof(double) : 0;
+    const size_t own = lmx_round_up(wide_size) + lmx_round_up(limit_size) + lmx_round_up(lost_size);
+
+    const size_t most = c->opt.max_workspace_bytes;
+    if (most != 0 && most <= own)
+        return LMX_ERR_NOMEM;
+    const size_t used = fit_loss(k, gradients, most == 0 ? 0 : most - own);
+    void *to_free = NULL;
+    arena parts = { used == SIZE_MAX ? NULL : get_arena(used + own, &to_free), 0 };
+    if (parts.base == NULL)
+        return LMX_ERR_NOMEM;
+
+    char *const room = take(&parts, wide_size);
+    double *const limit = take(&parts, limit_size), *const lost = take(&parts, lost_size);
+    k->dhidden = wide ? room : a->dhidden;
+    k->dhidden_row = wide ? (ptrdiff_t)c->depth : a->dhidden_stride;
+    k->dweight = a->dweight;
+    k->dweight_row = a->dweight_stride;
+    k->dbias = a->dbias;
+    k->limit = filters ? limit : NULL;
+    k->dropped = drops ? lost : NULL;
+    divide_loss(k, &parts, gradients);
+    begin_rows(c, k, gradients);
+    open_store(k);
+    lmx_linear_loss_forward(k);
+    put_losses(c, a, k);
+    if (gradients)
+        run_gradients(c, a, k, filters ? limit : NULL);
+    put_dropped(c, k);
+    free(to_free);
+    return LMX_OK;
+}
+
 static lmx_status run_loss(const call *c, const loss_arrays *a)
 {
     lmx_linear_loss k;
@@ -352,69 +422,19 @@ static lmx_status run_loss(const call *c, const loss_arrays *a)
     size_t *const picked = malloc((c->rows + 1) * 2 * sizeof *picked);
     if (picked == NULL)
         return LMX_ERR_NOMEM;
-    size_t count;
-    lmx_status status = pick(c, a, picked, picked + c->rows, &count);
-    k.l.rows = count;
+    lmx_status status = pick(c, a, picked, picked + c->rows, &k.l.rows);
     k.l.hidden.picked = picked;
     k.target = picked + c->rows;
-    k.l.group = lmx_at_most(k.l.group, count);
-    const int gradients = a->dhidden != NULL || a->dweight != NULL || a->dbias != NULL;
-    const int wide = a->dhidden != NULL && k.l.table->elem_size < k.l.real->real_size;
-    const int filters = gradients && c->opt.filter_eps >= DBL_MIN;
-
-    void *to_free = NULL;
-    if (status == LMX_OK && count > 0) {
-        const size_t own = lmx_round_up(wide ? count * c->depth * k.l.real->real_size : 0) +
-                           lmx_round_up(filters ? count * sizeof(double) : 0) +
-                           lmx_round_up(count * sizeof(double));
-        const size_t most = c->opt.max_workspace_bytes;
-        const size_t used = most != 0 && most <= own
-                                ? SIZE_MAX
-                                : fit_loss(&k, gradients, most == 0 ? 0 : most - own);
-        arena parts = { used == SIZE_MAX ? NULL : get_arena(used + own, &to_free), 0 };
-        if (parts.base == NULL) {
-            status = LMX_ERR_NOMEM;
-        } else {
-            k.dhidden = wide ? take(&parts, count * c->depth * k.l.real->real_size) : a->dhidden;
-            k.dhidden_row = wide ? (ptrdiff_t)c->depth : a->dhidden_stride;
-            double *const limit = take(&parts, filters ? count * sizeof(double) : 0);
-            double *const lost = take(&parts, count * sizeof(double));
-            divide_loss(&k, &parts, gradients);
-            k.dweight = a->dweight;
-            k.dweight_row = a->dweight_stride;
-            k.dbias = a->dbias;
-            begin_rows(c, &k);
-            k.limit = filters ? limit : NULL;
-            open_store(&k);
-            lmx_linear_loss_forward(&k);
-            put_losses(c, a, &k);
-            if (gradients) {
-                if (filters)
-                    set_limits(&k, c->opt.filter_eps, limit);
-                memset(lost, 0, count * sizeof *lost);
-                k.dropped = filters && c->opt.dropped != NULL ? lost : NULL;
-                for (size_t i = 0; k.dhidden != NULL && i < count; i++)
-                    k.l.real->fill(k.dhidden + (ptrdiff_t)i * k.dhidden_row *
-                                                   (ptrdiff_t)k.l.real->real_size,
-                                   c->depth, 1, 0);
-                lmx_linear_loss_backward(&k);
-                if (k.dhidden != NULL)
-                    put_hidden(&k, a->dhidden, a->dhidden_stride, c->rows);
-            }
-            for (size_t i = 0; c->opt.dropped != NULL && i < c->rows; i++)
-                c->opt.dropped[i] = 0;
-            for (size_t i = 0; k.dropped != NULL && i < count; i++)
-                c->opt.dropped[picked[i]] = lost[i];
-        }
+    k.l.group = lmx_at_most(k.l.group, k.l.rows);
+    if (status == LMX_OK && k.l.rows > 0) {
+        status = run_rows(c, a, &k);
     } else if (status == LMX_OK) {
         put_losses(c, a, &k);
         no_gradients(c, a, &k);
         if (a->dhidden != NULL)
             put_hidden(&k, a->dhidden, a->dhidden_stride, c->rows);
-        for (size_t i = 0; c->opt.dropped != NULL && i < c->rows; i++)
-            c->opt.dropped[i] = 0;
+        put_dropped(c, &k);
     }
-    free(to_free);
     free(picked);
     return status;
 }
