@@ -16,7 +16,6 @@ matplotlib, and the largest layers 8 GB of memory.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,7 +25,7 @@ import lanemax as lm
 import numpy as np
 from lanemax._cli import bench, machine, plot
 from lanemax._cli.arguments import positive, positive_real
-from lanemax._cli.text import Table, UsageError, progress, require_matplotlib, seconds
+from lanemax._cli.text import Table, UsageError, progress, seconds
 from lanemax._cli.timing import Contender, Row, clock
 
 #: Half decades from 1e3 to 1e6.
@@ -122,12 +121,9 @@ def draw(path: str, rows: Sequence[Row], subtitle: str) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the table, draw."""
-    cpus = machine.affinity() or os.cpu_count() or 1
-    if args.threads > cpus:
-        raise UsageError(f"--threads {args.threads}: this process may use {cpus} CPUs")
+    bench.require_cpus(args.threads)
     if args.out:
-        require_matplotlib("--out")
-        plot.check_writable(args.out)
+        plot.require("--out", args.out)
     rows = measure(args)
     show(rows)
     where = bench.machine_line(args)

@@ -27,7 +27,7 @@ import lanemax as lm
 import numpy as np
 from lanemax._cli import bench, machine, peers, plot
 from lanemax._cli.arguments import positive, positive_real
-from lanemax._cli.text import Table, UsageError, progress, require_matplotlib
+from lanemax._cli.text import Table, UsageError, progress
 from lanemax._cli.timing import Contender, Row, Spread, clock
 
 #: Half decades from 1e2 to 1e6.
@@ -161,12 +161,9 @@ def draw(path: str, rows: Sequence[Row], subtitle: str) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the tables, write JSON and the figure."""
-    cpus = machine.affinity() or os.cpu_count() or 1
-    if args.threads > cpus:
-        raise UsageError(f"--threads {args.threads}: this process may use {cpus} CPUs")
+    bench.require_cpus(args.threads)
     if args.out:
-        require_matplotlib("--out")
-        plot.check_writable(args.out)
+        plot.require("--out", args.out)
     if args.json and not os.path.isdir(os.path.dirname(os.path.abspath(args.json))):
         raise UsageError(f"cannot write {args.json}: no such directory")
     before = machine.load()

@@ -46,6 +46,15 @@ static bool fails(void)
     return at != 0 && (now == at || (now > at && atomic_load(&stays)));
 }
 
+/* Begins to count: the k-th call fails, and with all each after it. */
+static void fail_from(int k, int all)
+{
+    atomic_store(&calls, 0);
+    atomic_store(&fail_at, k);
+    atomic_store(&stays, all);
+    atomic_store(&armed, 1);
+}
+
 static void *counted(void *p)
 {
     if (p != NULL)
@@ -146,10 +155,7 @@ static void fail_each(const call *c, unsigned threads)
             lmx_ctx *ctx = NULL;
             const lmx_options options = { sizeof options, threads, NULL };
             memset(c->got, 0x5b, c->bytes);
-            atomic_store(&calls, 0);
-            atomic_store(&fail_at, k);
-            atomic_store(&stays, all);
-            atomic_store(&armed, 1);
+            fail_from(k, all);
             const lmx_status created = threads != 0 ? lmx_ctx_create(&ctx, &options) : LMX_OK;
             const bool right_status = created == LMX_OK || created == LMX_ERR_NOMEM;
             const bool untouched = created == LMX_OK || ctx == NULL;
@@ -261,6 +267,15 @@ static int live_layer(const float *weight, const float *hidden, layer_results *r
     return 1;
 }
 
+static void draw_layer(uint64_t seed, float *weight, float *hidden)
+{
+    check_random r = check_random_new(seed);
+    for (size_t i = 0; i < CLASSES * D; i++)
+        weight[i] = (float)check_normal(&r);
+    for (size_t i = 0; i < ROWS * D; i++)
+        hidden[i] = (float)check_normal(&r);
+}
+
 static bool is_part(const void *got, const void *want, const void *empty, size_t bytes)
 {
     return memcmp(got, want, bytes) == 0 || memcmp(got, empty, bytes) == 0;
@@ -271,12 +286,8 @@ static void test_layer(void)
     static layer_results want, got, empty;
     float weight[CLASSES * D], hidden[ROWS * D];
     int steps = 0;
-    check_random r = check_random_new(4);
     check_at.test = "spherical";
-    for (size_t i = 0; i < CLASSES * D; i++)
-        weight[i] = (float)check_normal(&r);
-    for (size_t i = 0; i < ROWS * D; i++)
-        hidden[i] = (float)check_normal(&r);
+    draw_layer(4, weight, hidden);
     memset(&empty, 0x5b, sizeof empty);
     memset(&want, 0x5b, sizeof want);
     CHECK(live_layer(weight, hidden, &want, &steps) && steps);
@@ -284,10 +295,7 @@ static void test_layer(void)
         const long before = atomic_load(&live);
         check_at.seed = (uint64_t)k;
         memset(&got, 0x5b, sizeof got);
-        atomic_store(&calls, 0);
-        atomic_store(&fail_at, k);
-        atomic_store(&stays, 0);
-        atomic_store(&armed, 1);
+        fail_from(k, 0);
         const int created = live_layer(weight, hidden, &got, &steps);
         atomic_store(&armed, 0);
         CHECK(atomic_load(&live) == before);
@@ -332,12 +340,8 @@ static void test_linear(void)
     static linear_results want, got, empty;
     float weight[CLASSES * D], hidden[ROWS * D];
     lmx_status s[3];
-    check_random r = check_random_new(5);
     check_at.test = "linear";
-    for (size_t i = 0; i < CLASSES * D; i++)
-        weight[i] = (float)check_normal(&r);
-    for (size_t i = 0; i < ROWS * D; i++)
-        hidden[i] = (float)check_normal(&r);
+    draw_layer(5, weight, hidden);
     memset(&empty, 0x5b, sizeof empty);
     memset(&want, 0x5b, sizeof want);
     run_linear(weight, hidden, &want, s);
@@ -346,10 +350,7 @@ static void test_linear(void)
         const long before = atomic_load(&live);
         check_at.seed = (uint64_t)k;
         memset(&got, 0x5b, sizeof got);
-        atomic_store(&calls, 0);
-        atomic_store(&fail_at, k);
-        atomic_store(&stays, 0);
-        atomic_store(&armed, 1);
+        fail_from(k, 0);
         run_linear(weight, hidden, &got, s);
         atomic_store(&armed, 0);
         CHECK(atomic_load(&live) == before);

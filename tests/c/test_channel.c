@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "dispatch.h"
 #include "rows.h"
 #include "tiers.h"
 
@@ -359,11 +358,8 @@ static void test_streams(lmx_channel_code op)
             out[k][i] = get_memory(ALL * size);
     }
     elem_put(dtype, in[X], 3 * (528 + GAP), INFINITY); /* a row of poly_norm that is NaN */
-    for (size_t t = 0; lmx_tier_at(t) != NULL; t++) {
-        const lmx_tier *const tier = lmx_tier_at(t);
-        if (!check_cpu_runs(tier->isa))
-            continue;
-        check_at.tier = tier->isa;
+    const lmx_tier *tier;
+    for (size_t t = 0; (tier = tiers_next(&t)) != NULL;) {
         const lmx_table *const kernels = tier->table[dtype];
         const lmx_channel_kernel *const kernel = kernels->channel[op];
         for (size_t i = 0; i < 4; i++)

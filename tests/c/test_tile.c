@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "dispatch.h"
 #include "matmul.h"
 #include "rows.h"
 #include "tiers.h"
@@ -102,11 +101,8 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
             const size_t where = i * (size_t)c_row + j;
             put_real(want, where, sum(get_real(want, where), s));
         }
-    for (size_t t = 0; lmx_tier_at(t) != NULL; t++) {
-        const lmx_tier *const tier = lmx_tier_at(t);
-        if (!check_cpu_runs(tier->isa))
-            continue;
-        check_at.tier = tier->isa;
+    const lmx_tier *tier;
+    for (size_t t = 0; (tier = tiers_next(&t)) != NULL;) {
         const lmx_tile_kernel *const own = tier->table[dtype]->tile;
         const lmx_rows_of rows_a = { a.data, a.row, picked }, rows_b = { b.data, b.row, picked };
         if (across)
@@ -179,11 +175,8 @@ static void test_rows(void)
             row_fill(dtype, bias, 256, ROW_NORMAL, &r);
             if (special > 0)
                 put_real(copy, 4 * ROW + n / 2, special == 1 ? (double)INFINITY : (double)NAN);
-            for (size_t t = 0; lmx_tier_at(t) != NULL; t++) {
-                const lmx_tier *const tier = lmx_tier_at(t);
-                if (!check_cpu_runs(tier->isa))
-                    continue;
-                check_at.tier = tier->isa;
+            const lmx_tier *tier;
+            for (size_t t = 0; (tier = tiers_next(&t)) != NULL;) {
                 const lmx_tile_kernel *const own = tier->table[dtype]->tile;
                 double most[ROWS];
                 lmx_dd sums[256];
@@ -264,11 +257,8 @@ static void test_matmul(void)
                     }
                     want[i * n + j] = total;
                 }
-            for (size_t t = 0; lmx_tier_at(t) != NULL; t++) {
-                const lmx_tier *const tier = lmx_tier_at(t);
-                if (!check_cpu_runs(tier->isa))
-                    continue;
-                check_at.tier = tier->isa;
+            const lmx_tier *tier;
+            for (size_t t = 0; (tier = tiers_next(&t)) != NULL;) {
                 for (unsigned threads = 1; threads <= 3; threads++) {
                     lmx_pool *const pool = threads > 1 ? lmx_pool_create(threads) : NULL;
                     void *const memory = get_memory(lmx_matmul_scratch(threads) + 64);

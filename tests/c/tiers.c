@@ -49,6 +49,17 @@ int tiers_end(void)
     return check_end();
 }
 
+const lmx_tier *tiers_next(size_t *at)
+{
+    const lmx_tier *tier;
+    while ((tier = lmx_tier_at((*at)++)) != NULL)
+        if (check_cpu_runs(tier->isa)) {
+            check_at.tier = tier->isa;
+            return tier;
+        }
+    return NULL;
+}
+
 void *get_memory(size_t n)
 {
     void *const p = malloc(n + 64);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dispatch.h"
 #include "lanemax/lanemax.h"
 
 #define MAX_TIERS 4
@@ -22,6 +23,10 @@ void tiers_begin(int argc, char **argv, const char *program);
 void tiers_golden(const char *name, const uint64_t hash[MAX_TIERS]);
 
 int tiers_end(void);
+
+/* For kernels by themselves: the next tier from *at on that this CPU runs, which failures then name; NULL past the
+ * last. */
+const lmx_tier *tiers_next(size_t *at);
 
 /* Or the end of the program. */
 void *get_memory(size_t n);

@@ -33,7 +33,6 @@ from .text import (
     note,
     note_missing_rich,
     progress,
-    require_matplotlib,
     seconds,
     shape_name,
 )  # fmt: skip
@@ -780,15 +779,19 @@ def chosen_tiers(names: Sequence[str]) -> list[str]:
     return [n.lower() for n in names] or [lm.isa()]
 
 
+def require_cpus(threads: int) -> None:
+    """Refuse more threads than would run beside each other."""
+    cpus = machine.affinity() or os.cpu_count() or 1
+    if not 1 <= threads <= cpus:
+        raise UsageError(f"--threads {threads}: this process may use {cpus} CPUs")
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, write JSON and plot."""
-    cpus = machine.affinity() or os.cpu_count() or 1
-    if not 1 <= args.threads <= cpus:
-        raise UsageError(f"--threads {args.threads}: this process may use {cpus} CPUs")
+    require_cpus(args.threads)
     tiers = chosen_tiers(args.isa)
     if args.plot:
-        require_matplotlib("--plot")
-        plot.check_writable(args.plot)
+        plot.require("--plot", args.plot)
     if args.json and not os.path.isdir(os.path.dirname(os.path.abspath(args.json))):
         raise UsageError(f"cannot write {args.json}: no such directory")
     note_missing_rich()

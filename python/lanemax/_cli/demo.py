@@ -50,7 +50,6 @@ from .text import (
     note,
     note_missing_rich,
     progress,
-    require_matplotlib,
     size,
 )  # fmt: skip
 from .training import Workers
@@ -380,8 +379,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         if len(heads) > 1:
             raise UsageError("--plot draws one learning curve: name one head")
-        require_matplotlib("--plot")
-        plot.check_writable(args.plot)
+        plot.require("--plot", args.plot)
     known = objectives(args.tau)
     chosen = {head: objective_of(head, args, known) for head in heads}
     activation = activations()[args.activation] if args.activation else None

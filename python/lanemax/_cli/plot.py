@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .goals import ACTIVATIONS, AXIS, CALL, EXPERIMENTS, FAMILY, HALVES, LOSSES, THREADS, Goal
-from .text import UsageError, optional, shape_name
+from .text import UsageError, optional, require_matplotlib, shape_name
 from .timing import Row
 
 #: Colours that differ in lightness as well, for colour-blind readers and grey prints.
@@ -16,8 +16,9 @@ OURS, PLAIN = "#0b6e4f", "#8a8a8a"
 OTHERS = ("#d1495b", "#edae49", "#30638e", "#7b4b94", "#00798c", "#a39171", "#222222")
 
 
-def check_writable(path: str) -> None:
-    """Refuse a plot that could not be saved, before the work that it is to show."""
+def require(option: str, path: str) -> None:
+    """Refuse a plot that could not be drawn or saved, before the work that it is to show."""
+    require_matplotlib(option)
     pyplot = pyplot_without_display()
     known = pyplot.figure().canvas.get_supported_filetypes()
     pyplot.close("all")
