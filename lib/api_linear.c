@@ -33,24 +33,17 @@ lmx_status lmx_linear_defaults(lmx_linear_options *options)
     return LMX_OK;
 }
 
-static int at_least_0(double v) { return v >= 0 && lmx_finite(v); }
-
 static const lmx_table *table_of(const lmx_ctx *ctx, lmx_dtype dtype)
 {
-    return (ctx != NULL ? ctx->tier : lmx_tier_default())->table[dtype];
-}
-
-static lmx_array matrix(const void *data, size_t size, size_t rows, size_t cols, ptrdiff_t row)
-{
-    return (lmx_array){ data, size, { rows, cols, 1 }, { row, 1, 0 } };
+    return lmx_ctx_tier(ctx)->table[dtype];
 }
 
 enum { HIDDEN, WEIGHT, BIAS, TARGET, INPUTS, OUTPUTS = 5 };
 
 static int options_fit(const lmx_linear_options *o)
 {
-    return o->label_smoothing >= 0 && o->label_smoothing <= 1 && at_least_0(o->logz_penalty) &&
-           at_least_0(o->softcap) && at_least_0(o->filter_eps) &&
+    return o->label_smoothing >= 0 && o->label_smoothing <= 1 && lmx_at_least(o->logz_penalty, 0) &&
+           lmx_at_least(o->softcap, 0) && lmx_at_least(o->filter_eps, 0) &&
            (unsigned)o->reduction <= LMX_NONE;
 }
 
@@ -78,10 +71,10 @@ static lmx_status check_call(call *c, const lmx_linear_options *options)
 static void inputs_of(const call *c, lmx_array a[INPUTS])
 {
     const size_t size = table_of(c->ctx, c->dtype)->elem_size;
-    a[HIDDEN] = matrix(c->hidden, size, c->rows, c->depth, c->hidden_stride);
-    a[WEIGHT] = matrix(c->weight, size, c->classes, c->depth, c->weight_stride);
-    a[BIAS] = matrix(c->opt.bias, size, 1, c->classes, 0);
-    a[TARGET] = matrix(NULL, 1, 0, 0, 0);
+    a[HIDDEN] = lmx_array_rows(c->hidden, size, c->rows, c->depth, c->hidden_stride);
+    a[WEIGHT] = lmx_array_rows(c->weight, size, c->classes, c->depth, c->weight_stride);
+    a[BIAS] = lmx_array_rows(c->opt.bias, size, 1, c->classes, 0);
+    a[TARGET] = lmx_array_rows(NULL, 1, 0, 0, 0);
 }
 
 /* ----------------------------------------------------------- workspace --- */
@@ -449,12 +442,14 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
     lmx_array all[INPUTS + OUTPUTS];
     inputs_of(c, all);
     const size_t losses = c->opt.reduction == LMX_NONE ? c->rows : 1;
-    all[TARGET] = matrix(a->target, lmx_int_size(a->type), c->rows, 1, a->target_stride);
-    all[INPUTS] = matrix(a->loss, t->real_size, losses, 1, a->loss_stride);
-    all[INPUTS + 1] = matrix(a->dhidden, t->elem_size, c->rows, c->depth, a->dhidden_stride);
-    all[INPUTS + 2] = matrix(a->dweight, t->elem_size, c->classes, c->depth, a->dweight_stride);
-    all[INPUTS + 3] = matrix(a->dbias, t->elem_size, 1, c->classes, 0);
-    all[INPUTS + 4] = matrix(c->opt.dropped, sizeof(double), c->rows, 1, 1);
+    all[TARGET] = lmx_array_rows(a->target, lmx_int_size(a->type), c->rows, 1, a->target_stride);
+    all[INPUTS] = lmx_array_rows(a->loss, t->real_size, losses, 1, a->loss_stride);
+    all[INPUTS + 1] =
+        lmx_array_rows(a->dhidden, t->elem_size, c->rows, c->depth, a->dhidden_stride);
+    all[INPUTS + 2] =
+        lmx_array_rows(a->dweight, t->elem_size, c->classes, c->depth, a->dweight_stride);
+    all[INPUTS + 3] = lmx_array_rows(a->dbias, t->elem_size, 1, c->classes, 0);
+    all[INPUTS + 4] = lmx_array_rows(c->opt.dropped, sizeof(double), c->rows, 1, 1);
     return lmx_arrays_check(all, INPUTS, INPUTS + OUTPUTS, LMX_NO_ARRAY);
 }
 
@@ -531,7 +526,7 @@ lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
     const lmx_table *const t = table_of(ctx, dtype);
     lmx_array all[INPUTS + 1];
     inputs_of(&c, all);
-    all[INPUTS] = matrix(result, t->real_size, rows, 1, result_stride);
+    all[INPUTS] = lmx_array_rows(result, t->real_size, rows, 1, result_stride);
     status = lmx_arrays_check(all, INPUTS, INPUTS + 1, LMX_NO_ARRAY);
     if (status != LMX_OK)
         return status;
@@ -606,8 +601,8 @@ lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t de
         return LMX_ERR_NULL;
     lmx_array all[INPUTS + 2];
     inputs_of(&c, all);
-    all[INPUTS] = matrix(values, table_of(ctx, dtype)->elem_size, rows, k, values_stride);
-    all[INPUTS + 1] = matrix(indices, sizeof *indices, rows, k, indices_stride);
+    all[INPUTS] = lmx_array_rows(values, table_of(ctx, dtype)->elem_size, rows, k, values_stride);
+    all[INPUTS + 1] = lmx_array_rows(indices, sizeof *indices, rows, k, indices_stride);
     status = lmx_arrays_check(all, INPUTS, INPUTS + 2, LMX_NO_ARRAY);
     if (status != LMX_OK)
         return status;

@@ -607,27 +607,6 @@ static int has(const call *c, char letter)
     return strchr(lmx_loss_info((int)c->op)->options, letter) != NULL;
 }
 
-static int at_least(double v, double least) { return v >= least && lmx_finite(v); }
-
-/* The loss's own parameters are in their ranges. */
-static int parameters_fit(lmx_loss_code op, const double *p)
-{
-    switch (op) {
-    case LMX_LOSS_z_loss:
-        return at_least(p[0], 0) && p[0] > 0 && lmx_finite(p[1]);
-    case LMX_LOSS_spherical_softmax_loss:
-        return lmx_eps_fits(p[0]);
-    case LMX_LOSS_comp_sum_loss:
-        return at_least(p[0], 0);
-    case LMX_LOSS_taylor_softmax_loss:
-        return lmx_order_fits(p[0]);
-    case LMX_LOSS_generalized_cross_entropy:
-        return p[0] >= 0 && p[0] <= 1;
-    default:
-        return 1;
-    }
-}
-
 static lmx_status check_options(call *c)
 {
     const lmx_loss_options *o = &c->opt;
@@ -635,11 +614,12 @@ static lmx_status check_options(call *c)
         (o->logz_penalty != 0 && !has(c, 'Z')) || (o->softcap != 0 && !has(c, 'C')) ||
         (o->temperature != NULL && !has(c, 'T')) || (o->adversarial != NULL && !has(c, 'A')))
         return LMX_ERR_OP;
-    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) || !at_least(o->logz_penalty, 0) ||
-        !at_least(o->softcap, 0) || (unsigned)o->reduction > LMX_NONE ||
-        !parameters_fit(c->op, o->parameter))
+    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) ||
+        !lmx_at_least(o->logz_penalty, 0) || !lmx_at_least(o->softcap, 0) ||
+        (unsigned)o->reduction > LMX_NONE || !lmx_loss_parameters_fit(c->op, o->parameter))
         return LMX_ERR_ARG;
-    if (o->adversarial != NULL && !(at_least(o->rho, 0) && o->rho > 0 && at_least(o->nu, 0)))
+    if (o->adversarial != NULL &&
+        !(lmx_at_least(o->rho, 0) && o->rho > 0 && lmx_at_least(o->nu, 0)))
         return LMX_ERR_ARG;
     if (o->temperature != NULL)
         for (size_t i = 0; i < c->rows; i++) {
@@ -707,7 +687,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
     if (c.rows > 0 && shape->cols == 0)
         return LMX_ERR_SHAPE;
 
-    const lmx_tier *tier = ctx != NULL ? ctx->tier : lmx_tier_default();
+    const lmx_tier *tier = lmx_ctx_tier(ctx);
     c.table = tier->table[dtype];
     c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
     c.kernel = c.table->loss[op];

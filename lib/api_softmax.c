@@ -510,7 +510,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
     if (out == NULL || (shape->cols > 0 && (a == NULL || (c.info->inputs > 1 && b == NULL))))
         return LMX_ERR_NULL;
 
-    const lmx_tier *tier = ctx != NULL ? ctx->tier : lmx_tier_default();
+    const lmx_tier *tier = lmx_ctx_tier(ctx);
     c.table = tier->table[dtype];
     c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
     c.kernel = c.table->row[op];
@@ -587,7 +587,7 @@ static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const
     const size_t n = shape->cols;
     if (shape->rows != 1 || shape->inner != 1 || n == 0 || n > SHORT_ROW || a_strides->col != 1)
         return 0;
-    const lmx_table *t = (ctx != NULL ? ctx->tier : lmx_tier_default())->table[dtype];
+    const lmx_table *t = lmx_ctx_tier(ctx)->table[dtype];
     const lmx_row_kernel *kernel = t->row[op];
     const lmx_row_info *info = lmx_row_op_info(op);
     const size_t bytes = n * t->elem_size;

@@ -74,37 +74,20 @@ static void store_row(const elements *e, const double *from, size_t n, void *row
     e->table->scatter(e->reals, n, &as_is, row);
 }
 
-static const lmx_tier *tier_of(const lmx_ctx *ctx)
-{
-    return ctx != NULL ? ctx->tier : lmx_tier_default();
-}
-
 static lmx_products products_on(const lmx_ctx *ctx)
 {
-    return (lmx_products){ tier_of(ctx)->table[LMX_F64], ctx != NULL ? ctx->pool : NULL, NULL };
-}
-
-static lmx_array rows_of(const void *data, size_t size, size_t rows, size_t cols, ptrdiff_t stride)
-{
-    return (lmx_array){ data, size, { rows, cols, 1 }, { stride, 1, 0 } };
+    return (lmx_products){ lmx_ctx_tier(ctx)->table[LMX_F64], ctx != NULL ? ctx->pool : NULL,
+                           NULL };
 }
 
 static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lmx_row_at(a, i, 0); }
 
 /* ---------------------------------------------------------- a new layer --- */
 
+/* The order of the Taylor softmax is 2 here. */
 static int parameters_fit(lmx_loss_code loss, const double *p)
 {
-    switch (loss) {
-    case LMX_LOSS_z_loss:
-        return p[0] > 0 && lmx_finite(p[0]) && lmx_finite(p[1]);
-    case LMX_LOSS_spherical_softmax_loss:
-        return lmx_eps_fits(p[0]);
-    case LMX_LOSS_taylor_softmax_loss:
-        return p[0] == 2;
-    default:
-        return 1;
-    }
+    return lmx_loss_parameters_fit(loss, p) && (loss != LMX_LOSS_taylor_softmax_loss || p[0] == 2);
 }
 
 static int is_spherical(lmx_loss_code loss)
@@ -176,7 +159,7 @@ static lmx_status take_weights(const lmx_ctx *ctx, lmx_spherical *l, const lmx_a
     if (memory == NULL)
         return LMX_ERR_NOMEM;
     w.on.scratch = scratch;
-    const elements e = { tier_of(ctx)->table[l->dtype], reals };
+    const elements e = { lmx_ctx_tier(ctx)->table[l->dtype], reals };
     int holds = 1;
     for (size_t i = 0; i < l->classes && holds; i++) {
         load_row(&e, row_at(weight, i), d, w.column);
@@ -210,7 +193,8 @@ static lmx_status create(const lmx_ctx *ctx, lmx_dtype dtype, lmx_loss_code loss
         return LMX_ERR_SHAPE;
     if (d > (size_t)PTRDIFF_MAX / 64 / d || classes > (size_t)PTRDIFF_MAX / 64 / d)
         return LMX_ERR_OVERFLOW;
-    const lmx_array rows = rows_of(weight, dtype == LMX_F64 ? 8 : 4, classes, d, weight_stride);
+    const lmx_array rows =
+        lmx_array_rows(weight, dtype == LMX_F64 ? 8 : 4, classes, d, weight_stride);
     const lmx_status wrong = lmx_arrays_check(&rows, 1, 1, LMX_NO_ARRAY);
     if (wrong != LMX_OK)
         return wrong;
@@ -300,14 +284,15 @@ static lmx_status check_batch(const lmx_ctx *ctx, const lmx_spherical *l,
     const size_t most = (size_t)PTRDIFF_MAX / 64 / sizeof(lmx_spherical_target);
     if (b->rows > most / l->d || b->targets > most / (b->rows + 1))
         return LMX_ERR_OVERFLOW;
-    c->e.table = tier_of(ctx)->table[b->dtype];
+    c->e.table = lmx_ctx_tier(ctx)->table[b->dtype];
     const size_t size = c->e.table->elem_size;
     const lmx_array all[] = {
-        rows_of(b->hidden, size, b->rows, l->d, b->hidden_stride),
-        rows_of(b->target, lmx_int_size(b->target_type), b->rows, b->targets, b->target_stride),
-        rows_of(b->values, sizeof(double), b->rows, b->targets, b->values_stride),
-        rows_of(b->loss, sizeof(double), 1, 1, 1),
-        rows_of(b->dhidden, size, b->rows, l->d, b->dhidden_stride),
+        lmx_array_rows(b->hidden, size, b->rows, l->d, b->hidden_stride),
+        lmx_array_rows(b->target, lmx_int_size(b->target_type), b->rows, b->targets,
+                       b->target_stride),
+        lmx_array_rows(b->values, sizeof(double), b->rows, b->targets, b->values_stride),
+        lmx_array_rows(b->loss, sizeof(double), 1, 1, 1),
+        lmx_array_rows(b->dhidden, size, b->rows, l->d, b->dhidden_stride),
     };
     c->hidden = all[0];
     c->dhidden = all[4];
@@ -645,10 +630,12 @@ static lmx_status check_and_run_logits(const lmx_ctx *ctx, const lmx_spherical *
         return LMX_ERR_NULL;
     c.l = l;
     c.k = k;
-    c.e.table = tier_of(ctx)->table[dtype];
-    const lmx_array all[] = { rows_of(hidden, c.e.table->elem_size, rows, l->d, hidden_stride),
-                              rows_of(out, c.e.table->elem_size, rows, cols, out_stride),
-                              rows_of(classes, sizeof *classes, rows, cols, classes_stride) };
+    c.e.table = lmx_ctx_tier(ctx)->table[dtype];
+    const lmx_array all[] = {
+        lmx_array_rows(hidden, c.e.table->elem_size, rows, l->d, hidden_stride),
+        lmx_array_rows(out, c.e.table->elem_size, rows, cols, out_stride),
+        lmx_array_rows(classes, sizeof *classes, rows, cols, classes_stride)
+    };
     c.hidden = all[0];
     c.out = all[1];
     c.classes = all[2];
@@ -687,8 +674,8 @@ lmx_status lmx_spherical_weight(lmx_ctx *ctx, const lmx_spherical *layer, void *
     if (layer == NULL || weight == NULL)
         return LMX_ERR_NULL;
     const size_t d = layer->d, D = layer->classes;
-    elements e = { tier_of(ctx)->table[layer->dtype], NULL };
-    const lmx_array rows = rows_of(weight, e.table->elem_size, D, d, weight_stride);
+    elements e = { lmx_ctx_tier(ctx)->table[layer->dtype], NULL };
+    const lmx_array rows = lmx_array_rows(weight, e.table->elem_size, D, d, weight_stride);
     const lmx_status wrong = lmx_arrays_check(&rows, 0, 1, LMX_NO_ARRAY);
     if (wrong != LMX_OK)
         return wrong;

@@ -45,10 +45,7 @@ void lmx_ctx_free(lmx_ctx *ctx)
     free(ctx);
 }
 
-const char *lmx_isa_name(const lmx_ctx *ctx)
-{
-    return (ctx != NULL ? ctx->tier : lmx_tier_default())->isa;
-}
+const char *lmx_isa_name(const lmx_ctx *ctx) { return lmx_ctx_tier(ctx)->isa; }
 
 unsigned lmx_ctx_threads(const lmx_ctx *ctx)
 {

@@ -13,4 +13,10 @@ struct lmx_ctx {
     lmx_pool *pool; /* NULL: the calling thread alone */
 };
 
+/* Of a context that may be NULL. */
+static inline const lmx_tier *lmx_ctx_tier(const lmx_ctx *ctx)
+{
+    return ctx != NULL ? ctx->tier : lmx_tier_default();
+}
+
 #endif

@@ -211,7 +211,7 @@ static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
 void lmx_pieces_open(lmx_pieces *p, const lmx_ctx *ctx, lmx_dtype dtype, const lmx_shape *shape)
 {
     memset(p, 0, sizeof *p);
-    const lmx_tier *tier = ctx != NULL ? ctx->tier : lmx_tier_default();
+    const lmx_tier *tier = lmx_ctx_tier(ctx);
     p->table = tier->table[dtype];
     p->real_table = p->table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
     p->shape = *shape;

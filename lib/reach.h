@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What both entries need: how to reach a row of an array and take it to what a kernel reads, and which
- * parameters are in range. */
+/* What the entries share: how to reach a row of an array and take it to what a kernel reads, what rows have in common,
+ * and which parameters are in range. */
 #ifndef LMX_REACH_H
 #define LMX_REACH_H
 
@@ -16,6 +16,13 @@ LMX_INLINE const char *lmx_row_at(const lmx_array *x, size_t r, size_t j)
         return NULL;
     const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
     return (const char *)x->data + offset * (ptrdiff_t)x->size;
+}
+
+/* Rows of cols contiguous elements. */
+LMX_INLINE lmx_array lmx_array_rows(const void *data, size_t size, size_t rows, size_t cols,
+                                    ptrdiff_t stride)
+{
+    return (lmx_array){ data, size, { rows, cols, 1 }, { stride, 1, 0 } };
 }
 
 /* g divides by t: by the reciprocal in two parts, the first a real of the kernel, or, where that is no
@@ -61,6 +68,27 @@ LMX_INLINE int lmx_eps_fits(double eps) { return eps >= 0 && lmx_finite(eps); }
 LMX_INLINE int lmx_order_fits(double order)
 {
     return order >= 2 && order <= LMX_TAYLOR_ORDER_MAX && (double)((int)order / 2 * 2) == order;
+}
+
+LMX_INLINE int lmx_at_least(double v, double least) { return v >= least && lmx_finite(v); }
+
+/* The loss's own parameters are in their ranges. */
+LMX_INLINE int lmx_loss_parameters_fit(lmx_loss_code op, const double *p)
+{
+    switch (op) {
+    case LMX_LOSS_z_loss:
+        return lmx_at_least(p[0], 0) && p[0] > 0 && lmx_finite(p[1]);
+    case LMX_LOSS_spherical_softmax_loss:
+        return lmx_eps_fits(p[0]);
+    case LMX_LOSS_comp_sum_loss:
+        return lmx_at_least(p[0], 0);
+    case LMX_LOSS_taylor_softmax_loss:
+        return lmx_order_fits(p[0]);
+    case LMX_LOSS_generalized_cross_entropy:
+        return p[0] >= 0 && p[0] <= 1;
+    default:
+        return 1;
+    }
 }
 
 #endif
