@@ -31,17 +31,23 @@ def _as_labels(target: Any) -> Any:
     return labels
 
 
-def _integers(target: Any, shape: tuple[int, ...], of: str) -> Any:
-    """Class indices of the rows, as a contiguous array of a native integer type."""
+def _native_integers(target: Any) -> Any:
+    """Class indices as a contiguous array of a native integer type."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integers, got dtype {target.dtype}")
-    if target.shape != shape:
+    native = target.astype(target.dtype.newbyteorder("="), copy=False)
+    return np.require(native, requirements=["C", "A"])
+
+
+def _integers(target: Any, shape: tuple[int, ...], of: str) -> Any:
+    """Class indices of the rows, one after the other."""
+    native = _native_integers(target)
+    if native.shape != shape:
         raise ValueError(
             f"target: expected shape {shape}, that of {of} without the last axis, "
-            f"got {target.shape}"
+            f"got {native.shape}"
         )
-    native = target.astype(target.dtype.newbyteorder("="), copy=False)
-    return np.require(native, requirements=["C", "A"]).reshape(-1)
+    return native.reshape(-1)
 
 
 def _reduction_code(reduction: Any) -> int:
@@ -67,10 +73,11 @@ def _weights(weight: Any, classes: int) -> Any:
 
 
 def _bad_label(target: Any, classes: int, ignore_index: int) -> IndexError:
+    """What to say of the first target, or of several in a row, that is out of range."""
     bad = (target != ignore_index) & ((target < 0) | (target >= classes))
-    row = int(np.argmax(bad))
+    first = tuple(int(i[0]) for i in np.nonzero(bad))
     return IndexError(
-        f"target: row {row} holds {int(target[row])}; expected 0 to {classes - 1} "
+        f"target: row {first[0]} holds {int(target[first])}; expected 0 to {classes - 1} "
         f"or ignore_index ({ignore_index})"
     )
 

@@ -188,16 +188,12 @@ class SphericalOutput:
 
     def _targets(self, target: Any, lead: tuple[int, ...]) -> Any:
         """Classes as rows of a native integer type."""
-        given = _losses._as_labels(target)
-        if given.dtype.kind not in "iu":
-            raise TypeError(f"target: expected integers, got dtype {given.dtype}")
+        given = _losses._native_integers(_losses._as_labels(target))
         several = self._loss == "mse" and given.ndim > 0 and given.shape[:-1] == lead
         if given.shape != lead and not (several and given.shape[-1] > 0):
             shapes = f"{lead}" if self._loss != "mse" else f"{lead} or {(*lead, 'K')}, K > 0"
             raise ValueError(f"target: expected shape {shapes}, got {given.shape}")
-        native = given.astype(given.dtype.newbyteorder("="), copy=False)
-        per_row = 1 if given.shape == lead else given.shape[-1]
-        return np.require(native, requirements=["C", "A"]).reshape(-1, per_row)
+        return given.reshape(-1, 1 if given.shape == lead else given.shape[-1])
 
     def _values(self, values: Any, target: Any, shape: tuple[int, ...]) -> Any:
         if values is None:
@@ -228,12 +224,7 @@ class SphericalOutput:
         with self._lock:
             status = self._layer.batch(rows, classes, wide, ignored, loss, dhidden, step)
         if _call.is_label_error(status):
-            bad = (classes != ignored) & ((classes < 0) | (classes >= self._shape[0]))
-            row, k = (int(i[0]) for i in np.nonzero(bad))
-            raise IndexError(
-                f"target: row {row} holds {int(classes[row, k])}; expected 0 to "
-                f"{self._shape[0] - 1} or ignore_index ({ignored})"
-            )
+            raise _losses._bad_label(classes, self._shape[0], ignored)
         try:
             _call.check(status)
         except FloatingPointError:
