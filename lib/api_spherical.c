@@ -91,26 +91,6 @@ static lmx_array rows_of(const void *data, size_t size, size_t rows, size_t cols
 
 static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lmx_row_at(a, i, 0); }
 
-/* Inputs first; data is NULL where there is no array. An output may be the input `same`. */
-static lmx_status check_arrays(const lmx_array *a, size_t inputs, size_t n, size_t same)
-{
-    for (size_t i = 0; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_fits(&a[i]))
-            return LMX_ERR_OVERFLOW;
-    for (size_t i = 0; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_aligned(&a[i]))
-            return LMX_ERR_ALIGN;
-    for (size_t i = inputs; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_distinct(&a[i]))
-            return LMX_ERR_STRIDE;
-    for (size_t i = inputs; i < n; i++)
-        for (size_t k = 0; k < i; k++)
-            if (a[i].data != NULL && a[k].data != NULL &&
-                !(k == same && lmx_array_same(&a[i], &a[k])) && lmx_array_overlap(&a[i], &a[k]))
-                return LMX_ERR_OVERLAP;
-    return LMX_OK;
-}
-
 /* ---------------------------------------------------------- a new layer --- */
 
 static int parameters_fit(lmx_loss_code loss, const double *p)
@@ -231,7 +211,7 @@ static lmx_status create(const lmx_ctx *ctx, lmx_dtype dtype, lmx_loss_code loss
     if (d > (size_t)PTRDIFF_MAX / 64 / d || classes > (size_t)PTRDIFF_MAX / 64 / d)
         return LMX_ERR_OVERFLOW;
     const lmx_array rows = rows_of(weight, dtype == LMX_F64 ? 8 : 4, classes, d, weight_stride);
-    const lmx_status wrong = check_arrays(&rows, 1, 1, 0);
+    const lmx_status wrong = lmx_arrays_check(&rows, 1, 1, 0);
     if (wrong != LMX_OK)
         return wrong;
     lmx_spherical *const l = empty_layer(dtype, classes, d);
@@ -331,7 +311,7 @@ static lmx_status check_batch(const lmx_ctx *ctx, const lmx_spherical *l,
     };
     c->hidden = all[0];
     c->dhidden = all[4];
-    const lmx_status wrong = check_arrays(all, 3, 5, 0);
+    const lmx_status wrong = lmx_arrays_check(all, 3, 5, 0);
     return wrong != LMX_OK ? wrong : count_targets(c, l->classes);
 }
 
@@ -671,7 +651,7 @@ static lmx_status check_and_run_logits(const lmx_ctx *ctx, const lmx_spherical *
     c.hidden = all[0];
     c.out = all[1];
     c.classes = all[2];
-    const lmx_status wrong = check_arrays(all, 1, 3, 3);
+    const lmx_status wrong = lmx_arrays_check(all, 1, 3, 3);
     return wrong != LMX_OK ? wrong : run_logits(ctx, &c, rows);
 }
 
@@ -708,7 +688,7 @@ lmx_status lmx_spherical_weight(lmx_ctx *ctx, const lmx_spherical *layer, void *
     const size_t d = layer->d, D = layer->classes;
     elements e = { tier_of(ctx)->table[layer->dtype], NULL };
     const lmx_array rows = rows_of(weight, e.table->elem_size, D, d, weight_stride);
-    const lmx_status wrong = check_arrays(&rows, 0, 1, 1);
+    const lmx_status wrong = lmx_arrays_check(&rows, 0, 1, 1);
     if (wrong != LMX_OK)
         return wrong;
     lmx_products on = products_on(ctx);

@@ -127,3 +127,22 @@ int lmx_array_overlap(const lmx_array *a, const lmx_array *b)
     const int count = order(a, dims);
     return reaches(a, dims, count, (ptrdiff_t)((uintptr_t)b->data - (uintptr_t)a->data));
 }
+
+lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, size_t same)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i].data != NULL && !lmx_array_fits(&a[i]))
+            return LMX_ERR_OVERFLOW;
+    for (size_t i = 0; i < n; i++)
+        if (a[i].data != NULL && !lmx_array_aligned(&a[i]))
+            return LMX_ERR_ALIGN;
+    for (size_t i = inputs; i < n; i++)
+        if (a[i].data != NULL && !lmx_array_distinct(&a[i]))
+            return LMX_ERR_STRIDE;
+    for (size_t i = inputs; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (a[i].data != NULL && a[k].data != NULL &&
+                !(k == same && lmx_array_same(&a[i], &a[k])) && lmx_array_overlap(&a[i], &a[k]))
+                return LMX_ERR_OVERLAP;
+    return LMX_OK;
+}

@@ -30,4 +30,12 @@ int lmx_array_same(const lmx_array *a, const lmx_array *b);
 /* 1 if some byte may belong to both.  Exact where size and strides agree, else by address range. */
 int lmx_array_overlap(const lmx_array *a, const lmx_array *b);
 
+#define LMX_NO_ARRAY ((size_t)-1)
+
+/*
+ * What all of them together may be, inputs first and then outputs; those without data are not there.  An output may be
+ * input number `same` itself, if there is one: OVERFLOW, ALIGN, STRIDE, OVERLAP.
+ */
+lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, size_t same);
+
 #endif

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Entries of the Fourier head: check, give each worker a desk, run, reduce. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arrays.h"
+#include "cpu.h"
+#include "ctx.h"
+#include "fourier_head.h"
+#include "targets.h"
+
+/* No more terms or bins: their numbers and those of all arrays stay far within size_t and exact doubles. */
+#define MOST ((size_t)1 << 31)
+
+/* Less than this many multiplications are not worth a second thread. */
+#define SERIAL 20000
+
+/* ------------------------------------------------------------- checking --- */
+
+lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
+{
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    memset(options, 0, sizeof *options);
+    options->size = sizeof *options;
+    options->eps = 1e-5;
+    options->ignore_index = -100;
+    return LMX_OK;
+}
+
+static int at_least_0(double v) { return v >= 0 && lmx_finite(v); }
+
+/* The defaults, or the options given if they fit. */
+static lmx_status read_options(const lmx_fourier_options *given, lmx_fourier_options *o)
+{
+    lmx_fourier_defaults(o);
+    if (given == NULL)
+        return LMX_OK;
+    if (given->size != sizeof *given)
+        return LMX_ERR_ARG;
+    *o = *given;
+    return at_least_0(o->eps) && at_least_0(o->gamma) && (unsigned)o->reduction <= LMX_NONE
+               ? LMX_OK
+               : LMX_ERR_ARG;
+}
+
+static const lmx_table *table_of(const lmx_ctx *ctx, lmx_dtype dtype)
+{
+    return (ctx != NULL ? ctx->tier : lmx_tier_default())->table[dtype];
+}
+
+static lmx_array matrix(const void *data, size_t size, size_t rows, size_t cols, ptrdiff_t row)
+{
+    return (lmx_array){ data, size, { rows, cols, 1 }, { row, 1, 0 } };
+}
+
+/* Fills f with what every entry is given. */
+static lmx_status begin(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies, size_t bins,
+                        const void *coef, ptrdiff_t coef_stride, lmx_fourier *f)
+{
+    if (frequencies >= MOST || bins > MOST)
+        return LMX_ERR_OVERFLOW;
+    if (rows > 0 && coef == NULL)
+        return LMX_ERR_NULL;
+    *f = (lmx_fourier){ .table = table_of(ctx, dtype),
+                        .pool = ctx != NULL ? ctx->pool : NULL,
+                        .rows = rows,
+                        .terms = frequencies + 1,
+                        .coef = coef,
+                        .coef_row = coef_stride,
+                        .bins = bins };
+    f->kernel = f->table->fourier;
+    f->log = table_of(ctx, LMX_F64)->log;
+    return LMX_OK;
+}
+
+static lmx_array coefficients(const lmx_fourier *f, const void *data, ptrdiff_t row)
+{
+    return matrix(data, f->table->elem_size, f->rows, 2 * f->terms, row);
+}
+
+/* Points of each row, which are from `least` to 1. */
+static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points, double least)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < points; i++) {
+            const double v = x[(ptrdiff_t)r * row + (ptrdiff_t)i];
+            if (!(v >= least && v <= 1))
+                return 0;
+        }
+    return 1;
+}
+
+/* ------------------------------------------------------------ workspace --- */
+
+/* Desks, and `more` bytes in front of them at a multiple of 64; NULL: no memory. */
+static char *open_desks(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
+{
+    if (work < SERIAL)
+        job->f.pool = NULL;
+    more = (more + 63) / 64 * 64;
+    job->desk_size = lmx_fourier_desk_size(&job->f);
+    const size_t workers = lmx_pool_threads(job->f.pool);
+    if (job->desk_size > (SIZE_MAX - more - 64) / workers)
+        return *to_free = NULL;
+    *to_free = malloc(more + workers * job->desk_size + 64);
+    if (*to_free == NULL)
+        return NULL;
+    char *const base = (char *)*to_free + (64 - (uintptr_t)*to_free % 64);
+    job->desks = base + more;
+    return base;
+}
+
+static size_t work_of(size_t rows, size_t each)
+{
+    return each != 0 && rows > SERIAL / each ? SERIAL : rows * each;
+}
+
+/* --------------------------------------------------------------- points --- */
+
+enum { COEF, OTHER, INPUTS };
+
+static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                             const void *coef, ptrdiff_t coef_stride, lmx_fourier_what what,
+                             size_t points, const double *x, ptrdiff_t x_stride, void *out,
+                             ptrdiff_t out_stride)
+{
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    lmx_fourier_point_job k = {
+        .what = what, .points = points, .x = x, .x_row = x_stride, .out = out, .out_row = out_stride
+    };
+    lmx_fourier *const f = &k.job.f;
+    if (rows == 0 || points == 0)
+        return LMX_OK;
+    lmx_status status = begin(ctx, dtype, rows, frequencies, 0, coef, coef_stride, f);
+    if (status != LMX_OK)
+        return status;
+    const int moment = what >= LMX_FOURIER_MEAN;
+    if (out == NULL || (!moment && x == NULL))
+        return LMX_ERR_NULL;
+    const lmx_array all[INPUTS + 1] = {
+        coefficients(f, coef, coef_stride),
+        matrix(moment ? NULL : x, sizeof *x, rows, points, x_stride),
+        matrix(out, moment ? f->table->real_size : f->table->elem_size, rows, points, out_stride),
+    };
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, LMX_NO_ARRAY);
+    if (status != LMX_OK)
+        return status;
+    if (!moment && !points_fit(x, x_stride, rows, points, what == LMX_FOURIER_SAMPLE ? 0 : -1))
+        return LMX_ERR_ARG;
+    void *to_free;
+    if (open_desks(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free) == NULL)
+        return LMX_ERR_NOMEM;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    lmx_fourier_points_run(&k);
+    lmx_fpenv_leave(env);
+    free(to_free);
+    return LMX_OK;
+}
+
+lmx_status lmx_fourier_density(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                               const void *coef, ptrdiff_t coef_stride, size_t points,
+                               const double *x, ptrdiff_t x_stride, void *p, ptrdiff_t p_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_DENSITY, points,
+                      x, x_stride, p, p_stride);
+}
+
+lmx_status lmx_fourier_cdf(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                           const void *coef, ptrdiff_t coef_stride, size_t points, const double *x,
+                           ptrdiff_t x_stride, void *cdf, ptrdiff_t cdf_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_CDF, points, x,
+                      x_stride, cdf, cdf_stride);
+}
+
+lmx_status lmx_fourier_sample(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                              const void *coef, ptrdiff_t coef_stride, size_t points,
+                              const double *u, ptrdiff_t u_stride, void *x, ptrdiff_t x_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_SAMPLE, points,
+                      u, u_stride, x, x_stride);
+}
+
+lmx_status lmx_fourier_mean(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                            const void *coef, ptrdiff_t coef_stride, void *mean,
+                            ptrdiff_t mean_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_MEAN, 1, NULL,
+                      0, mean, mean_stride);
+}
+
+lmx_status lmx_fourier_variance(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                const void *coef, ptrdiff_t coef_stride, void *variance,
+                                ptrdiff_t variance_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_VARIANCE, 1,
+                      NULL, 0, variance, variance_stride);
+}
+
+/* ----------------------------------------------------------------- bins --- */
+
+/* dy: NULL and no stride for the forward direction; then out has bins, else coefficients. */
+static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                           size_t bins, int backward, const void *dy, ptrdiff_t dy_stride,
+                           const void *coef, ptrdiff_t coef_stride,
+                           const lmx_fourier_options *options, int logs, void *out,
+                           ptrdiff_t out_stride)
+{
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    lmx_fourier_options o;
+    lmx_status status = read_options(options, &o);
+    if (status != LMX_OK)
+        return status;
+    if (rows == 0)
+        return LMX_OK;
+    if (bins == 0)
+        return LMX_ERR_SHAPE;
+    lmx_fourier_bin_job k = { .exact = !logs && o.exact,
+                              .logs = logs,
+                              .eps = o.eps,
+                              .dy = dy,
+                              .dy_row = dy_stride,
+                              .out = out,
+                              .out_row = out_stride };
+    lmx_fourier *const f = &k.job.f;
+    status = begin(ctx, dtype, rows, frequencies, bins, coef, coef_stride, f);
+    if (status != LMX_OK)
+        return status;
+    if (out == NULL || (backward && dy == NULL))
+        return LMX_ERR_NULL;
+    const lmx_array all[INPUTS + 1] = {
+        coefficients(f, coef, coef_stride),
+        matrix(backward ? dy : NULL, f->table->elem_size, rows, bins, dy_stride),
+        backward ? coefficients(f, out, out_stride)
+                 : matrix(out, f->table->elem_size, rows, bins, out_stride),
+    };
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, backward ? COEF : LMX_NO_ARRAY);
+    if (status != LMX_OK)
+        return status;
+    void *to_free;
+    double *const roots = (double *)(void *)open_desks(&k.job, work_of(rows, bins * f->terms),
+                                                       4 * bins * sizeof(double), &to_free);
+    if (roots == NULL)
+        return LMX_ERR_NOMEM;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    lmx_fourier_roots(f, roots, roots + 2 * bins);
+    k.root_cos = roots;
+    k.root_sin = roots + 2 * bins;
+    lmx_fourier_bins_run(&k);
+    lmx_fpenv_leave(env);
+    free(to_free);
+    return LMX_OK;
+}
+
+lmx_status lmx_fourier_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                            size_t bins, const void *coef, ptrdiff_t coef_stride,
+                            const lmx_fourier_options *options, void *q, ptrdiff_t q_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 0, NULL, 0, coef, coef_stride, options, 0,
+                    q, q_stride);
+}
+
+lmx_status lmx_fourier_bins_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                size_t bins, const void *dq, ptrdiff_t dq_stride, const void *coef,
+                                ptrdiff_t coef_stride, const lmx_fourier_options *options,
+                                void *dcoef, ptrdiff_t dcoef_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 1, dq, dq_stride, coef, coef_stride,
+                    options, 0, dcoef, dcoef_stride);
+}
+
+lmx_status lmx_fourier_log_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                const lmx_fourier_options *options, void *y, ptrdiff_t y_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 0, NULL, 0, coef, coef_stride, options, 1,
+                    y, y_stride);
+}
+
+lmx_status lmx_fourier_log_bins_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                    size_t bins, const void *dy, ptrdiff_t dy_stride,
+                                    const void *coef, ptrdiff_t coef_stride,
+                                    const lmx_fourier_options *options, void *dcoef,
+                                    ptrdiff_t dcoef_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 1, dy, dy_stride, coef, coef_stride,
+                    options, 1, dcoef, dcoef_stride);
+}
+
+/* --------------------------------------------------------------- losses --- */
+
+typedef struct {
+    const void *target;
+    lmx_int type;
+    ptrdiff_t target_stride;
+    void *loss;
+    ptrdiff_t loss_stride;
+} loss_arrays;
+
+/* What rows are to hit; LABEL. */
+static lmx_status read_targets(const lmx_fourier *f, const loss_arrays *a, int64_t ignore_index,
+                               size_t *target, size_t *count)
+{
+    for (size_t r = 0; r < f->rows; r++) {
+        const int64_t t = lmx_class_at(a->target, a->type, (ptrdiff_t)r * a->target_stride);
+        target[r] = LMX_NO_TARGET;
+        if (t == ignore_index)
+            continue;
+        if (t < 0 || (uint64_t)t >= f->bins)
+            return LMX_ERR_LABEL;
+        target[r] = (size_t)t;
+        (*count)++;
+    }
+    return LMX_OK;
+}
+
+/* The losses of all rows, or what they come to. */
+static void put_losses(const lmx_fourier_loss_job *k, const loss_arrays *a, lmx_reduction reduction,
+                       double count)
+{
+    const lmx_table *const table = k->job.f.table;
+    lmx_dd sum = { 0, 0 };
+    for (size_t r = 0; r < k->job.f.rows; r++) {
+        const double loss = k->loss[r], s = sum.hi + loss;
+        if (reduction == LMX_NONE)
+            table->put_value((char *)a->loss +
+                                 (ptrdiff_t)r * a->loss_stride * (ptrdiff_t)table->real_size,
+                             loss);
+        sum = lmx_finite(s) ? lmx_dd_add(sum, (lmx_dd){ loss, 0 }) : (lmx_dd){ s, 0 };
+    }
+    if (reduction != LMX_NONE)
+        table->put_value(a->loss, sum.hi / count);
+}
+
+/* k has its points, or none; then a has targets. */
+static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
+                           const lmx_fourier_options *o)
+{
+    lmx_fourier *const f = &k->job.f;
+    const int points = f->bins == 0;
+    if (a->loss == NULL || (f->rows > 0 && (points ? (const void *)k->x : a->target) == NULL))
+        return LMX_ERR_NULL;
+    if (!points && (unsigned)a->type > LMX_U64)
+        return LMX_ERR_DTYPE;
+    const size_t losses = o->reduction == LMX_NONE ? f->rows : 1;
+    const lmx_array all[INPUTS + 2] = {
+        coefficients(f, f->coef, f->coef_row),
+        points ? matrix(k->x, sizeof *k->x, f->rows, 1, k->x_row)
+               : matrix(a->target, lmx_int_size(a->type), f->rows, 1, a->target_stride),
+        matrix(a->loss, f->table->real_size, losses, 1, a->loss_stride),
+        coefficients(f, k->grad, k->grad_row),
+    };
+    lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + 2, COEF);
+    if (status != LMX_OK)
+        return status;
+    if (lmx_array_overlap(&all[COEF], &all[INPUTS]))
+        return LMX_ERR_OVERLAP; /* the gradient alone may be the coefficients */
+    if (points && !points_fit(k->x, k->x_row, f->rows, 1, -1))
+        return LMX_ERR_ARG;
+    void *to_free;
+    const size_t lists = f->rows * (sizeof *k->loss + sizeof *k->target);
+    const size_t each = k->gamma > 0 ? f->terms * f->terms : 8 * f->terms;
+    k->loss = (double *)(void *)open_desks(&k->job, work_of(f->rows, each), lists, &to_free);
+    if (k->loss == NULL)
+        return LMX_ERR_NOMEM;
+    size_t *const target = (size_t *)(void *)(k->loss + f->rows);
+    size_t count = points ? f->rows : 0;
+    if (!points)
+        status = read_targets(f, a, o->ignore_index, target, &count);
+    if (status == LMX_OK) {
+        k->target = points ? NULL : target;
+        const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
+        k->scale = 1 / divisor;
+        const lmx_fpenv env = lmx_fpenv_enter();
+        lmx_fourier_loss_run(k);
+        put_losses(k, a, o->reduction, divisor);
+        lmx_fpenv_leave(env);
+    }
+    free(to_free);
+    return status;
+}
+
+static lmx_fourier_loss_job loss_of(const lmx_fourier_options *o, void *grad, ptrdiff_t grad_stride)
+{
+    return (lmx_fourier_loss_job){ .eps = o->eps,
+                                   .gamma = o->gamma,
+                                   .normalized = o->normalized_penalty,
+                                   .grad = grad,
+                                   .grad_row = grad_stride };
+}
+
+lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                     size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                     const void *target, lmx_int target_type,
+                                     ptrdiff_t target_stride, const lmx_fourier_options *options,
+                                     void *loss, ptrdiff_t loss_stride, void *grad,
+                                     ptrdiff_t grad_stride)
+{
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    lmx_fourier_options o;
+    lmx_status status = read_options(options, &o);
+    if (status != LMX_OK)
+        return status;
+    if (bins == 0)
+        return LMX_ERR_SHAPE;
+    lmx_fourier_loss_job k = loss_of(&o, grad, grad_stride);
+    status = begin(ctx, dtype, rows, frequencies, bins, coef, coef_stride, &k.job.f);
+    if (status != LMX_OK)
+        return status;
+    k.job.f.one_bin = 1;
+    const loss_arrays a = { target, target_type, target_stride, loss, loss_stride };
+    return run_loss(&k, &a, &o);
+}
+
+lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                           const void *coef, ptrdiff_t coef_stride, const double *x,
+                           ptrdiff_t x_stride, const lmx_fourier_options *options, void *loss,
+                           ptrdiff_t loss_stride, void *grad, ptrdiff_t grad_stride)
+{
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    lmx_fourier_options o;
+    lmx_status status = read_options(options, &o);
+    if (status != LMX_OK)
+        return status;
+    lmx_fourier_loss_job k = loss_of(&o, grad, grad_stride);
+    status = begin(ctx, dtype, rows, frequencies, 0, coef, coef_stride, &k.job.f);
+    if (status != LMX_OK)
+        return status;
+    k.x = x;
+    k.x_row = x_stride;
+    const loss_arrays a = { NULL, LMX_I64, 0, loss, loss_stride };
+    return run_loss(&k, &a, &o);
+}
