@@ -240,15 +240,20 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
     status = lmx_arrays_check(all, INPUTS, INPUTS + 1, backward ? COEF : LMX_NO_ARRAY);
     if (status != LMX_OK)
         return status;
+    const size_t folded = bins < f->terms ? bins : f->terms;
+    const size_t sincs = k.exact ? 2 * f->terms : 0;
+    const size_t tables = lmx_fourier_transform_size(folded, bins);
+    f->room = lmx_fourier_transform_room(folded, bins);
     void *to_free;
-    double *const roots = (double *)(void *)open_desks(&k.job, work_of(rows, bins * f->terms),
-                                                       4 * bins * sizeof(double), &to_free);
-    if (roots == NULL)
+    double *const memory = (double *)(void *)open_desks(
+        &k.job, work_of(rows, bins), (tables + sincs) * sizeof(double), &to_free);
+    if (memory == NULL)
         return LMX_ERR_NOMEM;
     const lmx_fpenv env = lmx_fpenv_enter();
-    lmx_fourier_roots(f, roots, roots + 2 * bins);
-    k.root_cos = roots;
-    k.root_sin = roots + 2 * bins;
+    lmx_fourier_transform_open(&k.transform, f->kernel, folded, bins, memory);
+    if (k.exact)
+        lmx_fourier_sincs(f, memory + tables);
+    k.sinc = memory + tables;
     lmx_fourier_bins_run(&k);
     lmx_fpenv_leave(env);
     free(to_free);

@@ -31,6 +31,29 @@ typedef struct lmx_powers {
     double *far_cos, *far_sin;
 } lmx_powers;
 
+/* Columns that are transformed together. */
+#define LMX_FFT_PANEL 8
+
+/*
+ * X[k] = sum_n x[n] e^(-2 i pi n k / N) for N = 2^6 and more; with re and im exchanged the inverse, times N.
+ * N / cols and cols, at least LMX_FFT_PANEL, divide it in two steps.
+ */
+typedef struct lmx_fft {
+    size_t n, cols;
+    const double *cos, *sin; /* of -2 pi k / N, k < N */
+    const double *twist_cos,
+        *twist_sin; /* of -2 pi i j / N at i cols + j, i < N / cols, j < cols */
+} lmx_fft;
+
+/* Doubles that a transform works in. */
+#define LMX_FFT_WORK(n, cols) (2 * (n) + 4 * LMX_FFT_PANEL * ((n) / (cols) + (cols)))
+
+/* A matrix of e^(i pi ...), rows `row` apart, a multiple of LMX_FOURIER_LANES. */
+typedef struct lmx_turns {
+    const double *cos, *sin;
+    size_t row;
+} lmx_turns;
+
 typedef struct lmx_fourier_kernel {
     void (*widen)(const float *x, size_t n, double *y);
     void (*narrow)(const double *x, size_t n, float *y);
@@ -46,6 +69,11 @@ typedef struct lmx_fourier_kernel {
     void (*sum)(const lmx_series *a, const lmx_powers *w, double value[2]);
     /* t[n] += value conj(w^n) */
     void (*spread)(const double value[2], const lmx_powers *w, const lmx_series *t);
+    /* y[i] += sum_k x[k] w[k][i] */
+    void (*product)(const lmx_series *x, const lmx_turns *w, const lmx_series *y);
+    void (*fft)(const lmx_fft *f, double *re, double *im, double *work);
+    /* re + i im times cos + i sin, or with `back` cos - i sin */
+    void (*twist)(double *re, double *im, const double *cos, const double *sin, size_t n, int back);
     /* c[j] = sum_n a[n + j] conj(a[n]), j < a->n */
     void (*correlate)(const lmx_series *a, const lmx_series *c);
     /* t[n] += sum_j g[j] a[n - j] + conj(g[j]) a[n + j], the gradient through correlate() */

@@ -15,63 +15,15 @@
 
 #define PI 0x1.921fb54442d18p+1
 
-void lmx_fourier_roots(const lmx_fourier *f, double *root_cos, double *root_sin)
+void lmx_fourier_sincs(const lmx_fourier *f, double *sinc)
 {
-    const size_t m = f->bins;
-    for (size_t k = 0; k < m; k++)
-        root_cos[k] = (double)k;
-    f->kernel->roots(root_cos, m, (double)m, root_cos, root_sin);
-    for (size_t k = 0; k < m; k++) {
-        root_cos[m + k] = -root_cos[k];
-        root_sin[m + k] = -root_sin[k];
-    }
-}
-
-/* --------------------------------------------------------------- points --- */
-
-static void look_up(const lmx_fourier_bin_job *k, size_t step, size_t n, double *cos, double *sin)
-{
-    const size_t circle = 2 * k->job.f.bins;
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        cos[i] = k->root_cos[at];
-        sin[i] = k->root_sin[at];
-        at += step;
-        at -= at >= circle ? circle : 0;
-    }
-}
-
-/* Powers of the centre of bin j, for as many terms. */
-static void at_centre(const lmx_fourier_bin_job *k, lmx_powers *w, size_t j, size_t terms)
-{
-    const size_t circle = 2 * k->job.f.bins, lanes = LMX_FOURIER_LANES;
-    size_t step = (2 * j + 1 + k->job.f.bins) % circle;
-    look_up(k, step, terms < lanes ? terms : lanes, w->near_cos, w->near_sin);
-    for (size_t i = 1; i < lanes; i *= 2)
-        step = step * 2 % circle;
-    look_up(k, step, (terms - 1) / lanes + 1, w->far_cos, w->far_sin);
-}
-
-/* d->at[j] = sum_n s[n] e^(i pi n x[j]) */
-static void to_bins(const lmx_fourier_bin_job *k, lmx_fourier_desk *d, const lmx_series *s)
-{
-    for (size_t j = 0; j < k->job.f.bins; j++) {
-        double value[2];
-        at_centre(k, &d->powers, j, s->n);
-        k->job.f.kernel->sum(s, &d->powers, value);
-        d->at.re[j] = value[0];
-        d->at.im[j] = value[1];
-    }
-}
-
-/* u[n] += sum_j d->at[j] e^(-i pi n x[j]) */
-static void from_bins(const lmx_fourier_bin_job *k, lmx_fourier_desk *d)
-{
-    for (size_t j = 0; j < k->job.f.bins; j++) {
-        const double value[2] = { d->at.re[j], d->at.im[j] };
-        at_centre(k, &d->powers, j, d->u.n);
-        k->job.f.kernel->spread(value, &d->powers, &d->u);
-    }
+    const double m = (double)f->bins;
+    double *const sin = sinc, *const index = sinc + f->terms;
+    lmx_fourier_angles(0, 1, 0, f->bins, f->terms, index);
+    f->kernel->roots(index, f->terms, m, index, sin);
+    sinc[0] = 1;
+    for (size_t n = 1; n < f->terms; n++)
+        sinc[n] = sin[n] / (PI * ((double)n / m));
 }
 
 /* -------------------------------------------------------------- centres --- */
@@ -85,7 +37,7 @@ static int centres(const lmx_fourier_bin_job *k, lmx_fourier_desk *d)
             d->number[j] = 1 / (double)m;
         return 0;
     }
-    to_bins(k, d, &d->folded);
+    lmx_fourier_to_bins(&k->transform, &d->folded, &d->at, d->room);
     const double whole = (double)m * d->folded_power;
     for (size_t j = 0; j < m; j++)
         d->number[j] = (d->at.re[j] * d->at.re[j] + d->at.im[j] * d->at.im[j]) / whole;
@@ -110,17 +62,11 @@ static void centres_gradient(const lmx_fourier_bin_job *k, lmx_fourier_desk *d, 
         d->u.re[n] = less * d->folded.re[n];
         d->u.im[n] = less * d->folded.im[n];
     }
-    from_bins(k, d);
+    lmx_fourier_from_bins(&k->transform, &d->at, &d->u, d->room);
     lmx_fourier_unfold(d, m);
 }
 
 /* --------------------------------------------------------------- masses --- */
-
-static double sinc(const lmx_fourier_bin_job *k, size_t n)
-{
-    const size_t m = k->job.f.bins;
-    return n == 0 ? 1 : k->root_sin[n % (2 * m)] / (PI * ((double)n / (double)m));
-}
 
 static void masses(const lmx_fourier_bin_job *k, lmx_fourier_desk *d)
 {
@@ -138,11 +84,11 @@ static void masses(const lmx_fourier_bin_job *k, lmx_fourier_desk *d)
             l = 0;
             sign = m % 2 == 0 ? -sign : sign;
         }
-        const double part = n == 0 ? 0.5 : sinc(k, n) * sign;
+        const double part = n == 0 ? 0.5 : k->sinc[n] * sign;
         d->u.re[l] += part * (d->c.re[n] / d->c.re[0]);
         d->u.im[l] += part * (d->c.im[n] / d->c.re[0]);
     }
-    to_bins(k, d, &d->u);
+    lmx_fourier_to_bins(&k->transform, &d->u, &d->at, d->room);
     for (size_t j = 0; j < m; j++) {
         const double mass = 2 / (double)m * d->at.re[j];
         d->number[j] = mass > 0 ? mass : 0; /* less is rounding */
@@ -158,12 +104,12 @@ static void masses_gradient(const lmx_fourier_bin_job *k, lmx_fourier_desk *d, c
         d->at.im[j] = 0;
     }
     lmx_series_clear(&d->u);
-    from_bins(k, d);
+    lmx_fourier_from_bins(&k->transform, &d->at, &d->u, d->room);
     lmx_fourier_unfold(d, m);
     kernel->correlate(&d->a, &d->c);
     double mean = 0;
     for (size_t n = 1; n < d->c.n; n++) {
-        const double part = sinc(k, n) / d->c.re[0];
+        const double part = k->sinc[n] / d->c.re[0];
         d->g.re[n] = part * d->t.re[n];
         d->g.im[n] = part * d->t.im[n];
         mean += d->g.re[n] * d->c.re[n] + d->g.im[n] * d->c.im[n];

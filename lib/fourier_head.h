@@ -4,6 +4,7 @@
 #define LMX_FOURIER_HEAD_H
 
 #include "fourier_rows.h"
+#include "fourier_transform.h"
 
 /* Desks of the workers, one behind the other; each job begins with these. */
 typedef struct lmx_fourier_job {
@@ -34,15 +35,16 @@ typedef struct lmx_fourier_bin_job {
     int exact; /* masses, else the density at the centres, normalised */
     int logs;  /* log(q + eps) */
     double eps;
-    const double *root_cos, *root_sin; /* of pi k / bins, k < 2 bins */
-    const char *dy;                    /* NULL: forward */
+    lmx_fourier_transform transform;
+    const double *sinc; /* sinc(n / bins) of the terms, for masses */
+    const char *dy;     /* NULL: forward */
     ptrdiff_t dy_row;
     char *out; /* the bins, or the gradient by the coefficients */
     ptrdiff_t out_row;
 } lmx_fourier_bin_job;
 
-/* Fills 2 * bins roots of unity. */
-void lmx_fourier_roots(const lmx_fourier *f, double *root_cos, double *root_sin);
+/* Fills sinc(n / bins) of the terms; there is room for as many behind them. */
+void lmx_fourier_sincs(const lmx_fourier *f, double *sinc);
 void lmx_fourier_bins_run(lmx_fourier_bin_job *k);
 
 /* What is asked of a density at points x[r][i]. */

@@ -40,7 +40,8 @@ size_t lmx_fourier_desk_size(const lmx_fourier *f)
 {
     const size_t n = f->terms, folds = folded_terms(f) < n ? folded_terms(f) : 0;
     const size_t doubles = 5 * series_room(n) + series_room(folds) + series_room(bins_of(f)) +
-                           numbers(f) + bins_of(f) + numbers(f) / 2 + 3 * (far_powers(f) + PAD);
+                           numbers(f) + round_up(bins_of(f), 8) + numbers(f) / 2 +
+                           3 * (far_powers(f) + PAD) + f->room;
     return round_up(doubles * sizeof(double), 64);
 }
 
@@ -62,12 +63,13 @@ void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memo
     d->number = at;
     at += numbers(f);
     d->more = at;
-    at += bins_of(f);
+    at += round_up(bins_of(f), 8);
     d->real = (float *)(void *)at;
     at += numbers(f) / 2;
     d->powers.far_cos = at;
     d->powers.far_sin = at + far_powers(f) + PAD;
     d->index = at + 2 * (far_powers(f) + PAD);
+    d->room = at + 3 * (far_powers(f) + PAD);
 }
 
 /* ----------------------------------------------------------------- rows --- */
@@ -182,14 +184,17 @@ void lmx_fourier_at(const lmx_fourier *f, lmx_fourier_desk *d, double x, size_t 
     f->kernel->turns(d->index, far, x, w->far_cos, w->far_sin);
 }
 
-/* Multiples of step modulo 2 m, as integers from -m to m. */
-static void multiples(uint64_t step, uint64_t m, size_t n, double *index)
+void lmx_fourier_angles(uint64_t start, uint64_t linear, uint64_t square, uint64_t m, size_t n,
+                        double *index)
 {
-    uint64_t k = 0;
+    const uint64_t circle = 2 * m, more = 2 * square % circle;
+    uint64_t k = start % circle, step = (linear + square) % circle;
     for (size_t i = 0; i < n; i++) {
-        index[i] = k > m ? -(double)(2 * m - k) : (double)k;
+        index[i] = k > m ? -(double)(circle - k) : (double)k;
         k += step;
-        k -= k >= 2 * m ? 2 * m : 0;
+        k -= k >= circle ? circle : 0;
+        step += more;
+        step -= step >= circle ? circle : 0;
     }
 }
 
@@ -199,11 +204,11 @@ void lmx_fourier_at_centre(const lmx_fourier *f, lmx_fourier_desk *d, uint64_t j
     const uint64_t m = f->bins;
     lmx_powers *const w = &d->powers;
     uint64_t step = (2 * j + 1 + m) % (2 * m); /* x = (2 j + 1 - m) / m */
-    multiples(step, m, near, d->index);
+    lmx_fourier_angles(0, step, 0, m, near, d->index);
     f->kernel->roots(d->index, near, (double)m, w->near_cos, w->near_sin);
     for (size_t i = 1; i < PAD; i *= 2)
         step = step * 2 % (2 * m);
-    multiples(step, m, far, d->index);
+    lmx_fourier_angles(0, step, 0, m, far, d->index);
     f->kernel->roots(d->index, far, (double)m, w->far_cos, w->far_sin);
 }
 

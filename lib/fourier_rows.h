@@ -34,6 +34,7 @@ typedef struct lmx_fourier {
     ptrdiff_t coef_row;
     size_t bins; /* 0: none, and no folding */
     int one_bin; /* no room for a number of each bin is needed */
+    size_t room; /* doubles that each desk has for other purposes, a multiple of 8 */
 } lmx_fourier;
 
 /* What one worker has in hand: the row, and room. */
@@ -56,6 +57,7 @@ typedef struct lmx_fourier_desk {
     float *real;    /* and for as many floats as number */
     lmx_powers powers;
     double *index;
+    double *room;
 } lmx_fourier_desk;
 
 /* Bytes of a desk, and its parts in memory that is a multiple of 64. */
@@ -77,6 +79,10 @@ void lmx_fourier_fill(const lmx_fourier *f, char *to, size_t n, double value);
 /* Powers of e^(i pi x), and of the centre of bin j of `bins`, for as many terms as `terms`. */
 void lmx_fourier_at(const lmx_fourier *f, lmx_fourier_desk *d, double x, size_t terms);
 void lmx_fourier_at_centre(const lmx_fourier *f, lmx_fourier_desk *d, uint64_t j, size_t terms);
+
+/* start + linear i + square i^2 modulo 2 m for i < n, as integers from -m to m; m <= 2^31. */
+void lmx_fourier_angles(uint64_t start, uint64_t linear, uint64_t square, uint64_t m, size_t n,
+                        double *index);
 
 /* t = the gradient by a from u, that by folded; adds. */
 void lmx_fourier_unfold(const lmx_fourier_desk *d, size_t bins);

@@ -219,6 +219,56 @@ static void spread(const double value[2], const lmx_powers *w, const lmx_series 
     }
 }
 
+/* ------------------------------------------------------------ transforms --- */
+
+LMX_INLINE void product_some(const lmx_series *x, const lmx_turns *w, const lmx_series *y,
+                             size_t from, size_t vectors)
+{
+    vreal re[UNROLLED], im[UNROLLED];
+    for (size_t g = 0; g < vectors; g++) {
+        re[g] = v_load(y->re + from + g * V_LANES);
+        im[g] = v_load(y->im + from + g * V_LANES);
+    }
+    for (size_t k = 0; k < x->n; k++) {
+        const vreal u = v_set1(x->re[k]), v = v_set1(x->im[k]), minus_v = v_set1(-x->im[k]);
+        for (size_t g = 0; g < vectors; g++) {
+            const size_t at = k * w->row + from + g * V_LANES;
+            const vreal c = v_load(w->cos + at), s = v_load(w->sin + at);
+            re[g] = v_fma(c, u, re[g]);
+            im[g] = v_fma(s, u, im[g]);
+            re[g] = v_fma(s, minus_v, re[g]);
+            im[g] = v_fma(c, v, im[g]);
+        }
+    }
+    for (size_t g = 0; g < vectors; g++) {
+        const size_t at = from + g * V_LANES;
+        const size_t left = y->n - at < V_LANES ? y->n - at : V_LANES;
+        v_store_n(y->re + at, re[g], left);
+        v_store_n(y->im + at, im[g], left);
+    }
+}
+
+static void product(const lmx_series *x, const lmx_turns *w, const lmx_series *y)
+{
+    size_t i = 0;
+    for (; i + (UNROLLED - 1) * V_LANES < y->n; i += UNROLLED * V_LANES)
+        product_some(x, w, y, i, UNROLLED);
+    for (; i < y->n; i += V_LANES)
+        product_some(x, w, y, i, 1);
+}
+
+static void twist(double *re, double *im, const double *c, const double *s, size_t n, int back)
+{
+    const vreal sign = v_set1(back ? -1 : 1);
+    for (size_t i = 0; i < n; i += V_LANES) {
+        const size_t left = n - i < V_LANES ? n - i : V_LANES;
+        const vreal x = v_load_n(re + i, left, 0), y = v_load_n(im + i, left, 0);
+        const vreal u = v_load_n(c + i, left, 0), v = v_mul(v_load_n(s + i, left, 0), sign);
+        v_store_n(re + i, v_fma(x, u, v_mul(y, v_sub(v_set1(0), v))), left);
+        v_store_n(im + i, v_fma(x, v, v_mul(y, u)), left);
+    }
+}
+
 /* --------------------------------------------------------- correlations --- */
 
 /*
@@ -311,9 +361,12 @@ static void pull(const lmx_series *g, const lmx_series *a, const lmx_series *t)
         pull_some(g, a, t, n, 1);
 }
 
+void LMX_K(fourier_fft)(const lmx_fft *f, double *re, double *im, double *work);
+
 extern const lmx_fourier_kernel LMX_K(fourier);
 const lmx_fourier_kernel LMX_K(fourier) = {
-    widen, narrow, largest, power, roots, turns, sum, spread, correlate, pull,
+    widen, narrow,    largest, power, roots, turns, sum, spread, product, LMX_K(fourier_fft),
+    twist, correlate, pull,
 };
 
 #endif
