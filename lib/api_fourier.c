@@ -322,20 +322,20 @@ static lmx_status read_targets(const lmx_fourier *f, const loss_arrays *a, int64
     return LMX_OK;
 }
 
-/* The losses of all rows, or what they come to. */
+/* All losses, or what they come to. */
 static void put_losses(const lmx_fourier_loss_job *k, const loss_arrays *a, lmx_reduction reduction,
                        double count)
 {
     const lmx_table *const table = k->job.f.table;
     lmx_dd sum = { 0, 0 };
-    for (size_t r = 0; r < k->job.f.rows; r++) {
-        const double loss = k->loss[r], s = sum.hi + loss;
-        if (reduction == LMX_NONE)
-            table->put_value((char *)a->loss +
-                                 (ptrdiff_t)r * a->loss_stride * (ptrdiff_t)table->real_size,
-                             loss);
-        sum = lmx_finite(s) ? lmx_dd_add(sum, (lmx_dd){ loss, 0 }) : (lmx_dd){ s, 0 };
-    }
+    for (size_t r = 0; r < k->job.f.rows; r++)
+        for (size_t i = 0; i < k->points; i++) {
+            const double loss = k->loss[r * k->points + i], s = sum.hi + loss;
+            const ptrdiff_t at = (ptrdiff_t)r * a->loss_stride + (ptrdiff_t)i;
+            if (reduction == LMX_NONE)
+                table->put_value((char *)a->loss + at * (ptrdiff_t)table->real_size, loss);
+            sum = lmx_finite(s) ? lmx_dd_add(sum, (lmx_dd){ loss, 0 }) : (lmx_dd){ s, 0 };
+        }
     if (reduction != LMX_NONE)
         table->put_value(a->loss, sum.hi / count);
 }
@@ -345,17 +345,19 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
                            const lmx_fourier_options *o)
 {
     lmx_fourier *const f = &k->job.f;
-    const int points = f->bins == 0;
-    if (a->loss == NULL || (f->rows > 0 && (points ? (const void *)k->x : a->target) == NULL))
+    const int has_targets = f->bins != 0;
+    const size_t rows = f->rows, points = k->points;
+    if (a->loss == NULL ||
+        (rows > 0 && points > 0 && (has_targets ? a->target : (const void *)k->x) == NULL))
         return LMX_ERR_NULL;
-    if (!points && (unsigned)a->type > LMX_U64)
+    if (has_targets && (unsigned)a->type > LMX_U64)
         return LMX_ERR_DTYPE;
-    const size_t losses = o->reduction == LMX_NONE ? f->rows : 1;
+    const int each = o->reduction == LMX_NONE;
     const lmx_array all[INPUTS + 2] = {
         coefficients(f, f->coef, f->coef_row),
-        points ? matrix(k->x, sizeof *k->x, f->rows, 1, k->x_row)
-               : matrix(a->target, lmx_int_size(a->type), f->rows, 1, a->target_stride),
-        matrix(a->loss, f->table->real_size, losses, 1, a->loss_stride),
+        has_targets ? matrix(a->target, lmx_int_size(a->type), rows, 1, a->target_stride)
+                    : matrix(k->x, sizeof *k->x, rows, points, k->x_row),
+        matrix(a->loss, f->table->real_size, each ? rows : 1, each ? points : 1, a->loss_stride),
         coefficients(f, k->grad, k->grad_row),
     };
     lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + 2, COEF);
@@ -363,22 +365,24 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
         return status;
     if (lmx_array_overlap(&all[COEF], &all[INPUTS]))
         return LMX_ERR_OVERLAP; /* the gradient alone may be the coefficients */
-    if (points && !points_fit(k->x, k->x_row, f->rows, 1, -1))
+    if (!has_targets && !points_fit(k->x, k->x_row, rows, points, -1))
         return LMX_ERR_ARG;
+    /* x is there, so that the number of losses is that of some bytes */
+    const size_t losses = rows * points * sizeof *k->loss;
+    const size_t lists = losses + (has_targets ? rows * sizeof *k->target : 0);
+    const size_t work = (k->gamma > 0 ? f->terms : 8) * f->terms + points * f->terms;
     void *to_free;
-    const size_t lists = f->rows * (sizeof *k->loss + sizeof *k->target);
-    const size_t each = k->gamma > 0 ? f->terms * f->terms : 8 * f->terms;
-    k->loss = (double *)(void *)open_desks(&k->job, work_of(f->rows, each), lists, &to_free);
+    k->loss = (double *)(void *)open_desks(&k->job, work_of(rows, work), lists, &to_free);
     if (k->loss == NULL)
         return LMX_ERR_NOMEM;
-    size_t *const target = (size_t *)(void *)(k->loss + f->rows);
-    size_t count = points ? f->rows : 0;
-    if (!points)
+    size_t *const target = has_targets ? (size_t *)(void *)(k->loss + rows) : NULL;
+    size_t count = has_targets ? 0 : rows * points;
+    if (has_targets)
         status = read_targets(f, a, o->ignore_index, target, &count);
     if (status == LMX_OK) {
-        k->target = points ? NULL : target;
+        k->target = target;
         const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
-        k->scale = 1 / divisor;
+        k->scale = count == 0 ? 0 : 1 / divisor;
         const lmx_fpenv env = lmx_fpenv_enter();
         lmx_fourier_loss_run(k);
         put_losses(k, a, o->reduction, divisor);
@@ -394,7 +398,8 @@ static lmx_fourier_loss_job loss_of(const lmx_fourier_options *o, void *grad, pt
                                    .gamma = o->gamma,
                                    .normalized = o->normalized_penalty,
                                    .grad = grad,
-                                   .grad_row = grad_stride };
+                                   .grad_row = grad_stride,
+                                   .points = 1 };
 }
 
 lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
@@ -422,7 +427,7 @@ lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows,
 }
 
 lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
-                           const void *coef, ptrdiff_t coef_stride, const double *x,
+                           const void *coef, ptrdiff_t coef_stride, size_t points, const double *x,
                            ptrdiff_t x_stride, const lmx_fourier_options *options, void *loss,
                            ptrdiff_t loss_stride, void *grad, ptrdiff_t grad_stride)
 {
@@ -436,6 +441,7 @@ lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
     status = begin(ctx, dtype, rows, frequencies, 0, coef, coef_stride, &k.job.f);
     if (status != LMX_OK)
         return status;
+    k.points = points;
     k.x = x;
     k.x_row = x_stride;
     const loss_arrays a = { NULL, LMX_I64, 0, loss, loss_stride };

@@ -19,10 +19,11 @@ typedef struct lmx_fourier_loss_job {
     const size_t *target; /* LMX_NO_TARGET: ignored; NULL: points */
     const double *x;
     ptrdiff_t x_row;
+    size_t points; /* of each row; 1 with targets */
     double eps, gamma;
     int normalized; /* the penalty by the square of c[0] */
     double scale;   /* of the gradient */
-    double *loss;   /* of each row; 0 where it is ignored */
+    double *loss;   /* of the points of each row; 0 where it is ignored */
     char *grad;     /* NULL: not wanted */
     ptrdiff_t grad_row;
 } lmx_fourier_loss_job;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Losses of the Fourier head, a point for each row, so O(N) of them.
+ * Losses of the Fourier head at single points, so O(N) for each.
  *
  * Cross-entropy of m bins, the target t, P = |A(x[t])|^2 / (m sum |b|^2) with the folded row b (fourier_rows.h):
  *
@@ -13,8 +13,8 @@
  */
 #include "fourier_head.h"
 #include "loss.h"
+#include "vectors.h"
 
-#define PI              0x1.921fb54442d18p+1
 #define FOUR_PI_SQUARED 0x1.3bd3cc9be45dep+5
 
 /* log(v) for finite v > 0 */
@@ -25,12 +25,13 @@ static double log_of(double v)
     return l.hi + l.lo;
 }
 
-/* Adds the gradient to t. */
+/* Adds the gradient, as often as there are points, to t. */
 static double penalty(const lmx_fourier_loss_job *k, const lmx_fourier_desk *d)
 {
     const lmx_fourier_kernel *const kernel = k->job.f.kernel;
     const double unit = k->normalized ? 1 / (d->power * d->power) : lmx_times_power2(1, 4 * d->e);
     const double rate = FOUR_PI_SQUARED * k->gamma * unit;
+    const double scale = k->scale * (double)k->points;
     kernel->correlate(&d->a, &d->c);
     double sum = 0;
     for (size_t j = 1; j < d->a.n; j++) {
@@ -40,10 +41,10 @@ static double penalty(const lmx_fourier_loss_job *k, const lmx_fourier_desk *d)
     const double value = sum == 0 ? 0 : rate * sum;
     if (k->grad == NULL || value == 0)
         return value;
-    d->g.re[0] = k->normalized ? -2 * value / d->power * k->scale : 0;
+    d->g.re[0] = k->normalized ? -2 * value / d->power * scale : 0;
     d->g.im[0] = 0;
     for (size_t j = 1; j < d->a.n; j++) {
-        const double each = 2 * rate * ((double)j * (double)j) * k->scale;
+        const double each = 2 * rate * ((double)j * (double)j) * scale;
         d->g.re[j] = each * d->c.re[j];
         d->g.im[j] = each * d->c.im[j];
     }
@@ -51,17 +52,16 @@ static double penalty(const lmx_fourier_loss_job *k, const lmx_fourier_desk *d)
     return value;
 }
 
-/* u = of_row * row + of_value * value * conj(w^n), and from there to t */
-static void data_gradient(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, const lmx_series *row,
-                          double of_row, double of_value, const double value[2])
+/* u = of_row * folded + of_value * value * conj(w^n), and from there to t */
+static void bin_gradient(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, double of_row,
+                         double of_value, const double value[2])
 {
-    const double spread[2] = { of_value * value[0], of_value * value[1] };
-    d->u.n = row->n;
-    for (size_t i = 0; i < row->n; i++) {
-        d->u.re[i] = of_row * row->re[i];
-        d->u.im[i] = of_row * row->im[i];
+    const double part[2] = { of_value * value[0], of_value * value[1] };
+    for (size_t i = 0; i < d->u.n; i++) {
+        d->u.re[i] = of_row * d->folded.re[i];
+        d->u.im[i] = of_row * d->folded.im[i];
     }
-    k->job.f.kernel->spread(spread, &d->powers, &d->u);
+    k->job.f.kernel->spread(part, &d->powers, &d->u);
     lmx_fourier_unfold(d, k->job.f.bins);
 }
 
@@ -80,7 +80,7 @@ static double bin_loss(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, size_
     const double sum = p + k->eps, more = ((1 - p) + (m - 1) * k->eps) / sum;
     if (known && k->grad != NULL && sum > 0) {
         const double rate = 2 * k->scale / (sum * d->folded_power);
-        data_gradient(k, d, &d->folded, rate * p, -rate / m, value);
+        bin_gradient(k, d, rate * p, -rate / m, value);
     }
     if (!(sum > 0) || !lmx_finite(more))
         return (double)INFINITY;
@@ -88,6 +88,7 @@ static double bin_loss(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, size_
     return l.hi + l.lo;
 }
 
+/* A point's part of the gradient goes to t; what all points have in common is left to the caller. */
 static double point_loss(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, double x)
 {
     const lmx_fourier *const f = &k->job.f;
@@ -97,10 +98,28 @@ static double point_loss(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, dou
     lmx_fourier_at(f, d, x, f->terms);
     f->kernel->sum(&d->a, &d->powers, value);
     const double square = value[0] * value[0] + value[1] * value[1];
+    if (!(square > 0))
+        return (double)INFINITY;
+    const double rate = -2 * k->scale / square;
+    const double part[2] = { rate * value[0], rate * value[1] };
     if (k->grad != NULL)
-        data_gradient(k, d, &d->a, 2 * k->scale / d->power, square > 0 ? -2 * k->scale / square : 0,
-                      value);
-    return square > 0 ? -log_of(square / (2 * d->power)) : (double)INFINITY;
+        f->kernel->spread(part, &d->powers, &d->t);
+    return -log_of(square / (2 * d->power));
+}
+
+/* The losses of a row's points, each with the penalty. */
+static void point_losses(const lmx_fourier_loss_job *k, size_t r, lmx_fourier_desk *d,
+                         double penalty_of_row)
+{
+    const double *const x = k->x + (ptrdiff_t)r * k->x_row;
+    double *const loss = k->loss + r * k->points;
+    for (size_t i = 0; i < k->points; i++)
+        loss[i] = penalty_of_row + point_loss(k, d, x[i]);
+    if (k->grad == NULL || d->kind != LMX_FOURIER_PLAIN)
+        return;
+    const double rate = 2 * k->scale * (double)k->points / d->power;
+    lmx_axpy(rate, d->a.re, d->a.n, d->t.re);
+    lmx_axpy(rate, d->a.im, d->a.n, d->t.im);
 }
 
 static void one_row(const lmx_fourier_loss_job *k, size_t r, lmx_fourier_desk *d)
@@ -109,23 +128,26 @@ static void one_row(const lmx_fourier_loss_job *k, size_t r, lmx_fourier_desk *d
     char *const grad = k->grad == NULL
                            ? NULL
                            : k->grad + (ptrdiff_t)r * k->grad_row * (ptrdiff_t)f->table->elem_size;
-    k->loss[r] = 0;
+    double *const loss = k->loss + r * k->points;
     const int ignored = k->target != NULL && k->target[r] == LMX_NO_TARGET;
     if (!ignored)
         lmx_fourier_take(f, r, d);
     if (ignored || d->kind == LMX_FOURIER_BAD) {
-        k->loss[r] = ignored ? 0 : lmx_qnan();
+        const double value = ignored ? 0 : lmx_qnan();
+        for (size_t i = 0; i < k->points; i++)
+            loss[i] = value;
         if (grad != NULL)
-            lmx_fourier_fill(f, grad, 2 * f->terms, k->loss[r]);
+            lmx_fourier_fill(f, grad, 2 * f->terms, value);
         return;
     }
     lmx_series_clear(&d->t);
-    double loss = 0;
+    double own = 0;
     if (k->gamma > 0 && d->kind == LMX_FOURIER_PLAIN)
-        loss = penalty(k, d);
-    loss += k->target != NULL ? bin_loss(k, d, k->target[r])
-                              : point_loss(k, d, k->x[(ptrdiff_t)r * k->x_row]);
-    k->loss[r] = loss;
+        own = penalty(k, d);
+    if (k->target == NULL)
+        point_losses(k, r, d, own);
+    else
+        loss[0] = own + bin_loss(k, d, k->target[r]);
     if (grad != NULL)
         lmx_fourier_put_gradient(f, d, grad);
 }

@@ -927,12 +927,13 @@ LMX_API lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size
                                              void *grad, ptrdiff_t grad_stride);
 
 /*
- * -log p(x[row * x_stride]), for x from -1 to 1, with gamma and reduction as above; no row is ignored.  p = 0: +inf,
- * and a gradient without the part that is then infinite.
+ * -log p at `points` points of each row from -1 to 1, laid out as for lmx_fourier_density(), each a loss of its own:
+ * loss[row * loss_stride + i] with LMX_NONE.  gamma (added to each) and reduction as above; none is ignored.  p = 0:
+ * +inf, and a gradient without the part that is then infinite.
  */
 LMX_API lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
                                    const void *coef, ptrdiff_t coef_stride,
-                                   const double *x, ptrdiff_t x_stride,
+                                   size_t points, const double *x, ptrdiff_t x_stride,
                                    const lmx_fourier_options *options,
                                    void *loss, ptrdiff_t loss_stride,
                                    void *grad, ptrdiff_t grad_stride);
