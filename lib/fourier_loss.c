@@ -104,7 +104,7 @@ static double point_loss(const lmx_fourier_loss_job *k, lmx_fourier_desk *d, dou
     const double part[2] = { rate * value[0], rate * value[1] };
     if (k->grad != NULL)
         f->kernel->spread(part, &d->powers, &d->t);
-    return -log_of(square / (2 * d->power));
+    return 0 - log_of(square / (2 * d->power)); /* not -0 */
 }
 
 /* The losses of a row's points, each with the penalty. */
