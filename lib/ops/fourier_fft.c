@@ -99,26 +99,42 @@ static void columns(const lmx_fft *f, panel *x, size_t n, const double *re, cons
         pass_2(x, s);
 }
 
+/* Zipping the first half of the rows with the second half log2(V_LANES) times transposes them. */
+LMX_INLINE void transpose(vreal *row)
+{
+    for (size_t n = 1; n < V_LANES; n *= 2) {
+        vreal zipped[V_LANES];
+        for (size_t i = 0; i < V_LANES / 2; i++) {
+            zipped[2 * i] = v_zip_low(row[i], row[i + V_LANES / 2]);
+            zipped[2 * i + 1] = v_zip_high(row[i], row[i + V_LANES / 2]);
+        }
+        for (size_t i = 0; i < V_LANES; i++)
+            row[i] = zipped[i];
+    }
+}
+
 /* The panel's elements times their factors, as rows of the transpose. */
 static void turn(const lmx_fft *f, const panel *x, size_t from, double *re, double *im)
 {
     const size_t rows = f->n / f->cols;
     const double *const own_re = x->re[x->at], *const own_im = x->im[x->at];
-    for (size_t i = 0; i < rows; i += WIDE) {
-        LMX_ALIGN(64) double part_re[WIDE * WIDE], part_im[WIDE * WIDE];
-        for (size_t k = 0; k < WIDE; k++)
-            for (size_t q = 0; q < WIDE; q += V_LANES) {
+    for (size_t i = 0; i < rows; i += V_LANES)
+        for (size_t q = 0; q < WIDE; q += V_LANES) {
+            vreal part_re[V_LANES], part_im[V_LANES];
+            for (size_t k = 0; k < V_LANES; k++) {
                 const size_t at = (i + k) * f->cols + from + q;
-                const vcomplex v = take(own_re, own_im, (i + k) * WIDE + q);
-                put(part_re, part_im, k * WIDE + q,
-                    times(v, v_load(f->twist_cos + at), v_load(f->twist_sin + at)));
+                const vcomplex v = times(take(own_re, own_im, (i + k) * WIDE + q),
+                                         v_load(f->twist_cos + at), v_load(f->twist_sin + at));
+                part_re[k] = v.re;
+                part_im[k] = v.im;
             }
-        for (size_t q = 0; q < WIDE; q++)
-            for (size_t k = 0; k < WIDE; k++) {
-                re[(from + q) * rows + i + k] = part_re[k * WIDE + q];
-                im[(from + q) * rows + i + k] = part_im[k * WIDE + q];
+            transpose(part_re);
+            transpose(part_im);
+            for (size_t k = 0; k < V_LANES; k++) {
+                v_store(re + (from + q + k) * rows + i, part_re[k]);
+                v_store(im + (from + q + k) * rows + i, part_im[k]);
             }
-    }
+        }
 }
 
 void LMX_K(fourier_fft)(const lmx_fft *f, double *re, double *im, double *work)
