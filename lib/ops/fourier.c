@@ -4,7 +4,7 @@
  * that are added in a tree; sums for each n are one chain in the order of the other index.  So a tier's width
  * changes no bit.
  */
-#include "fourier.h"
+#include "ops/fourier_fft.h"
 #include "simd/vmath.h"
 
 #if defined(LMX_REAL_F64)
@@ -360,8 +360,6 @@ static void pull(const lmx_series *g, const lmx_series *a, const lmx_series *t)
     for (; n < t->n; n += V_LANES)
         pull_some(g, a, t, n, 1);
 }
-
-void LMX_K(fourier_fft)(const lmx_fft *f, double *re, double *im, double *work);
 
 extern const lmx_fourier_kernel LMX_K(fourier);
 const lmx_fourier_kernel LMX_K(fourier) = {

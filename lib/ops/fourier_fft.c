@@ -5,8 +5,7 @@
  * cache, and vectors run across it, so that they are full in every pass.  Columns are transformed by Stockham's
  * passes of radix 4, and one of radix 2, whose factors are the same for a whole panel.
  */
-#include "fourier.h"
-#include "simd/simd.h"
+#include "ops/fourier_fft.h"
 
 #if defined(LMX_REAL_F64)
 
