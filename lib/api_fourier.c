@@ -30,7 +30,7 @@ lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
 
 static int at_least_0(double v) { return v >= 0 && lmx_finite(v); }
 
-/* The defaults, or the options given if they fit. */
+/* The defaults, or the options given if they fit.  A NaN among them must not trap. */
 static lmx_status read_options(const lmx_fourier_options *given, lmx_fourier_options *o)
 {
     lmx_fourier_defaults(o);
@@ -39,9 +39,10 @@ static lmx_status read_options(const lmx_fourier_options *given, lmx_fourier_opt
     if (given->size != sizeof *given)
         return LMX_ERR_ARG;
     *o = *given;
-    return at_least_0(o->eps) && at_least_0(o->gamma) && (unsigned)o->reduction <= LMX_NONE
-               ? LMX_OK
-               : LMX_ERR_ARG;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    const int fit = at_least_0(o->eps) && at_least_0(o->gamma);
+    lmx_fpenv_leave(env);
+    return fit && (unsigned)o->reduction <= LMX_NONE ? LMX_OK : LMX_ERR_ARG;
 }
 
 static const lmx_table *table_of(const lmx_ctx *ctx, lmx_dtype dtype)
@@ -79,16 +80,18 @@ static lmx_array coefficients(const lmx_fourier *f, const void *data, ptrdiff_t 
     return matrix(data, f->table->elem_size, f->rows, 2 * f->terms, row);
 }
 
-/* Points of each row, which are from `least` to 1. */
+/* Whether the points of each row are from `least` to 1.  Comparing with NaN would trap where the caller has it so. */
 static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points, double least)
 {
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < points; i++) {
+    const lmx_fpenv env = lmx_fpenv_enter();
+    int fit = 1;
+    for (size_t r = 0; r < rows && fit; r++)
+        for (size_t i = 0; i < points && fit; i++) {
             const double v = x[(ptrdiff_t)r * row + (ptrdiff_t)i];
-            if (!(v >= least && v <= 1))
-                return 0;
+            fit = v >= least && v <= 1;
         }
-    return 1;
+    lmx_fpenv_leave(env);
+    return fit;
 }
 
 /* ------------------------------------------------------------ workspace --- */
@@ -380,10 +383,10 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
     if (has_targets)
         status = read_targets(f, a, o->ignore_index, target, &count);
     if (status == LMX_OK) {
-        k->target = target;
-        const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
-        k->scale = count == 0 ? 0 : 1 / divisor;
         const lmx_fpenv env = lmx_fpenv_enter();
+        const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
+        k->target = target;
+        k->scale = count == 0 ? 0 : 1 / divisor;
         lmx_fourier_loss_run(k);
         put_losses(k, a, o->reduction, divisor);
         lmx_fpenv_leave(env);
