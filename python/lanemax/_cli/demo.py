@@ -17,7 +17,7 @@ import numpy as np
 import lanemax as lm
 
 from . import corpus as corpus_module
-from . import machine, plot
+from . import density, machine, plot
 from .activation import NAMES as ACTIVATIONS
 from .activation import activations
 from .arguments import not_negative, positive, positive_real, whole
@@ -60,6 +60,7 @@ examples:
   python -m lanemax demo --quick
   python -m lanemax demo --loss z_loss
   python -m lanemax demo --activation poly_relu
+  python -m lanemax demo --task density --csv heights.csv --column height
   python -m lanemax demo --text novel.txt letters.txt --samples 10 --temperature 0.6
   python -m lanemax demo --epochs 3 --plot curve.png"""
 
@@ -81,6 +82,12 @@ ROUNDS = 9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
+    parser.add_argument(
+        "--task",
+        choices=["words", "density"],
+        default="words",
+        help="the next word, or the density of numbers by a Fourier head (default: words)",
+    )
     parser.add_argument(
         "--text",
         nargs="+",
@@ -149,7 +156,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=whole, metavar="K", default=5, help="sampled lines (default: 5)"
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw the learning curve (PNG, SVG or PDF)")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the learning curve, or the density (PNG, SVG or PDF)"
+    )
+    density.add_arguments(parser, positive)
 
 
 # ----------------------------------------------------------------------------------- training
@@ -454,6 +464,8 @@ def tell_timings(times: list[StepTime], model: NextWord, took: dict[str, float])
 
 def run(args: argparse.Namespace) -> int:
     """Read, train, measure, sample, time, and say so."""
+    if args.task == "density":
+        return density.run(args)
     if args.vocab < 50:
         raise UsageError(f"--vocab {args.vocab}: a vocabulary needs at least 50 entries")
     if args.plot:
