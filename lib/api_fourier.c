@@ -101,7 +101,9 @@ static char *open_desks(lmx_fourier_job *job, size_t work, size_t more, void **t
 {
     if (work < SERIAL)
         job->f.pool = NULL;
-    more = (more + 63) / 64 * 64;
+    const size_t tables = lmx_fourier_circle_size(job->f.circle) * sizeof(double);
+    const size_t own = (more + 63) / 64 * 64;
+    more = own + (tables + 63) / 64 * 64;
     job->desk_size = lmx_fourier_desk_size(&job->f);
     const size_t workers = lmx_pool_threads(job->f.pool);
     if (job->desk_size > (SIZE_MAX - more - 64) / workers)
@@ -110,8 +112,17 @@ static char *open_desks(lmx_fourier_job *job, size_t work, size_t more, void **t
     if (*to_free == NULL)
         return NULL;
     char *const base = (char *)*to_free + (64 - (uintptr_t)*to_free % 64);
+    job->tables = (double *)(void *)(base + own);
     job->desks = base + more;
     return base;
+}
+
+/* Computing begins. */
+static lmx_fpenv start(lmx_fourier_job *job)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    lmx_fourier_circle_open(&job->f, job->tables);
+    return env;
 }
 
 static size_t work_of(size_t rows, size_t each)
@@ -152,10 +163,12 @@ static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t 
         return status;
     if (!moment && !points_fit(x, x_stride, rows, points, what == LMX_FOURIER_SAMPLE ? 0 : -1))
         return LMX_ERR_ARG;
+    if (what != LMX_FOURIER_DENSITY)
+        f->circle = lmx_fourier_circle(f->terms);
     void *to_free;
     if (open_desks(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free) == NULL)
         return LMX_ERR_NOMEM;
-    const lmx_fpenv env = lmx_fpenv_enter();
+    const lmx_fpenv env = start(&k.job);
     lmx_fourier_points_run(&k);
     lmx_fpenv_leave(env);
     free(to_free);
@@ -247,12 +260,13 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
     const size_t sincs = k.exact ? 2 * f->terms : 0;
     const size_t tables = lmx_fourier_transform_size(folded, bins);
     f->room = lmx_fourier_transform_room(folded, bins);
+    f->circle = k.exact ? lmx_fourier_circle(f->terms) : 0;
     void *to_free;
     double *const memory = (double *)(void *)open_desks(
         &k.job, work_of(rows, bins), (tables + sincs) * sizeof(double), &to_free);
     if (memory == NULL)
         return LMX_ERR_NOMEM;
-    const lmx_fpenv env = lmx_fpenv_enter();
+    const lmx_fpenv env = start(&k.job);
     lmx_fourier_transform_open(&k.transform, f->kernel, folded, bins, memory);
     if (k.exact)
         lmx_fourier_sincs(f, memory + tables);
@@ -373,6 +387,7 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
     /* x is there, so that the number of losses is that of some bytes */
     const size_t losses = rows * points * sizeof *k->loss;
     const size_t lists = losses + (has_targets ? rows * sizeof *k->target : 0);
+    f->circle = k->gamma > 0 ? lmx_fourier_circle(f->terms) : 0;
     const size_t work = (k->gamma > 0 ? f->terms : 8) * f->terms + points * f->terms;
     void *to_free;
     k->loss = (double *)(void *)open_desks(&k->job, work_of(rows, work), lists, &to_free);
@@ -383,7 +398,7 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
     if (has_targets)
         status = read_targets(f, a, o->ignore_index, target, &count);
     if (status == LMX_OK) {
-        const lmx_fpenv env = lmx_fpenv_enter();
+        const lmx_fpenv env = start(&k->job);
         const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
         k->target = target;
         k->scale = count == 0 ? 0 : 1 / divisor;

@@ -76,7 +76,7 @@ static void masses(const lmx_fourier_bin_job *k, lmx_fourier_desk *d)
             d->number[j] = 1 / (double)m;
         return;
     }
-    k->job.f.kernel->correlate(&d->a, &d->c);
+    lmx_fourier_correlate(&k->job.f, d);
     lmx_series_clear(&d->u);
     double sign = 1;
     for (size_t n = 0, l = 0; n < d->c.n; n++, l++) {
@@ -97,7 +97,6 @@ static void masses(const lmx_fourier_bin_job *k, lmx_fourier_desk *d)
 
 static void masses_gradient(const lmx_fourier_bin_job *k, lmx_fourier_desk *d, const double *g)
 {
-    const lmx_fourier_kernel *const kernel = k->job.f.kernel;
     const size_t m = k->job.f.bins;
     for (size_t j = 0; j < m; j++) {
         d->at.re[j] = 2 / (double)m * g[j];
@@ -106,7 +105,7 @@ static void masses_gradient(const lmx_fourier_bin_job *k, lmx_fourier_desk *d, c
     lmx_series_clear(&d->u);
     lmx_fourier_from_bins(&k->transform, &d->at, &d->u, d->room);
     lmx_fourier_unfold(d, m);
-    kernel->correlate(&d->a, &d->c);
+    lmx_fourier_correlate(&k->job.f, d);
     double mean = 0;
     for (size_t n = 1; n < d->c.n; n++) {
         const double part = k->sinc[n] / d->c.re[0];
@@ -117,7 +116,7 @@ static void masses_gradient(const lmx_fourier_bin_job *k, lmx_fourier_desk *d, c
     d->g.re[0] = -mean / d->c.re[0];
     d->g.im[0] = 0;
     lmx_series_clear(&d->t);
-    kernel->pull(&d->g, &d->a, &d->t);
+    lmx_fourier_pull(&k->job.f, d);
 }
 
 /* ----------------------------------------------------------------- rows --- */

@@ -3,12 +3,14 @@
 #ifndef LMX_FOURIER_HEAD_H
 #define LMX_FOURIER_HEAD_H
 
+#include "fourier_correlation.h"
 #include "fourier_rows.h"
 #include "fourier_transform.h"
 
 /* Desks of the workers, one behind the other; each job begins with these. */
 typedef struct lmx_fourier_job {
     lmx_fourier f;
+    double *tables; /* of f.fft */
     char *desks;
     size_t desk_size;
 } lmx_fourier_job;

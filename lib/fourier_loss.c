@@ -9,7 +9,7 @@
  *
  * -log p(x): the same with eps = 0 and another constant.
  *
- * The penalty of a row, gamma 4 pi^2 sum k^2 |c[k]|^2, needs the correlation c of its coefficients: O(N^2).
+ * The penalty of a row, gamma 4 pi^2 sum k^2 |c[k]|^2, needs the correlation c of its coefficients: O(N log N).
  */
 #include "fourier_head.h"
 #include "loss.h"
@@ -26,13 +26,12 @@ static double log_of(double v)
 }
 
 /* Adds the gradient, as often as there are points, to t. */
-static double penalty(const lmx_fourier_loss_job *k, const lmx_fourier_desk *d)
+static double penalty(const lmx_fourier_loss_job *k, lmx_fourier_desk *d)
 {
-    const lmx_fourier_kernel *const kernel = k->job.f.kernel;
     const double unit = k->normalized ? 1 / (d->power * d->power) : lmx_times_power2(1, 4 * d->e);
     const double rate = FOUR_PI_SQUARED * k->gamma * unit;
     const double scale = k->scale * (double)k->points;
-    kernel->correlate(&d->a, &d->c);
+    lmx_fourier_correlate(&k->job.f, d);
     double sum = 0;
     for (size_t j = 1; j < d->a.n; j++) {
         const double re = (double)j * d->c.re[j], im = (double)j * d->c.im[j];
@@ -48,7 +47,7 @@ static double penalty(const lmx_fourier_loss_job *k, const lmx_fourier_desk *d)
         d->g.re[j] = each * d->c.re[j];
         d->g.im[j] = each * d->c.im[j];
     }
-    kernel->pull(&d->g, &d->a, &d->t);
+    lmx_fourier_pull(&k->job.f, d);
     return value;
 }
 

@@ -26,7 +26,7 @@ static double density(const lmx_fourier *f, lmx_fourier_desk *d, double x)
 /* g becomes the terms of S; the part that S(-1) has in the cdf */
 static double integrate(const lmx_fourier *f, lmx_fourier_desk *d)
 {
-    f->kernel->correlate(&d->a, &d->c);
+    lmx_fourier_correlate(f, d);
     d->g.re[0] = d->g.im[0] = 0;
     for (size_t k = 1; k < f->terms; k++) {
         const double rate = PI * (double)k * d->c.re[0];
@@ -109,7 +109,7 @@ static void moment(const lmx_fourier_point_job *k, size_t r, lmx_fourier_desk *d
     if (d->kind == LMX_FOURIER_ZERO) {
         value = k->what == LMX_FOURIER_MEAN ? 0 : 1 / 3.0;
     } else if (d->kind == LMX_FOURIER_PLAIN) {
-        f->kernel->correlate(&d->a, &d->c);
+        lmx_fourier_correlate(f, d);
         value = mean(f, d);
         if (k->what == LMX_FOURIER_VARIANCE)
             value = second_moment(f, d) - value * value;

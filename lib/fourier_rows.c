@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fourier_rows.h"
 
+#include "fourier_correlation.h"
 #include "vectors.h"
 
 #define PAD LMX_FOURIER_LANES
@@ -41,7 +42,7 @@ size_t lmx_fourier_desk_size(const lmx_fourier *f)
     const size_t n = f->terms, folds = folded_terms(f) < n ? folded_terms(f) : 0;
     const size_t doubles = 5 * series_room(n) + series_room(folds) + series_room(bins_of(f)) +
                            numbers(f) + round_up(bins_of(f), 8) + numbers(f) / 2 +
-                           3 * (far_powers(f) + PAD) + f->room;
+                           3 * (far_powers(f) + PAD) + f->room + lmx_fourier_circle_room(f->circle);
     return round_up(doubles * sizeof(double), 64);
 }
 
@@ -70,6 +71,7 @@ void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memo
     d->powers.far_sin = at + far_powers(f) + PAD;
     d->index = at + 2 * (far_powers(f) + PAD);
     d->room = at + 3 * (far_powers(f) + PAD);
+    d->wave = d->room + f->room;
 }
 
 /* ----------------------------------------------------------------- rows --- */

@@ -32,9 +32,11 @@ typedef struct lmx_fourier {
     size_t rows, terms;
     const char *coef;
     ptrdiff_t coef_row;
-    size_t bins; /* 0: none, and no folding */
-    int one_bin; /* no room for a number of each bin is needed */
-    size_t room; /* doubles that each desk has for other purposes, a multiple of 8 */
+    size_t bins;   /* 0: none, and no folding */
+    int one_bin;   /* no room for a number of each bin is needed */
+    size_t room;   /* doubles that each desk has for other purposes, a multiple of 8 */
+    size_t circle; /* of the correlation, which see; 0: none */
+    lmx_fft fft;
 } lmx_fourier;
 
 /* What one worker has in hand: the row, and room. */
@@ -58,6 +60,7 @@ typedef struct lmx_fourier_desk {
     lmx_powers powers;
     double *index;
     double *room;
+    double *wave; /* for the correlation */
 } lmx_fourier_desk;
 
 /* Bytes of a desk, and its parts in memory that is a multiple of 64. */

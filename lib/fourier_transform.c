@@ -32,6 +32,8 @@ static size_t columns_of(size_t n)
     return cols;
 }
 
+size_t lmx_fourier_fft_work(size_t n) { return LMX_FFT_WORK(n, columns_of(n)); }
+
 size_t lmx_fourier_transform_size(size_t terms, size_t bins)
 {
     const size_t n = transform_size(terms, bins), most = terms > bins ? terms : bins;
@@ -45,7 +47,7 @@ size_t lmx_fourier_transform_size(size_t terms, size_t bins)
 size_t lmx_fourier_transform_room(size_t terms, size_t bins)
 {
     const size_t n = transform_size(terms, bins);
-    return n == 0 ? 0 : 2 * n + LMX_FFT_WORK(n, columns_of(n));
+    return n == 0 ? 0 : 2 * n + lmx_fourier_fft_work(n);
 }
 
 /* ------------------------------------------------------------- tables --- */
@@ -96,19 +98,20 @@ static void open_matrix(lmx_fourier_transform *t, double *memory)
     }
 }
 
-static void open_fft(lmx_fourier_transform *t, double **memory, double *index)
+void lmx_fourier_fft_open(lmx_fft *fft, const lmx_fourier_kernel *kernel, size_t n, double *memory,
+                          double *index)
 {
-    const size_t n = t->size, cols = columns_of(n);
-    double *const cos = cut(memory, n), *const sin = cut(memory, n);
-    double *const twist_cos = cut(memory, n), *const twist_sin = cut(memory, n);
+    const size_t cols = columns_of(n);
+    double *const cos = memory, *const sin = cos + n, *const twist_cos = sin + n;
+    double *const twist_sin = twist_cos + n;
     lmx_fourier_angles(0, 2 * n - 2, 0, n, n, index);
-    t->kernel->roots(index, n, (double)n, cos, sin);
+    kernel->roots(index, n, (double)n, cos, sin);
     for (size_t i = 0; i < n / cols; i++)
         for (size_t j = 0; j < cols; j++) {
             twist_cos[i * cols + j] = cos[i * j];
             twist_sin[i * cols + j] = sin[i * j];
         }
-    t->fft = (lmx_fft){ n, cols, cos, sin, twist_cos, twist_sin };
+    *fft = (lmx_fft){ n, cols, cos, sin, twist_cos, twist_sin };
 }
 
 /* e^(-i pi k^2 / m) for k from 1 - terms to m - 1, around a circle of size */
@@ -143,7 +146,7 @@ void lmx_fourier_transform_open(lmx_fourier_transform *t, const lmx_fourier_kern
     }
     t->chirp = t->size != bins;
     double *const index = cut(&memory, t->size > bins ? t->size : bins);
-    open_fft(t, &memory, index);
+    lmx_fourier_fft_open(&t->fft, kernel, t->size, cut(&memory, 4 * t->size), index);
     t->term_cos = cut(&memory, terms);
     t->term_sin = cut(&memory, terms);
     lmx_fourier_angles(0, 1 + bins, t->chirp ? 1 : 0, bins, terms, index);

@@ -25,6 +25,11 @@ typedef struct lmx_fourier_transform {
     double *filter_re, *filter_im; /* chirp: the transform of the other factor, over size */
 } lmx_fourier_transform;
 
+/* A discrete transform of length n, whose tables take 4 n doubles; index: n doubles, for the time being. */
+void lmx_fourier_fft_open(lmx_fft *fft, const lmx_fourier_kernel *kernel, size_t n, double *memory,
+                          double *index);
+size_t lmx_fourier_fft_work(size_t n);
+
 /* Doubles for so many terms (at most as many as bins) and bins; and for each worker, at a multiple of 64 bytes. */
 size_t lmx_fourier_transform_size(size_t terms, size_t bins);
 size_t lmx_fourier_transform_room(size_t terms, size_t bins);

@@ -852,7 +852,7 @@ LMX_API lmx_status lmx_fourier_density(lmx_ctx *ctx, lmx_dtype dtype, size_t row
                                        size_t points, const double *x, ptrdiff_t x_stride,
                                        void *p, ptrdiff_t p_stride);
 
-/* The integral of p from -1 to x, laid out likewise; exactly 0 and 1 at the ends.  O(N^2) for a row. */
+/* The integral of p from -1 to x, laid out likewise; exactly 0 and 1 at the ends.  O(N log N) for a row. */
 LMX_API lmx_status lmx_fourier_cdf(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
                                    const void *coef, ptrdiff_t coef_stride,
                                    size_t points, const double *x, ptrdiff_t x_stride,
@@ -877,7 +877,7 @@ typedef struct lmx_fourier_options {
 
     int    exact;              /* lmx_fourier_bins: masses of the bins, not the normalised density at their centres */
     double eps;                /* >= 0: 1e-5 */
-    double gamma;              /* >= 0: adds gamma * 4 pi^2 sum_k k^2 |c[k]|^2 to a row; then O(N^2) for a row */
+    double gamma;              /* >= 0: adds gamma * 4 pi^2 sum_k k^2 |c[k]|^2 to a row; then O(N log N) for a row */
     int    normalized_penalty; /* that divided by c[0]^2, so that it does not depend on the size of a */
     int64_t ignore_index;      /* such a row has loss 0 and gradient 0, whatever it holds */
     lmx_reduction reduction;
