@@ -841,12 +841,13 @@ LMX_API lmx_status lmx_spherical_set_state(lmx_spherical *layer, const lmx_spher
  * Special values: coefficients that are all 0 are the uniform density, with gradient 0.  A row that holds NaN or inf is
  * NaN throughout, its gradient too.  There may be 2^31 terms and 2^31 bins.
  *
- * Workspace: for each thread 100 bytes for each term and 30 for each bin, or so.
+ * Workspace, for each thread: about 100 bytes for each term, 300 with gamma and for masses, cdf, samples and moments; where
+ * all bins are computed 70 to 170 for each of them, and half as much once more for all threads.
  *
  * Errors: DTYPE, ARG, SHAPE (no bins), OVERFLOW, NULL, ALIGN, STRIDE, OVERLAP, LABEL, NOMEM.
  */
 
-/* p, of the coefficients' type, at `points` points of each row from -1 to 1; x_stride may be 0.  ARG: x is elsewhere. */
+/* p, of the coefficients' type, at `points` points of each row from -1 to 1 (else ARG); x_stride may be 0. */
 LMX_API lmx_status lmx_fourier_density(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
                                        const void *coef, ptrdiff_t coef_stride,
                                        size_t points, const double *x, ptrdiff_t x_stride,
