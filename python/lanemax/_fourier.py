@@ -553,9 +553,9 @@ def fourier_cross_entropy(
 
     Notes
     -----
-    O(N) for each row, whatever the number of bins; O(N log N) with gamma.  Within 4 ULP beside what the error of q_t as `fourier_bins` has it does to the loss.
-    q_t is at most (N + 1) / m.  eps = 0 and q_t = 0: +inf.  Special values as for
-    `fourier_density`.
+    O(N) for each row, whatever the number of bins; O(N log N) with gamma.  Within 4 ULP beside
+    what the error of q_t, as `fourier_bins` has it, does to the loss.  q_t is at most
+    (N + 1) / m.  eps = 0 and q_t = 0: +inf.  Special values as for `fourier_density`.
     Gillman and others 2024, arXiv:2410.22269.
 
     Examples
