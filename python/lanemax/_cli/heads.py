@@ -22,12 +22,20 @@ def _coefficients(o: Operands, frequencies: int) -> Array:
     return coef
 
 
-def _probabilities(coef: Array, bins: int) -> Array:
-    """Bins by the formula; angles reduced as integers, so that float64 does."""
+def _series(coef: Array, bins: int) -> tuple[Array, Array]:
+    """A(x) at the centres, and the waves, in extended precision where there is one."""
     terms = coef.shape[1] // 2
-    a = coef[:, :terms].astype(np.float64) + 1j * coef[:, terms:].astype(np.float64)
+    wide = coef.astype(np.float64).astype(np.longdouble)
+    a = wide[:, :terms] + 1j * wide[:, terms:]
     turns = np.outer(np.arange(terms), 2 * np.arange(bins) + 1 - bins) % (2 * bins)
-    squares = abs(a @ np.exp(1j * np.pi * turns / bins)) ** 2
+    waves: Array = np.exp(4j * np.arctan(np.longdouble(1)) * turns / bins)
+    values: Array = a @ waves
+    return values, waves
+
+
+def _probabilities(coef: Array, bins: int) -> Array:
+    """Bins by the formula."""
+    squares = abs(_series(coef, bins)[0]) ** 2
     q: Array = squares / squares.sum(axis=1, keepdims=True)
     return q
 
@@ -51,6 +59,40 @@ def _bins_error(o: Operands, found: tuple[Array, ...]) -> float:
         # the formula itself in float64 is right to some 16 digits
         error = abs(got.astype(np.float64) - q) - 1e-15 * q.max(axis=1, keepdims=True)
         worst = max(worst, float(np.max(error / _room(o, q))))
+    return worst
+
+
+def _upstream(o: Operands, bins: int) -> Array:
+    drawn = np.random.default_rng(bins).standard_normal((len(o.hidden), bins))
+    dy: Array = drawn.astype(o.hidden.dtype)
+    return dy
+
+
+def _run_vjp(o: Operands) -> tuple[Array, ...]:
+    return tuple(
+        lm.fourier_log_bins_vjp(_upstream(o, bins), _coefficients(o, n), bins) for n, bins in CASES
+    )
+
+
+def _vjp_error(o: Operands, found: tuple[Array, ...]) -> float:
+    worst = 0.0
+    stored = FORMATS[str(o.hidden.dtype)]
+    last, least = 2.0**-stored.bits, 2.0 ** (stored.least - stored.bits)
+    for (n, bins), got in zip(CASES, found, strict=True):
+        values, waves = _series(_coefficients(o, n), bins)
+        whole = (abs(values) ** 2).sum(axis=1, keepdims=True)
+        q = abs(values) ** 2 / whole
+        g = _upstream(o, bins).astype(np.float64) / (q + 1e-5)
+        mean = (g * q).sum(axis=1, keepdims=True)
+        slope = 2 / whole * ((g - mean) * values) @ waves.conj().T
+        terms = abs(g) + (abs(g) * q).sum(axis=1, keepdims=True)
+        # A itself is a sum, of which little may be left where the density is nearly 0
+        coef = _coefficients(o, n).astype(np.float64)
+        most = np.hypot(*np.split(coef, 2, axis=1)).sum(axis=1, keepdims=True)
+        size = (2 / whole * terms).sum(axis=1, keepdims=True) * most
+        exact = np.concatenate([slope.real, slope.imag], axis=1)
+        room = 6 * o.unit * size + (last * abs(exact) + least if got.dtype.itemsize == 2 else 0)
+        worst = max(worst, float(np.max(abs(got.astype(np.float64) - exact) / room)))
     return worst
 
 
@@ -117,6 +159,7 @@ def _points_error(o: Operands, found: tuple[Array, ...]) -> float:
 
 HEADS = (
     Layer("fourier_bins", "2e-6 of the largest", EVERY, _run_bins, _bins_error),
+    Layer("fourier_log_bins_vjp", "6 u of the terms", EVERY, _run_vjp, _vjp_error),
     Layer("fourier_cross_entropy_and_grad", "what bins allow", EVERY, _run_loss, _loss_error),
     Layer("fourier_density", "2e-6 of the largest", EVERY, _run_points, _points_error),
 )
