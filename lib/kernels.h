@@ -165,6 +165,8 @@ typedef struct lmx_table {
     const lmx_channel_kernel *channel[LMX_CHANNEL_COUNT];
 
     const struct lmx_tile_kernel *tile; /* tile.h */
+    const struct lmx_fourier_kernel
+        *fourier; /* fourier.h: of doubles, the same for all types of a tier */
 
     const lmx_loss_kernel *loss[LMX_LOSS_COUNT];
     /* On reals: soft targets, sums over them, softcap and its derivative (ops/soft_targets.c), the

@@ -5,7 +5,7 @@
  *
  * Reading order: types, status, context, the softmax family on contiguous rows,
  * the same family on any layout with options, partial sums, losses, activations, the factored output
- * layer, information.
+ * layer, the Fourier head, information.
  *
  * Conventions, for every function:
  *  - arguments come in the order context, element type, shape, inputs,
@@ -822,6 +822,122 @@ typedef struct lmx_spherical_state {
 /* Copies out of the layer, and into it.  Errors: NULL, ARG (size), ALIGN; set_state: NUMERIC (not finite). */
 LMX_API lmx_status lmx_spherical_get_state(const lmx_spherical *layer, lmx_spherical_state *state);
 LMX_API lmx_status lmx_spherical_set_state(lmx_spherical *layer, const lmx_spherical_state *state);
+
+/* -------------------------------------------------------- Fourier head --- */
+
+/*
+ * Rows of frequencies + 1 complex coefficients a[0] ... a[N] as a linear layer gives them: the real parts, then the
+ * imaginary parts, 2 (N + 1) elements next to each other.  A row is the density
+ *
+ *     p(x) = |sum_n a[n] e^(i pi n x)|^2 / (2 c[0]),   c[k] = sum_n a[n + k] conj(a[n]),   on [-1, 1]
+ *
+ * (Gillman et al. 2024, arXiv:2410.22269).  It is never negative and does not change when a is multiplied by a complex
+ * number.  Of m bins, 2 / m wide, bin j has its centre at -1 + (2 j + 1) / m.
+ *
+ * Everything is computed in double, whatever the type, and rounded once (16-bit types: to float and then once more);
+ * for coefficients of any size, as they are divided by a power of two first.  Angles are reduced exactly.  Accuracy, u
+ * = 2^-24 (double: 2^-53): 2 u plus (N / 32 + 16) 2^-53 relative to the largest density of a row, (N + 1) / 2 at most.
+ *
+ * Special values: coefficients that are all 0 are the uniform density, with gradient 0.  A row that holds NaN or inf is
+ * NaN throughout, its gradient too.  There may be 2^31 terms and 2^31 bins.
+ *
+ * Workspace, for each thread: about 100 bytes for each term, 300 with gamma and for masses, cdf, samples and moments; where
+ * all bins are computed 70 to 170 for each of them, and half as much once more for all threads.
+ *
+ * Errors: DTYPE, ARG, SHAPE (no bins), OVERFLOW, NULL, ALIGN, STRIDE, OVERLAP, LABEL, NOMEM.
+ */
+
+/* p, of the coefficients' type, at `points` points of each row from -1 to 1 (else ARG); x_stride may be 0. */
+LMX_API lmx_status lmx_fourier_density(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                       const void *coef, ptrdiff_t coef_stride,
+                                       size_t points, const double *x, ptrdiff_t x_stride,
+                                       void *p, ptrdiff_t p_stride);
+
+/* The integral of p from -1 to x, laid out likewise; exactly 0 and 1 at the ends.  O(N log N) for a row. */
+LMX_API lmx_status lmx_fourier_cdf(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                   const void *coef, ptrdiff_t coef_stride,
+                                   size_t points, const double *x, ptrdiff_t x_stride,
+                                   void *cdf, ptrdiff_t cdf_stride);
+
+/* The points at which the cdf has the values u, from 0 to 1, laid out likewise: random numbers become samples. */
+LMX_API lmx_status lmx_fourier_sample(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                      const void *coef, ptrdiff_t coef_stride,
+                                      size_t points, const double *u, ptrdiff_t u_stride,
+                                      void *x, ptrdiff_t x_stride);
+
+/* Mean and variance of each row, float (LMX_F64: double). */
+LMX_API lmx_status lmx_fourier_mean(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                    const void *coef, ptrdiff_t coef_stride,
+                                    void *mean, ptrdiff_t mean_stride);
+LMX_API lmx_status lmx_fourier_variance(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                        const void *coef, ptrdiff_t coef_stride,
+                                        void *variance, ptrdiff_t variance_stride);
+
+typedef struct lmx_fourier_options {
+    size_t size; /* sizeof(lmx_fourier_options), so that fields can be appended */
+
+    int    exact;              /* lmx_fourier_bins: masses of the bins, not the normalised density at their centres */
+    double eps;                /* >= 0: 1e-5 */
+    double gamma;              /* >= 0: adds gamma * 4 pi^2 sum_k k^2 |c[k]|^2 to a row; then O(N log N) for a row */
+    int    normalized_penalty; /* that divided by c[0]^2, so that it does not depend on the size of a */
+    int64_t ignore_index;      /* such a row has loss 0 and gradient 0, whatever it holds */
+    lmx_reduction reduction;
+} lmx_fourier_options;
+
+/* Errors: NULL. */
+LMX_API lmx_status lmx_fourier_defaults(lmx_fourier_options *options);
+
+/*
+ * Probabilities of the bins, of the coefficients' type: q[j] = p(x[j]) / sum_i p(x[i]) for the centres x, or with
+ * options->exact the integral of p over the bin.  Each sums to 1, for any number of frequencies.  Where the density is
+ * 0 at every centre, all have the same.  The gradient through them takes dq, rows of bins, to dcoef, laid out like the
+ * coefficients, which it may be.  options may be NULL.
+ */
+LMX_API lmx_status lmx_fourier_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                    size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                    const lmx_fourier_options *options,
+                                    void *q, ptrdiff_t q_stride);
+LMX_API lmx_status lmx_fourier_bins_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                        size_t bins, const void *dq, ptrdiff_t dq_stride,
+                                        const void *coef, ptrdiff_t coef_stride,
+                                        const lmx_fourier_options *options,
+                                        void *dcoef, ptrdiff_t dcoef_stride);
+
+/* log(q[j] + eps) for the q of the centres, the logits of the head; softmax of them is (q + eps) / (1 + bins eps). */
+LMX_API lmx_status lmx_fourier_log_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                        size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                        const lmx_fourier_options *options,
+                                        void *y, ptrdiff_t y_stride);
+LMX_API lmx_status lmx_fourier_log_bins_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                            size_t bins, const void *dy, ptrdiff_t dy_stride,
+                                            const void *coef, ptrdiff_t coef_stride,
+                                            const lmx_fourier_options *options,
+                                            void *dcoef, ptrdiff_t dcoef_stride);
+
+/*
+ * Softmax cross-entropy of these logits, -log((q[t] + eps) / (1 + bins eps)), in O(N) for a row whatever the number of
+ * bins (O(N + bins) at most where N >= bins).  loss, target, reductions: as for lmx_loss().  grad: by the coefficients,
+ * and laid out like them, which it may be; NULL: not wanted.  options may be NULL.  eps = 0 and q[t] = 0: +inf, with
+ * gradient 0 but for the penalty's.
+ */
+LMX_API lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                             size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                             const void *target, lmx_int target_type, ptrdiff_t target_stride,
+                                             const lmx_fourier_options *options,
+                                             void *loss, ptrdiff_t loss_stride,
+                                             void *grad, ptrdiff_t grad_stride);
+
+/*
+ * -log p at `points` points of each row from -1 to 1, laid out as for lmx_fourier_density(), each a loss of its own:
+ * loss[row * loss_stride + i] with LMX_NONE.  gamma (added to each) and reduction as above; none is ignored.  p = 0:
+ * +inf, and a gradient without the part that is then infinite.
+ */
+LMX_API lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                   const void *coef, ptrdiff_t coef_stride,
+                                   size_t points, const double *x, ptrdiff_t x_stride,
+                                   const lmx_fourier_options *options,
+                                   void *loss, ptrdiff_t loss_stride,
+                                   void *grad, ptrdiff_t grad_stride);
 
 /* ---------------------------------------------------------- information --- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* This tier's table for this element type, expanded from the registry: no slot stays empty. */
+#include "fourier.h"
 #include "kernels.h"
 #include "ops/layout.h"
 #include "ops/paper.h"
@@ -28,6 +29,8 @@ LMX_CHANNEL_LIST(DECLARE)
 #define STRING_(s) #s
 #define STRING(s)  STRING_(s)
 
+#define FOURIER LMX_CAT4(lmx_fourier, _, f64, _, LMX_ISA)
+extern const lmx_fourier_kernel FOURIER;
 extern const lmx_tile_kernel LMX_K(tile);
 extern const lmx_table LMX_K(table);
 
@@ -62,6 +65,7 @@ const lmx_table LMX_K(table) = {
 #undef CHANNEL
     },
     .tile = &LMX_K(tile),
+    .fourier = &FOURIER,
     .soften = LMX_K(soften),
     .mix = LMX_K(mix),
     .subtract = LMX_K(subtract),

@@ -6,6 +6,21 @@ from typing import TYPE_CHECKING, Any
 from ._activations import FUNCTIONS as _ACTIVATIONS
 from ._call import version as _version
 from ._expsum import ExpSum
+from ._fourier import (
+    fourier_bins,
+    fourier_bins_vjp,
+    fourier_cdf,
+    fourier_cross_entropy,
+    fourier_cross_entropy_and_grad,
+    fourier_density,
+    fourier_log_bins,
+    fourier_log_bins_vjp,
+    fourier_mean,
+    fourier_nll,
+    fourier_nll_and_grad,
+    fourier_sample,
+    fourier_variance,
+)
 from ._installation import (
     available_isas,
     get_include,
@@ -59,6 +74,19 @@ __all__ = [
     "__version__",
     "available_isas",
     "exp_sum",
+    "fourier_bins",
+    "fourier_bins_vjp",
+    "fourier_cdf",
+    "fourier_cross_entropy",
+    "fourier_cross_entropy_and_grad",
+    "fourier_density",
+    "fourier_log_bins",
+    "fourier_log_bins_vjp",
+    "fourier_mean",
+    "fourier_nll",
+    "fourier_nll_and_grad",
+    "fourier_sample",
+    "fourier_variance",
     "get_include",
     "get_library_dir",
     "get_num_threads",

@@ -995,3 +995,78 @@ class Spherical:
             check(lib.lmx_spherical_set_state(self.layer, s))
         counts = {name: int(s.counts[i]) for i, name in enumerate(SPHERICAL_COUNTS)}
         return {"watched": float(s.watched), "peak": float(s.peak), **counts}
+
+
+# --------------------------------------------------------------------- Fourier head ---
+
+
+def _fourier_rows(coef: Any) -> tuple[Any, ...]:
+    """The arguments that every function begins with; coef has contiguous rows."""
+    rows, width = coef.shape
+    return (state.ctx, DTYPES[coef.dtype], rows, width // 2 - 1)
+
+
+def _fourier_options(values: dict[str, Any]) -> Any:
+    options = ffi.new("lmx_fourier_options *")
+    check(lib.lmx_fourier_defaults(options))
+    for name, value in values.items():
+        setattr(options, name, value)
+    return options
+
+
+def fourier_points(name: str, coef: Any, x: Any, out: Any) -> None:
+    """`lmx_fourier_density`, cdf or sample, as named; x: float64, so many points for each row."""
+    points = x.shape[1]
+    check(
+        getattr(lib, "lmx_fourier_" + name)(
+            *_fourier_rows(coef), _pointer(coef), _row_stride(coef),
+            points, ffi.cast("double *", _pointer(x)), points, _pointer(out), points,
+        )
+    )  # fmt: skip
+
+
+def fourier_moment(name: str, coef: Any, out: Any) -> None:
+    """`lmx_fourier_mean` or variance, as named, one real for each row."""
+    call = getattr(lib, "lmx_fourier_" + name)
+    check(call(*_fourier_rows(coef), _pointer(coef), _row_stride(coef), _pointer(out), 1))
+
+
+def fourier_bins(
+    name: str, coef: Any, bins: int, dy: Any, values: dict[str, Any], out: Any
+) -> None:
+    """`lmx_fourier_bins` or log_bins, as named; with dy the gradient through it."""
+    given = [coef] if dy is None else [dy, coef]
+    call = getattr(lib, "lmx_fourier_" + name + ("" if dy is None else "_vjp"))
+    check(
+        call(
+            *_fourier_rows(coef), bins,
+            *(part for a in given for part in (_pointer(a), _row_stride(a))),
+            _fourier_options(values), _pointer(out), out.shape[1],
+        )
+    )  # fmt: skip
+
+
+def fourier_cross_entropy(
+    coef: Any, target: Any, bins: int, values: dict[str, Any], loss: Any, grad: Any
+) -> int:
+    """`lmx_fourier_cross_entropy`; its status."""
+    return int(
+        lib.lmx_fourier_cross_entropy(
+            *_fourier_rows(coef), bins, _pointer(coef), _row_stride(coef),
+            _pointer(target), _INTS[target.dtype], 1, _fourier_options(values), _pointer(loss), 1,
+            _NULL if grad is None else _pointer(grad), coef.shape[1],
+        )
+    )  # fmt: skip
+
+
+def fourier_nll(coef: Any, x: Any, values: dict[str, Any], loss: Any, grad: Any) -> None:
+    """`lmx_fourier_nll` of points in float64, so many for each row."""
+    points = x.shape[1]
+    check(
+        lib.lmx_fourier_nll(
+            *_fourier_rows(coef), _pointer(coef), _row_stride(coef),
+            points, ffi.cast("double *", _pointer(x)), points,
+            _fourier_options(values), _pointer(loss), points,
+            _NULL if grad is None else _pointer(grad), coef.shape[1],
+        )
+    )  # fmt: skip

@@ -323,6 +323,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "softcap": ("must be positive, or None", lambda v: v > 0),
     "rho": ("must be positive", lambda v: v > 0),
     "nu": ("must be 0 or more", lambda v: v >= 0),
+    "gamma": ("must be 0 or more", lambda v: v >= 0),
     "filter_eps": ("must be from 0 to 1, or None", lambda v: 0 <= v <= 1),
 }
 

@@ -380,6 +380,69 @@ static void test_layer(void)
             }
 }
 
+/* ------------------------------------------------------ Fourier head --- */
+
+enum { TERMS = 6, BINS = 30 };
+
+typedef struct head_results {
+    double loss, nll, grad[ROWS * 2 * TERMS], y[ROWS * BINS], cdf[ROWS], sample[ROWS], mean[ROWS];
+    lmx_status wrong[2];
+} head_results;
+
+static head_results live_head(const double *coef, const double *u)
+{
+    static const int32_t target[ROWS] = { 1, 29, 7 };
+    static const double nan[ROWS] = { (double)NAN, 0, 0 };
+    const ptrdiff_t width = 2 * TERMS;
+    head_results r;
+    lmx_fourier_options o;
+    memset(&r, 0, sizeof r);
+    lmx_fourier_defaults(&o);
+    o.gamma = 1e-3;
+    lmx_fourier_cross_entropy(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, target, LMX_I32, 1,
+                              &o, &r.loss, 1, r.grad, width);
+    lmx_fourier_nll(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, &o, &r.nll, 1, NULL, 0);
+    lmx_fourier_log_bins(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, NULL, r.y, BINS);
+    lmx_fourier_cdf(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, r.cdf, 1);
+    lmx_fourier_sample(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, r.sample, 1);
+    lmx_fourier_mean(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, r.mean, 1);
+    r.wrong[0] =
+        lmx_fourier_cdf(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, nan, 1, r.sample, 1);
+    o.eps = (double)NAN;
+    r.wrong[1] =
+        lmx_fourier_log_bins(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, &o, r.y, BINS);
+    return r;
+}
+
+static void test_head(void)
+{
+    double coef[ROWS * 2 * TERMS], u[ROWS];
+    check_random r = check_random_new(9);
+    check_at.test = "Fourier head in a foreign environment";
+    for (size_t i = 0; i < ROWS * 2 * TERMS; i++)
+        coef[i] = check_normal(&r) * (i < 2 * TERMS ? 0x1p-1060 : 1); /* a row of subnormals */
+    for (size_t i = 0; i < ROWS; i++)
+        u[i] = check_uniform(&r, 0, 1);
+    const head_results want = live_head(coef, u);
+    CHECK(want.wrong[0] == LMX_ERR_ARG && want.wrong[1] == LMX_ERR_ARG);
+    CHECK(want.loss > 0 && want.sample[0] != 0);
+    for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
+        for (size_t flush = 0; flush < N_FLUSH; flush++)
+            for (size_t traps = 0; traps < N_TRAPS; traps++) {
+                const environment mine = environment_get();
+                const environment e = environment_make(rounding, flush, traps);
+                check_at.seed = rounding * 100 + flush * 10 + traps;
+                environment_set(e);
+                const environment before = environment_get();
+                const head_results got = live_head(coef, u);
+                const environment after = environment_get();
+                environment_set(mine);
+                check_same(&got, &want, sizeof got, 8);
+                CHECK(same_environment(before, after));
+                check_count(1);
+            }
+}
+
 int main(void)
 {
     check_begin("fpenv");
@@ -405,6 +468,7 @@ int main(void)
     test_sums();
     test_arguments();
     test_layer();
+    test_head();
     lmx_ctx_free(plain);
     return check_end();
 }

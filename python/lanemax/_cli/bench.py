@@ -53,12 +53,12 @@ examples:
   python -m lanemax bench --op logsumexp --dtype float64 --isa avx2 avx512
   python -m lanemax bench --op call
   python -m lanemax bench --op activations --peers torch --plot activations.png
-  python -m lanemax bench --op linear spherical
+  python -m lanemax bench --op linear spherical fourier
   python -m lanemax bench --full --threads 2 --json bench.json --plot bench.png"""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-#: All but output layers, which take minutes and gigabytes.
-DEFAULT = ("softmax", "log_softmax", "logsumexp", *EXPERIMENTS[:-2])
+#: All but output layers and heads, which take minutes and gigabytes.
+DEFAULT = ("softmax", "log_softmax", "logsumexp", *EXPERIMENTS[:-3])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(DEFAULT),
         choices=[*peers.OPERATIONS, *EXPERIMENTS],
         help=f"of {' '.join(peers.OPERATIONS)}, and the experiments {' '.join(EXPERIMENTS)} "
-        "(default: all but the gradients, linear and spherical)",
+        "(default: all but the gradients, linear, spherical and fourier)",
     )
     parser.add_argument(
         "--shape",
@@ -444,6 +444,35 @@ def time_spherical(bench: Bench, shape: tuple[int, int]) -> Row:
     return Row("spherical", shape, "float32", bench.tier, bench.threads, times)
 
 
+def time_fourier(bench: Bench, shape: tuple[int, int]) -> Row:
+    """Time the loss and the logits of a Fourier head, a linear head, and the reference's way."""
+    rows, frequencies = shape
+    rng = np.random.default_rng(0)
+    coef = rng.standard_normal((rows, 2 * (frequencies + 1)), np.float32)
+    target = rng.integers(0, 4096, rows)
+    hidden = rng.standard_normal((rows, 384), np.float32)
+    weight = rng.standard_normal((4096, 384), np.float32)
+    logits = np.empty((rows, 4096), np.float32)
+    loss = lm.fourier_cross_entropy_and_grad
+    calls: dict[str, Callable[[], object]] = {
+        goals.BINNED: partial(loss, coef, target, 4096),
+        goals.FINE: partial(loss, coef, target, 65_536),
+        "the same with gamma": partial(loss, coef, target, 4096, gamma=1e-6),
+        goals.LOGITS: partial(lm.fourier_log_bins, coef, 4096),
+        "gradient through them": partial(lm.fourier_log_bins_vjp, logits, coef, 4096),
+        goals.DENSE_HEAD: partial(np.matmul, hidden, weight.T, out=logits),
+    }
+    logits[...] = rng.standard_normal(logits.shape)
+    contenders = [Contender(name, clock(call)) for name, call in calls.items()]
+    for peer in bench.peers:
+        if not hasattr(peer, "fourier"):
+            continue
+        for variant, call in peer.fourier(coef, target, 4096):
+            contenders.append(Contender(f"{peer.name}{variant}", clock(call)))
+    times = bench.race(contenders, f"Fourier head {shape_name(shape)}")
+    return Row("fourier", shape, "float32", bench.tier, bench.threads, times)
+
+
 def in_halves(
     pool: ThreadPoolExecutor, work: Callable[[Array, Array], object], x: Array, out: Array
 ) -> Callable[[], object]:
@@ -537,6 +566,7 @@ def experiment(name: str, threads: int, report: Report) -> list[Job]:
         "activations": (goals.ACTIVATIONS, time_activations),
         "linear": (goals.LINEAR, time_linear),
         "spherical": (goals.SPHERICAL_STEPS, time_spherical),
+        "fourier": (goals.FOURIER, time_fourier),
     }
     aims, measure = table[name]
     cpus = threads
@@ -620,6 +650,7 @@ EXPERIMENT_TITLES = {
     "activations": "activations and their gradients",
     "linear": "output layers: rows x features x classes",
     "spherical": "steps of the factored output layer: rows x features",
+    "fourier": "Fourier heads: rows x frequencies",
 }
 
 

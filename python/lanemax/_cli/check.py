@@ -17,7 +17,7 @@ import numpy as np
 import lanemax as lm
 
 from .. import _call
-from . import functions, info, layers, machine, oracle, specials
+from . import functions, heads, info, layers, machine, oracle, specials
 from .functions import Arguments, Function, Limit
 from .oracle import Array
 from .text import Progress, Table, UsageError, note, optional, progress
@@ -355,7 +355,7 @@ def check_specials(dtype: np.dtype[Any], wanted: Callable[[str], bool]) -> Findi
 
 
 def check_layer(layer: layers.Layer, dtype: np.dtype[Any]) -> Finding:
-    """Compare an output layer with the dense one, and its bits on every tier and thread count."""
+    """Compare a layer with its formula, and its bits on every tier and thread count."""
     finding = Finding(layer.name, dtype.name, layer.bound, unit="of it")
     given = layers.operands(dtype)
     with _call.using_isa(lm.available_isas()[0]), lm.num_threads(1):
@@ -374,6 +374,9 @@ def check_layer(layer: layers.Layer, dtype: np.dtype[Any]) -> Finding:
 
 # ---------------------------------------------------------------------------------- command
 
+#: What is checked beside functions of rows.
+LAYERS = (*layers.LAYERS, *heads.HEADS)
+
 
 def verify(
     chosen: Sequence[Function],
@@ -390,7 +393,7 @@ def verify(
             bar.advance(0, f"{function.name} {dtype.name}")
             findings += check_function(function, dtype, cases[:: function.every])
             bar.advance(1)
-        for layer in layers.LAYERS:
+        for layer in LAYERS:
             if dtype.name in layer.types and wanted(layer.name):
                 findings.append(check_layer(layer, dtype))
         special = check_specials(dtype, wanted)
@@ -425,10 +428,8 @@ def run(args: argparse.Namespace) -> int:
         return not args.only or any(o in name for o in args.only)
 
     chosen = [f for f in functions.FUNCTIONS if wanted(f.name)]
-    if not chosen and not any(wanted(layer.name) for layer in layers.LAYERS):
-        names = ", ".join(
-            [f.name for f in functions.FUNCTIONS] + [layer.name for layer in layers.LAYERS]
-        )
+    if not chosen and not any(wanted(layer.name) for layer in LAYERS):
+        names = ", ".join([f.name for f in functions.FUNCTIONS] + [layer.name for layer in LAYERS])
         raise UsageError(f"no function matches {' '.join(args.only)}; there are {names}")
     types = element_types(args.dtype)
     if not args.dtype and len(types) < len(oracle.FORMATS):

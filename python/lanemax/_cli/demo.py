@@ -14,7 +14,7 @@ import numpy as np
 
 import lanemax as lm
 
-from . import machine, plot, report
+from . import density, machine, plot, report
 from .activation import NAMES as ACTIVATIONS
 from .activation import Activation, activations
 from .arguments import not_negative, positive, positive_real, vocabulary, whole
@@ -71,6 +71,7 @@ examples:
   python -m lanemax demo --activation poly_relu
   python -m lanemax demo --head dense linear spherical
   python -m lanemax demo --head spherical --loss z_loss --vocabulary max --text wiki.txt
+  python -m lanemax demo --task density --csv heights.csv --column height
   python -m lanemax demo --text novel.txt letters.txt --samples 10 --temperature 0.6
   python -m lanemax demo --epochs 3 --plot curve.png"""
 
@@ -90,6 +91,12 @@ SAMPLE_WORDS = 28
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
+    parser.add_argument(
+        "--task",
+        choices=["words", "density"],
+        default="words",
+        help="the next word, or the density of numbers by a Fourier head (default: words)",
+    )
     parser.add_argument(
         "--text",
         nargs="+",
@@ -174,7 +181,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=whole, metavar="K", default=5, help="sampled lines (default: 5)"
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw the learning curve (PNG, SVG or PDF)")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the learning curve, or the density (PNG, SVG or PDF)"
+    )
+    density.add_arguments(parser, positive)
 
 
 # ----------------------------------------------------------------------------------- training
@@ -375,6 +385,8 @@ def read(args: argparse.Namespace) -> Corpus:
 
 def run(args: argparse.Namespace) -> int:
     """Read, train, measure, sample, time, and say so."""
+    if args.task == "density":
+        return density.run(args)
     heads = list(dict.fromkeys(args.head or ["dense"]))
     if args.plot:
         if len(heads) > 1:

@@ -16,7 +16,9 @@ AVX2_CACHED = 1.6
 AVX2_STREAMED = 1.15
 
 #: Measured besides the functions, each with goals of its own.
-EXPERIMENTS = ("call", "bytes", "axis", "threads", "losses", "activations", "linear", "spherical")
+EXPERIMENTS = (
+    "call", "bytes", "axis", "threads", "losses", "activations", "linear", "spherical", "fourier",
+)  # fmt: skip
 
 #: Shapes whose input and output stay in the caches of the reference machine.
 CACHED = frozenset({(1, 10**4), (1, 10**5), (1, 10**6), (4096, 128), (4096, 1024)})
@@ -211,6 +213,16 @@ DENSE = "dense step, 793,471 classes"
 SPHERICAL_STEPS = (
     Goal("spherical", STEP, MANY, (FEW,), 1.1, "whatever the classes"),
     Goal("spherical", STEP, PAPERS, (DENSE,), 1 / 40, "the papers: 40 times as fast"),
+)
+
+#: Rows and frequencies of a Fourier head.
+HEAD = (64, 550)
+BINNED, FINE = (f"cross-entropy and grad, {m:,} bins" for m in (4096, 65_536))
+LOGITS, DENSE_HEAD = "logits of 4,096 bins", "linear head, 384 x 4,096"
+FOURIER = (
+    Goal("fourier", HEAD, FINE, (BINNED,), 1.2, "whatever the bins"),
+    Goal("fourier", HEAD, LOGITS, (DENSE_HEAD,), 1.0, "no more than a linear head"),
+    Goal("fourier", HEAD, BINNED, ("torch reference and grad",), 1 / 50, "all bins, in memory"),
 )
 
 #: Goals that need what no installed package has; (what, goal, where it is measured instead).

@@ -209,6 +209,24 @@ class NumPy:
         yield "", loss
         yield " and grad", both
 
+    def fourier(self, coef: Array, target: Array, bins: int) -> Offers:
+        """Return a Fourier head's loss as its paper's code has it: all bins times all terms."""
+        terms = coef.shape[1] // 2
+        centres = (2 * np.arange(bins, dtype=coef.dtype) + 1) / bins - 1
+        waves = np.exp(1j * np.pi * np.arange(1, terms) * centres[:, None])
+
+        def loss() -> float:
+            total = 0.0
+            for row, t in zip(coef, target, strict=True):  # all rows would take a gigabyte
+                a = row[:terms] + 1j * row[terms:]
+                c = np.correlate(a, a, "full")[terms - 1 :]
+                p = 0.5 + (waves * (c[1:] / c[0].real)).sum(axis=1).real
+                q = np.log(p / p.sum() + 1e-5)
+                total += np.log(np.exp(q).sum()) - q[t]
+            return total / len(coef)
+
+        yield " reference", loss
+
     def activations(self, x: Array, up: Array, out: Array) -> Offers:
         """Return a few by their formulas, in the output's memory where that is possible."""
 
@@ -323,6 +341,32 @@ class Torch:
 
         yield "", lambda: function(logits, labels)
         yield " and grad", both
+
+    def fourier(self, coef: Array, target: Array, bins: int) -> Offers:
+        """Return a Fourier head's loss and gradient as its paper's code has them.
+
+        The product of bins and terms is in memory, for 8 rows at a time.
+        """
+        torch = self._torch
+        terms = coef.shape[1] // 2
+        wanted = self._tensor(coef.copy()).requires_grad_(True)
+        labels = torch.from_numpy(target)
+        centres = torch.linspace(-1 + 1 / bins, 1 - 1 / bins, bins)
+        waves = torch.exp(1j * torch.pi * torch.arange(1, terms) * centres[:, None])
+
+        def both() -> None:
+            wanted.grad = None
+            for i in range(0, len(coef), 8):
+                a = torch.complex(wanted[i : i + 8, :terms], wanted[i : i + 8, terms:])
+                padded = torch.nn.functional.pad(a, (0, terms - 1))
+                c = (padded.unfold(1, terms, 1) * a.conj()[:, None]).sum(-1)
+                scaled = c[:, 1:] / c[:, :1].real
+                p = 0.5 + (scaled[:, None] * waves).sum(-1).real
+                q = torch.log(p / p.sum(-1, keepdim=True) + 1e-5)
+                loss = torch.nn.functional.cross_entropy(q, labels[i : i + 8], reduction="sum")
+                (loss / len(coef)).backward()
+
+        yield " reference and grad", both
 
     def linear(self, hidden: Array, weight: Array, target: Array) -> Offers:
         """Return the product alone, and the loss with and without gradients in PyTorch's ways."""
