@@ -6,12 +6,10 @@
 
 #define PAD LMX_FOURIER_LANES
 
-static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
-
 /* ------------------------------------------------------------ workspace --- */
 
 /* Doubles of a series with zeros around it. */
-static size_t series_room(size_t n) { return 2 * (round_up(n, PAD) + 3 * PAD); }
+static size_t series_room(size_t n) { return 2 * (lmx_round_up(n, PAD) + 3 * PAD); }
 
 /* A series is cut off the free memory, which is all zeros. */
 static lmx_series cut_series(double **from, size_t n)
@@ -27,23 +25,23 @@ static size_t folded_terms(const lmx_fourier *f)
     return f->bins != 0 && f->bins < f->terms ? f->bins : f->terms;
 }
 
-static size_t far_powers(const lmx_fourier *f) { return round_up(f->terms / PAD + 1, 8); }
+static size_t far_powers(const lmx_fourier *f) { return lmx_round_up(f->terms / PAD + 1, 8); }
 
 /* Bins that a desk has room for. */
 static size_t bins_of(const lmx_fourier *f) { return f->one_bin ? 0 : f->bins; }
 
 static size_t numbers(const lmx_fourier *f)
 {
-    return round_up(bins_of(f) > f->terms ? bins_of(f) : f->terms, 64);
+    return lmx_round_up(bins_of(f) > f->terms ? bins_of(f) : f->terms, 64);
 }
 
 size_t lmx_fourier_desk_size(const lmx_fourier *f)
 {
     const size_t n = f->terms, folds = folded_terms(f) < n ? folded_terms(f) : 0;
     const size_t doubles = 5 * series_room(n) + series_room(folds) + series_room(bins_of(f)) +
-                           numbers(f) + round_up(bins_of(f), 8) + numbers(f) / 2 +
+                           numbers(f) + lmx_round_up(bins_of(f), 8) + numbers(f) / 2 +
                            3 * (far_powers(f) + PAD) + f->room + lmx_fourier_circle_room(f->circle);
-    return round_up(doubles * sizeof(double), 64);
+    return lmx_round_up(doubles * sizeof(double), 64);
 }
 
 void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memory)
@@ -64,7 +62,7 @@ void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memo
     d->number = at;
     at += numbers(f);
     d->more = at;
-    at += round_up(bins_of(f), 8);
+    at += lmx_round_up(bins_of(f), 8);
     d->real = (float *)(void *)at;
     at += numbers(f) / 2;
     d->powers.far_cos = at;

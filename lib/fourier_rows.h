@@ -93,6 +93,8 @@ void lmx_fourier_unfold(const lmx_fourier_desk *d, size_t bins);
 /* The gradient t by a as coefficients of row r: divided by 2^e. */
 void lmx_fourier_put_gradient(const lmx_fourier *f, lmx_fourier_desk *d, char *to);
 
+LMX_INLINE size_t lmx_round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
 LMX_INLINE void lmx_series_clear(const lmx_series *s)
 {
     memset(s->re, 0, s->n * sizeof *s->re);

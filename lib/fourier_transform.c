@@ -1,26 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fourier_transform.h"
 
-/* Terms times bins up to which the matrix is faster, and fits in a first-level cache. */
+#include "vectors.h"
+
+/* Terms times bins up to which one block has them all; of several blocks each has about half of that. */
 #define FEW 4096
+
+/* Bins beyond which a transform leaves the second-level cache. */
+#define IN_CACHE 32768
 
 /* A transform has two sides of at least LMX_FFT_PANEL. */
 #define LEAST (LMX_FFT_PANEL * LMX_FFT_PANEL)
 
-static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
-
 static int is_power_of_2(size_t n) { return (n & (n - 1)) == 0; }
+
+/* Terms up to which blocks are faster than a transform, or the chirp with its two of twice the length: measured. */
+static size_t few_terms(size_t bins, int plain)
+{
+    const size_t few = plain ? 16 : 64;
+    return bins > IN_CACHE ? few * 5 / 2 : few;
+}
 
 static size_t transform_size(size_t terms, size_t bins)
 {
-    if (bins <= FEW / terms)
+    const int plain = is_power_of_2(bins) && bins >= LEAST;
+    if (bins <= FEW / terms || terms <= few_terms(bins, plain))
         return 0;
-    if (is_power_of_2(bins) && bins >= LEAST)
+    if (plain)
         return bins;
     size_t n = LEAST;
     while (n < terms + bins - 1)
         n *= 2;
     return n;
+}
+
+/* Bins of a block. */
+static size_t block_of(size_t terms, size_t bins)
+{
+    return bins <= FEW / terms ? bins : lmx_round_up(FEW / 2 / terms, LMX_FOURIER_LANES);
+}
+
+/* Numbers of a matrix, cos and sin. */
+static size_t matrix_size(size_t rows, size_t cols)
+{
+    return 2 * rows * lmx_round_up(cols, LMX_FOURIER_LANES);
 }
 
 /* The side of the columns of the first step: the smaller of two that are alike. */
@@ -37,17 +60,18 @@ size_t lmx_fourier_fft_work(size_t n) { return LMX_FFT_WORK(n, columns_of(n)); }
 size_t lmx_fourier_transform_size(size_t terms, size_t bins)
 {
     const size_t n = transform_size(terms, bins), most = terms > bins ? terms : bins;
-    const size_t matrix =
-        terms * round_up(bins, LMX_FOURIER_LANES) + bins * round_up(terms, LMX_FOURIER_LANES);
-    const size_t arrays = 6 * n + 2 * round_up(terms, 8) + 2 * round_up(bins, 8);
-    return (n == 0 ? 2 * matrix : arrays) + round_up(n > most ? n : most, 8) +
+    const size_t block = block_of(terms, bins), blocks = (bins - 1) / block + 1;
+    const size_t matrices =
+        matrix_size(terms, block) + matrix_size(block, terms) + matrix_size(blocks, terms);
+    const size_t arrays = 6 * n + 2 * lmx_round_up(terms, 8) + 2 * lmx_round_up(bins, 8);
+    return (n == 0 ? matrices : arrays) + lmx_round_up(n > most ? n : most, 8) +
            lmx_fourier_transform_room(terms, bins);
 }
 
 size_t lmx_fourier_transform_room(size_t terms, size_t bins)
 {
     const size_t n = transform_size(terms, bins);
-    return n == 0 ? 0 : 2 * n + lmx_fourier_fft_work(n);
+    return n == 0 ? matrix_size(1, terms) : 2 * n + lmx_fourier_fft_work(n);
 }
 
 /* ------------------------------------------------------------- tables --- */
@@ -55,13 +79,13 @@ size_t lmx_fourier_transform_room(size_t terms, size_t bins)
 static double *cut(double **from, size_t n)
 {
     double *const p = *from;
-    *from += round_up(n, 8);
+    *from += lmx_round_up(n, 8);
     return p;
 }
 
 static lmx_turns cut_matrix(double **from, size_t rows, size_t cols)
 {
-    const size_t row = round_up(cols, LMX_FOURIER_LANES);
+    const size_t row = lmx_round_up(cols, LMX_FOURIER_LANES);
     double *const cos = cut(from, rows * row);
     return (lmx_turns){ cos, cut(from, rows * row), row };
 }
@@ -76,25 +100,32 @@ static double *fill(const double *p)
     return cast.out;
 }
 
-static void open_matrix(lmx_fourier_transform *t, double *memory)
+static void open_blocks(lmx_fourier_transform *t, double *memory)
 {
-    const size_t m = t->bins;
-    t->to = cut_matrix(&memory, t->terms, m);
-    t->from = cut_matrix(&memory, m, t->terms);
-    memset(fill(t->to.cos), 0, 2 * t->terms * t->to.row * sizeof(double));
-    memset(fill(t->from.cos), 0, 2 * m * t->from.row * sizeof(double));
+    const size_t m = t->bins, n = t->terms, block = block_of(n, m), blocks = (m - 1) / block + 1;
+    t->block = block;
+    t->to = cut_matrix(&memory, n, block);
+    t->from = cut_matrix(&memory, block, n);
+    t->shift = cut_matrix(&memory, blocks, n);
+    memset(fill(t->to.cos), 0, matrix_size(n, block) * sizeof(double));
+    memset(fill(t->from.cos), 0, matrix_size(block, n) * sizeof(double));
     double *const index = memory;
-    for (size_t n = 0; n < t->terms; n++) {
-        lmx_fourier_angles(n * (1 + m), 2 * n, 0, m, m, index);
-        t->kernel->roots(index, m, (double)m, fill(t->to.cos) + n * t->to.row,
-                         fill(t->to.sin) + n * t->to.row);
+    for (size_t k = 0; k < n; k++) {
+        lmx_fourier_angles(k * (1 + m), 2 * k, 0, m, block, index);
+        t->kernel->roots(index, block, (double)m, fill(t->to.cos) + k * t->to.row,
+                         fill(t->to.sin) + k * t->to.row);
     }
-    for (size_t j = 0; j < m; j++) {
+    for (size_t j = 0; j < block; j++) {
         double *const sin = fill(t->from.sin) + j * t->from.row;
-        lmx_fourier_angles(0, 2 * j + 1 + m, 0, m, t->terms, index);
-        t->kernel->roots(index, t->terms, (double)m, fill(t->from.cos) + j * t->from.row, sin);
-        for (size_t n = 0; n < t->terms; n++)
-            sin[n] = -sin[n];
+        lmx_fourier_angles(0, 2 * j + 1 + m, 0, m, n, index);
+        t->kernel->roots(index, n, (double)m, fill(t->from.cos) + j * t->from.row, sin);
+        for (size_t k = 0; k < n; k++)
+            sin[k] = -sin[k];
+    }
+    for (size_t b = 0; b < blocks; b++) {
+        lmx_fourier_angles(0, 2 * b * block, 0, m, n, index);
+        t->kernel->roots(index, n, (double)m, fill(t->shift.cos) + b * t->shift.row,
+                         fill(t->shift.sin) + b * t->shift.row);
     }
 }
 
@@ -141,7 +172,7 @@ void lmx_fourier_transform_open(lmx_fourier_transform *t, const lmx_fourier_kern
         .kernel = kernel, .terms = terms, .bins = bins, .size = transform_size(terms, bins)
     };
     if (t->size == 0) {
-        open_matrix(t, memory);
+        open_blocks(t, memory);
         return;
     }
     t->chirp = t->size != bins;
@@ -164,6 +195,12 @@ void lmx_fourier_transform_open(lmx_fourier_transform *t, const lmx_fourier_kern
 
 /* --------------------------------------------------------- transforms --- */
 
+static void add(const lmx_series *x, const lmx_series *u)
+{
+    lmx_axpy(1, x->re, x->n, u->re);
+    lmx_axpy(1, x->im, x->n, u->im);
+}
+
 /* n numbers, then zeros; times cos + i sin, or its conjugate. */
 static void load(const lmx_fourier_transform *t, const lmx_series *x, const double *cos,
                  const double *sin, int back, double *re, double *im)
@@ -175,6 +212,54 @@ static void load(const lmx_fourier_transform *t, const lmx_series *x, const doub
     memset(im + n, 0, rest * sizeof *im);
     if (cos != NULL)
         t->kernel->twist(re, im, cos, sin, n, back);
+}
+
+/* Block b of a value for each bin. */
+static lmx_series part_of(const lmx_fourier_transform *t, const lmx_series *all, size_t b)
+{
+    const size_t from = b * t->block, left = t->bins - from;
+    return (lmx_series){ all->re + from, all->im + from, left < t->block ? left : t->block };
+}
+
+/* The terms, or what is to be added to them, multiplied for block b. */
+static void shift(const lmx_fourier_transform *t, const lmx_series *x, size_t b, int back)
+{
+    t->kernel->twist(x->re, x->im, t->shift.cos + b * t->shift.row, t->shift.sin + b * t->shift.row,
+                     x->n, back);
+}
+
+static lmx_series terms_in(const lmx_fourier_transform *t, double *room)
+{
+    return (lmx_series){ room, room + lmx_round_up(t->terms, LMX_FOURIER_LANES), t->terms };
+}
+
+static void blocks_to_bins(const lmx_fourier_transform *t, const lmx_series *x, const lmx_series *y,
+                           double *room)
+{
+    const lmx_series shifted = terms_in(t, room);
+    lmx_series_clear(y);
+    for (size_t b = 0; b * t->block < t->bins; b++) {
+        const lmx_series part = part_of(t, y, b);
+        memcpy(shifted.re, x->re, x->n * sizeof *x->re);
+        memcpy(shifted.im, x->im, x->n * sizeof *x->im);
+        if (b > 0)
+            shift(t, &shifted, b, 0);
+        t->kernel->product(&shifted, &t->to, &part);
+    }
+}
+
+static void blocks_from_bins(const lmx_fourier_transform *t, const lmx_series *v,
+                             const lmx_series *u, double *room)
+{
+    const lmx_series first = part_of(t, v, 0), more = terms_in(t, room);
+    t->kernel->product(&first, &t->from, u);
+    for (size_t b = 1; b * t->block < t->bins; b++) {
+        const lmx_series part = part_of(t, v, b);
+        lmx_series_clear(&more);
+        t->kernel->product(&part, &t->from, &more);
+        shift(t, &more, b, 1);
+        add(&more, u);
+    }
 }
 
 /* A circular convolution with the filter, or the correlation. */
@@ -190,8 +275,7 @@ void lmx_fourier_to_bins(const lmx_fourier_transform *t, const lmx_series *x, co
 {
     const size_t m = t->bins;
     if (t->size == 0) {
-        lmx_series_clear(y);
-        t->kernel->product(x, &t->to, y);
+        blocks_to_bins(t, x, y, room);
         return;
     }
     double *const re = room, *const im = room + t->size, *const work = room + 2 * t->size;
@@ -210,7 +294,7 @@ void lmx_fourier_from_bins(const lmx_fourier_transform *t, const lmx_series *v, 
                            double *room)
 {
     if (t->size == 0) {
-        t->kernel->product(v, &t->from, u);
+        blocks_from_bins(t, v, u, room);
         return;
     }
     double *const re = room, *const im = room + t->size, *const work = room + 2 * t->size;
@@ -220,8 +304,5 @@ void lmx_fourier_from_bins(const lmx_fourier_transform *t, const lmx_series *v, 
     else
         t->kernel->fft(&t->fft, re, im, work);
     t->kernel->twist(re, im, t->term_cos, t->term_sin, u->n, 1);
-    for (size_t n = 0; n < u->n; n++) {
-        u->re[n] += re[n];
-        u->im[n] += im[n];
-    }
+    add(&(lmx_series){ re, im, u->n }, u);
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "fourier.h"
+#include "tile.h"
 
 #define N      64
 #define MASKED 41
@@ -124,11 +126,91 @@ static void run_channel(const lmx_table *t, int op, int backward, workspace *w)
     memcpy(w->result + 2 * N * 8, sums, sizeof sums);
 }
 
+/* Products of 2 x 3 with 3 x 36, both ways to take the second; then what is done with rows of results. */
+static void run_tile(const lmx_table *t, workspace *w)
+{
+    enum { M = 2, K = 3, COLUMNS = 36, PANELS = K * (COLUMNS + 47) + 6 * 8 };
+    LMX_ALIGN(64) double block[M * LMX_TILE_ROW], panels[PANELS];
+    const lmx_rows_of a = { w->y, K, NULL }, b = { w->x, 7, NULL }, across = { w->x, 1, NULL };
+    lmx_tile_product p = { block, 0, M, K, COLUMNS, panels, 0, K, w->result, COLUMNS, 0 };
+    unsigned char *const after = w->result + M * COLUMNS * 8;
+    memset(w->result, 0, sizeof w->result);
+    t->tile->block(&a, 0, M, 0, K, block);
+    t->tile->panels(&b, 0, K, 0, COLUMNS, panels);
+    t->tile->multiply(&p);
+    t->tile->panels_across(&across, 0, COLUMNS, 0, K, panels);
+    p.add = 1;
+    t->tile->multiply(&p);
+    t->tile->add_bias(w->y, M, COLUMNS, w->result, COLUMNS);
+    t->tile->largest(w->result, COLUMNS, M, COLUMNS, after);
+    t->tile->sum_columns(w->result, COLUMNS, M, COLUMNS, (lmx_dd *)(void *)(after + 64));
+}
+
+/* A series, its powers at a point, sums and correlations. */
+static void run_series(const lmx_fourier_kernel *k, workspace *w)
+{
+    enum { TERMS = 20, PAD = LMX_FOURIER_LANES };
+    LMX_ALIGN(64) double re[3 * PAD] = { 0 }, im[3 * PAD] = { 0 }, index[PAD], far[2];
+    double *const out = (double *)(void *)w->result;
+    const lmx_series a = { re + PAD, im + PAD, TERMS }, t = { out, out + PAD, TERMS };
+    const lmx_series c = { out + 2 * PAD, out + 3 * PAD, TERMS };
+    lmx_powers powers = { .far_cos = far, .far_sin = far + 1 };
+    memset(w->result, 0, sizeof w->result);
+    for (int i = 0; i < PAD; i++)
+        index[i] = i;
+    k->roots(index, TERMS, 53, a.re, a.im);
+    k->turns(index, PAD, 0.3, powers.near_cos, powers.near_sin);
+    k->turns(index, 1, 0.3, powers.far_cos, powers.far_sin);
+    k->sum(&a, &powers, out + 4 * PAD);
+    k->spread(out + 4 * PAD, &powers, &t);
+    k->correlate(&a, &c);
+    k->pull(&c, &a, &t);
+    k->twist(t.re, t.im, powers.near_cos, powers.near_sin, TERMS, 1);
+    k->product(&a, &(lmx_turns){ powers.near_cos, powers.near_sin, 0 }, &t);
+    out[4 * PAD + 2] = k->power(&a);
+    out[4 * PAD + 3] = k->largest(re, 3 * PAD);
+    k->narrow(a.re, TERMS, (float *)(void *)(out + 4 * PAD + 4));
+}
+
+static void run_transform(const lmx_fourier_kernel *k, workspace *w)
+{
+    enum { LENGTH = 64 };
+    LMX_ALIGN(64) double cos[LENGTH], sin[LENGTH], work[LMX_FFT_WORK(LENGTH, LMX_FFT_PANEL)];
+    const lmx_fft f = { LENGTH, LMX_FFT_PANEL, cos, sin, cos, sin };
+    double *const re = (double *)(void *)w->result, *const im = re + LENGTH;
+    memset(w->result, 0, sizeof w->result);
+    for (int i = 0; i < LENGTH; i++)
+        re[i] = im[i] = i;
+    k->roots(re, LENGTH, LENGTH, cos, sin);
+    k->fft(&f, re, im, work);
+}
+
 /* A masked logit for functions of logits; gradients are finite. */
 static void mask(const lmx_table *t, int op, workspace *w)
 {
     const int logits = lmx_row_op_info(op)->inputs == 1;
     t->fill(w->x + MASKED * t->elem_size, 1, 1, logits ? -(double)INFINITY : 0.25);
+}
+
+static int same_results(const workspace *a, const workspace *b)
+{
+    return memcmp(a->result, b->result, RESULT_BYTES) == 0;
+}
+
+/* What output layers and the Fourier head are made of. */
+static int layers_agree(const lmx_table *t, const lmx_table *reference, workspace *a, workspace *b)
+{
+    run_tile(t, a);
+    run_tile(reference, b);
+    if (!same_results(a, b))
+        return 0;
+    run_series(t->fourier, a);
+    run_series(reference->fourier, b);
+    if (!same_results(a, b))
+        return 0;
+    run_transform(t->fourier, a);
+    run_transform(reference->fourier, b);
+    return same_results(a, b);
 }
 
 static int tables_agree(const lmx_table *t, const lmx_table *reference)
@@ -143,27 +225,29 @@ static int tables_agree(const lmx_table *t, const lmx_table *reference)
         mask(reference, op, &b);
         run_row(t, op, &a);
         run_row(reference, op, &b);
-        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+        if (!same_results(&a, &b))
             return 0;
     }
     for (int op = 0; op < LMX_LOSS_COUNT; op++) {
         run_loss(t, op, &a);
         run_loss(reference, op, &b);
-        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+        if (!same_results(&a, &b))
             return 0;
     }
     for (int i = 0; i < 2 * LMX_UNARY_COUNT; i++) {
         run_unary(t, i / 2, i % 2, &a);
         run_unary(reference, i / 2, i % 2, &b);
-        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+        if (!same_results(&a, &b))
             return 0;
     }
     for (int i = 0; i < 2 * LMX_CHANNEL_COUNT; i++) {
         run_channel(t, i / 2, i % 2, &a);
         run_channel(reference, i / 2, i % 2, &b);
-        if (memcmp(a.result, b.result, RESULT_BYTES) != 0)
+        if (!same_results(&a, &b))
             return 0;
     }
+    if (!layers_agree(t, reference, &a, &b))
+        return 0;
     t->fill(a.x, N, 1, 1.5);
     run_row(t, LMX_ROW_softmax, &a);
     for (size_t i = 0; i < N; i++)

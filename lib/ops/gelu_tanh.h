@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gelu_tanh: x s(u), u = 2 sqrt(2/pi) (x + 0.044715 x^3) (Hendrycks and Gimpel 2016), u in two parts.  Beyond
- * |x| = 13 (27) s is 0 or 1, and x^3 need not be known.
+ * |x| = 13 (27) s is 0 or 1, and x^3 need not be known.  At most 1.494 ulp in float32: -0x1.01165ap-7.
  */
 #ifndef LMX_GELU_TANH_H
 #define LMX_GELU_TANH_H

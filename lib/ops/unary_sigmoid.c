@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sigmoid: 1 / (1 + exp(-x)), from exp(-|x|), so that nothing cancels. */
+/* sigmoid: 1 / (1 + exp(-x)), from exp(-|x|), so that nothing cancels.
+ * At most 1.544 ulp in float32: -0x1.f436d4p+0. */
 #include "ops/logistic.h"
 
 LMX_INLINE vreal value(vreal x, const unary_constants *k)

@@ -12,8 +12,10 @@
 #include "check.h"
 #include "cpu.h"
 #include "dispatch.h"
+#include "fourier.h"
 #include "lanemax/lanemax.h"
 #include "selftest.h"
+#include "tile.h"
 
 #if defined(__x86_64__)
 /* ------------------------------------------------------------ the faked CPU --- */
@@ -185,6 +187,15 @@ static void test_tables(void)
     check_at.n = 0;
 }
 
+static void no_product(const lmx_tile_product *p) { (void)p; }
+
+static void no_correlation(const lmx_series *a, const lmx_series *c) { (void)a, (void)c; }
+
+static void no_transform(const lmx_fft *f, double *re, double *im, double *work)
+{
+    (void)f, (void)re, (void)im, (void)work;
+}
+
 /* Every tier passes its self-test, fast; one with a wrong kernel, in any slot and type, does not. */
 static void test_selftest(void)
 {
@@ -223,6 +234,20 @@ static void test_selftest(void)
             CHECK(!lmx_tier_agrees(&broken, portable));
             table.loss[op] = portable->table[d]->loss[op];
         }
+        lmx_tile_kernel tile = *table.tile;
+        table.tile = &tile;
+        tile.multiply = no_product;
+        CHECK(!lmx_tier_agrees(&broken, portable));
+        table.tile = portable->table[d]->tile;
+        lmx_fourier_kernel fourier = *table.fourier;
+        table.fourier = &fourier;
+        fourier.correlate = no_correlation;
+        CHECK(!lmx_tier_agrees(&broken, portable));
+        fourier.correlate = portable->table[d]->fourier->correlate;
+        CHECK(lmx_tier_agrees(&broken, portable));
+        fourier.fft = no_transform;
+        CHECK(!lmx_tier_agrees(&broken, portable));
+        table.fourier = portable->table[d]->fourier;
         table.scatter = portable->table[(d + 1) % LMX_DTYPES]->scatter;
         if (d != LMX_F32 && d != LMX_F64) /* of the same sizes */
             CHECK(!lmx_tier_agrees(&broken, portable));

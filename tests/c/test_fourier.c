@@ -177,12 +177,13 @@ static void problem_free(problem *p)
     free(p->target);
 }
 
-/* Matrices, powers of two and chirps; more terms than bins; sides of transforms that are alike and not. */
+/* One block and several, powers of two and chirps; more terms than bins; sides of transforms that are alike and not. */
 static const shape shapes[] = {
-    { 1, 0, 1 },    { 2, 0, 5 },    { 1, 1, 1 },    { 3, 3, 8 },      { 5, 12, 50 },
-    { 2, 42, 18 },  { 3, 31, 64 },  { 2, 32, 65 },  { 2, 100, 64 },   { 2, 200, 33 },
-    { 3, 40, 128 }, { 2, 64, 130 }, { 2, 65, 256 }, { 2, 260, 256 },  { 1, 300, 1024 },
-    { 1, 20, 512 }, { 9, 70, 500 }, { 1, 5, 2048 }, { 1, 550, 4096 },
+    { 1, 0, 1 },     { 2, 0, 5 },    { 1, 1, 1 },    { 3, 3, 8 },      { 5, 12, 50 },
+    { 2, 42, 18 },   { 3, 31, 64 },  { 2, 32, 65 },  { 2, 100, 64 },   { 2, 200, 33 },
+    { 3, 40, 128 },  { 2, 64, 130 }, { 2, 65, 256 }, { 2, 260, 256 },  { 1, 300, 1024 },
+    { 1, 20, 512 },  { 9, 70, 500 }, { 1, 5, 2048 }, { 1, 550, 4096 }, { 2, 12, 1000 },
+    { 1, 120, 300 },
 };
 #define SHAPES (sizeof shapes / sizeof *shapes)
 

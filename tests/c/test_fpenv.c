@@ -318,51 +318,10 @@ static void test_arguments(void)
                 }
 }
 
-/* --------------------------------------------- factored output layer --- */
-
-enum { CLASSES = 40, D = 5, ROWS = 3 };
-
-/* What some steps leave behind: the weights, in float, and all the layer gave on the way. */
-typedef struct layer_results {
-    double loss, condition;
-    float dhidden[ROWS * D], logits[ROWS * CLASSES], weight[CLASSES * D];
-    lmx_status wrong[2];
-} layer_results;
-
-static layer_results live_layer(const float *weight, const float *hidden)
+/* What `live` fills in, whatever the environment. */
+static void in_environments(void (*live)(const void *in, void *results), const void *in,
+                            const void *want, void *got, size_t bytes)
 {
-    static const int32_t target[ROWS] = { 1, 39, 1 };
-    layer_results r;
-    lmx_spherical *layer = NULL;
-    const lmx_spherical_batch b = { sizeof b, ROWS, LMX_F32, hidden, D,       target,    LMX_I32, 1,
-                                    1,        -100, NULL,    0,      &r.loss, r.dhidden, D };
-    memset(&r, 0, sizeof r);
-    if (lmx_spherical_create(NULL, LMX_F32, LMX_LOSS_one_hot_mse_loss, NULL, CLASSES, D, weight, D,
-                             &layer) != LMX_OK)
-        return r;
-    for (int i = 0; i < 30; i++) /* until U has had to be mended */
-        lmx_spherical_step(NULL, layer, &b, 0.09, 0.25);
-    r.wrong[0] = lmx_spherical_step(NULL, layer, &b, 1e200, 1e200);
-    r.wrong[1] = lmx_spherical_step(NULL, layer, &b, 1e300, 0);
-    lmx_spherical_loss(NULL, layer, &b);
-    lmx_spherical_logits(NULL, layer, LMX_F32, ROWS, hidden, D, r.logits, CLASSES);
-    lmx_spherical_weight(NULL, layer, r.weight, D);
-    lmx_spherical_condition(layer, &r.condition);
-    lmx_spherical_free(layer);
-    return r;
-}
-
-static void test_layer(void)
-{
-    float weight[CLASSES * D], hidden[ROWS * D];
-    check_random r = check_random_new(9);
-    check_at.test = "factored layer in a foreign environment";
-    for (size_t i = 0; i < CLASSES * D; i++)
-        weight[i] = (float)(check_normal(&r) * (i % 3 == 0 ? 1e-39 : 1)); /* subnormal ones too */
-    for (size_t i = 0; i < ROWS * D; i++)
-        hidden[i] = (float)check_normal(&r);
-    const layer_results want = live_layer(weight, hidden);
-    CHECK(want.wrong[0] == LMX_ERR_ARG && want.wrong[1] == LMX_ERR_NUMERIC);
     for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
         for (size_t flush = 0; flush < N_FLUSH; flush++)
             for (size_t traps = 0; traps < N_TRAPS; traps++) {
@@ -371,13 +330,113 @@ static void test_layer(void)
                 check_at.seed = rounding * 100 + flush * 10 + traps;
                 environment_set(e);
                 const environment before = environment_get();
-                const layer_results got = live_layer(weight, hidden);
+                live(in, got);
                 const environment after = environment_get();
                 environment_set(mine);
-                check_same(&got, &want, sizeof got, 4);
+                check_same(got, want, bytes, 4);
                 CHECK(same_environment(before, after));
                 check_count(1);
             }
+}
+
+/* --------------------------------------------- factored output layer --- */
+
+enum { CLASSES = 40, D = 5, ROWS = 3 };
+
+typedef struct layer_inputs {
+    float weight[CLASSES * D], hidden[ROWS * D];
+} layer_inputs;
+
+static layer_inputs draw_layer(void)
+{
+    layer_inputs in;
+    check_random r = check_random_new(9);
+    for (size_t i = 0; i < CLASSES * D; i++)
+        in.weight[i] =
+            (float)(check_normal(&r) * (i % 3 == 0 ? 1e-39 : 1)); /* subnormal ones too */
+    for (size_t i = 0; i < ROWS * D; i++)
+        in.hidden[i] = (float)check_normal(&r);
+    return in;
+}
+
+/* What some steps leave behind: the weights, in float, and all the layer gave on the way. */
+typedef struct layer_results {
+    double loss, condition;
+    float dhidden[ROWS * D], logits[ROWS * CLASSES], weight[CLASSES * D];
+    lmx_status wrong[2];
+} layer_results;
+
+static void live_layer(const void *inputs, void *results)
+{
+    static const int32_t target[ROWS] = { 1, 39, 1 };
+    const layer_inputs *const in = inputs;
+    layer_results *const r = results;
+    lmx_spherical *layer = NULL;
+    const lmx_spherical_batch b = { sizeof b, ROWS,    LMX_F32,  in->hidden, D,
+                                    target,   LMX_I32, 1,        1,          -100,
+                                    NULL,     0,       &r->loss, r->dhidden, D };
+    memset(r, 0, sizeof *r);
+    if (lmx_spherical_create(NULL, LMX_F32, LMX_LOSS_one_hot_mse_loss, NULL, CLASSES, D, in->weight,
+                             D, &layer) != LMX_OK)
+        return;
+    for (int i = 0; i < 30; i++) /* until U has had to be mended */
+        lmx_spherical_step(NULL, layer, &b, 0.09, 0.25);
+    r->wrong[0] = lmx_spherical_step(NULL, layer, &b, 1e200, 1e200);
+    r->wrong[1] = lmx_spherical_step(NULL, layer, &b, 1e300, 0);
+    lmx_spherical_loss(NULL, layer, &b);
+    lmx_spherical_logits(NULL, layer, LMX_F32, ROWS, in->hidden, D, r->logits, CLASSES);
+    lmx_spherical_weight(NULL, layer, r->weight, D);
+    lmx_spherical_condition(layer, &r->condition);
+    lmx_spherical_free(layer);
+}
+
+static void test_layer(void)
+{
+    static layer_results want, got;
+    const layer_inputs in = draw_layer();
+    check_at.test = "factored layer in a foreign environment";
+    live_layer(&in, &want);
+    CHECK(want.wrong[0] == LMX_ERR_ARG && want.wrong[1] == LMX_ERR_NUMERIC);
+    in_environments(live_layer, &in, &want, &got, sizeof got);
+}
+
+/* ---------------------------------------- output layers without logits --- */
+
+typedef struct linear_results {
+    float loss, dhidden[ROWS * D], dweight[CLASSES * D], lse[ROWS], best[ROWS * 2];
+    int64_t classes[ROWS * 2];
+    lmx_status wrong;
+} linear_results;
+
+static void live_linear(const void *inputs, void *results)
+{
+    static const int32_t target[ROWS] = { 1, 39, 1 };
+    const layer_inputs *const in = inputs;
+    linear_results *const r = results;
+    lmx_linear_options o;
+    memset(r, 0, sizeof *r);
+    lmx_linear_defaults(&o);
+    o.softcap = 3;
+    lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D, target,
+                             LMX_I32, 1, &o, &r->loss, 1, r->dhidden, D, r->dweight, D, NULL);
+    lmx_linear_logsumexp(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D, NULL,
+                         r->lse, 1);
+    lmx_linear_topk(NULL, LMX_F32, ROWS, D, CLASSES, 2, in->hidden, D, in->weight, D, NULL, r->best,
+                    2, r->classes, 2);
+    o.softcap = (double)NAN;
+    r->wrong =
+        lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D,
+                                 target, LMX_I32, 1, &o, &r->loss, 1, NULL, D, NULL, D, NULL);
+}
+
+static void test_linear(void)
+{
+    static linear_results want, got;
+    const layer_inputs in = draw_layer();
+    check_at.test = "output layers without logits in a foreign environment";
+    live_linear(&in, &want);
+    CHECK(want.wrong == LMX_ERR_ARG && want.loss > 0 && want.lse[0] != 0);
+    in_environments(live_linear, &in, &want, &got, sizeof got);
 }
 
 /* ------------------------------------------------------ Fourier head --- */
@@ -389,58 +448,50 @@ typedef struct head_results {
     lmx_status wrong[2];
 } head_results;
 
-static head_results live_head(const double *coef, const double *u)
+typedef struct head_inputs {
+    double coef[ROWS * 2 * TERMS], u[ROWS];
+} head_inputs;
+
+static void live_head(const void *inputs, void *results)
 {
     static const int32_t target[ROWS] = { 1, 29, 7 };
     static const double nan[ROWS] = { (double)NAN, 0, 0 };
     const ptrdiff_t width = 2 * TERMS;
-    head_results r;
+    const double *const coef = ((const head_inputs *)inputs)->coef;
+    const double *const u = ((const head_inputs *)inputs)->u;
+    head_results *const r = results;
     lmx_fourier_options o;
-    memset(&r, 0, sizeof r);
+    memset(r, 0, sizeof *r);
     lmx_fourier_defaults(&o);
     o.gamma = 1e-3;
     lmx_fourier_cross_entropy(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, target, LMX_I32, 1,
-                              &o, &r.loss, 1, r.grad, width);
-    lmx_fourier_nll(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, &o, &r.nll, 1, NULL, 0);
-    lmx_fourier_log_bins(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, NULL, r.y, BINS);
-    lmx_fourier_cdf(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, r.cdf, 1);
-    lmx_fourier_sample(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, r.sample, 1);
-    lmx_fourier_mean(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, r.mean, 1);
-    r.wrong[0] =
-        lmx_fourier_cdf(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, nan, 1, r.sample, 1);
+                              &o, &r->loss, 1, r->grad, width);
+    lmx_fourier_nll(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, &o, &r->nll, 1, NULL, 0);
+    lmx_fourier_log_bins(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, NULL, r->y, BINS);
+    lmx_fourier_cdf(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, r->cdf, 1);
+    lmx_fourier_sample(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, u, 1, r->sample, 1);
+    lmx_fourier_mean(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, r->mean, 1);
+    r->wrong[0] =
+        lmx_fourier_cdf(NULL, LMX_F64, ROWS, TERMS - 1, coef, width, 1, nan, 1, r->sample, 1);
     o.eps = (double)NAN;
-    r.wrong[1] =
-        lmx_fourier_log_bins(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, &o, r.y, BINS);
-    return r;
+    r->wrong[1] =
+        lmx_fourier_log_bins(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, &o, r->y, BINS);
 }
 
 static void test_head(void)
 {
-    double coef[ROWS * 2 * TERMS], u[ROWS];
+    static head_results want, got;
+    head_inputs in;
     check_random r = check_random_new(9);
     check_at.test = "Fourier head in a foreign environment";
     for (size_t i = 0; i < ROWS * 2 * TERMS; i++)
-        coef[i] = check_normal(&r) * (i < 2 * TERMS ? 0x1p-1060 : 1); /* a row of subnormals */
+        in.coef[i] = check_normal(&r) * (i < 2 * TERMS ? 0x1p-1060 : 1); /* a row of subnormals */
     for (size_t i = 0; i < ROWS; i++)
-        u[i] = check_uniform(&r, 0, 1);
-    const head_results want = live_head(coef, u);
+        in.u[i] = check_uniform(&r, 0, 1);
+    live_head(&in, &want);
     CHECK(want.wrong[0] == LMX_ERR_ARG && want.wrong[1] == LMX_ERR_ARG);
     CHECK(want.loss > 0 && want.sample[0] != 0);
-    for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
-        for (size_t flush = 0; flush < N_FLUSH; flush++)
-            for (size_t traps = 0; traps < N_TRAPS; traps++) {
-                const environment mine = environment_get();
-                const environment e = environment_make(rounding, flush, traps);
-                check_at.seed = rounding * 100 + flush * 10 + traps;
-                environment_set(e);
-                const environment before = environment_get();
-                const head_results got = live_head(coef, u);
-                const environment after = environment_get();
-                environment_set(mine);
-                check_same(&got, &want, sizeof got, 8);
-                CHECK(same_environment(before, after));
-                check_count(1);
-            }
+    in_environments(live_head, &in, &want, &got, sizeof got);
 }
 
 int main(void)
@@ -468,6 +519,7 @@ int main(void)
     test_sums();
     test_arguments();
     test_layer();
+    test_linear();
     test_head();
     lmx_ctx_free(plain);
     return check_end();

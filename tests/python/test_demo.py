@@ -147,9 +147,9 @@ print(text.train.size + text.held_out.size, machine.peak_memory() - before)
 def test_a_text_takes_four_bytes_for_each_word(tmp_path):
     """In a child: an array that grows has an eighth to spare, and blocks take a few MiB.
 
-    glibc keeps arrays of up to 32 MiB in its heap when larger ones were freed before, and there growing copies:
-    for a moment old and new stand side by side. A fixed threshold has it move pages, as it does for all larger
-    ones; a text as long as that would take this test a minute.
+    glibc keeps arrays of up to 32 MiB in its heap when large ones were freed before, and there
+    growing copies: for a moment old and new stand side by side. With a fixed threshold it moves
+    pages, as it does for all larger ones; a text of that length would take this test a minute.
     """
     rng = random.Random(3)
     words = ["".join(rng.choices("abcdefgh", k=4)) for _ in range(1000)]
