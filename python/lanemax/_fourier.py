@@ -348,8 +348,8 @@ def fourier_bins(coef: Any, bins: Any, *, exact: bool = False) -> Any:
     Right for any number of frequencies, also for more than bins, where the samples alias.
     Computed in float64 and rounded once; error at most 2e-6 (float64: 4e-15) times the largest,
     up to 256 frequencies.  Few frequencies by products with a small matrix for each block of bins,
-    many by a fast Fourier transform.  Where the density is 0 at every centre all are the same.  Special
-    values as for `fourier_density`.
+    many by a fast Fourier transform.  Where the density is 0 at every centre all are the same.
+    Special values as for `fourier_density`.
     Gillman and others 2024, arXiv:2410.22269.
 
     Examples
