@@ -27,11 +27,13 @@ from .goals import EXPERIMENTS, Goal
 from .oracle import Array
 from .peers import Case, Unavailable
 from .text import (
+    EXTRA_HINT,
     Progress,
     Table,
     UsageError,
     note,
     note_missing_rich,
+    optional,
     progress,
     seconds,
     shape_name,
@@ -785,6 +787,15 @@ def measure(args: argparse.Namespace, tiers: Sequence[str], report: Report) -> l
             if not worked:
                 note("note: CPUs cannot be assigned on this system; peers choose their threads")
             loaded = load_peers(args.peers, args.threads, report)
+        # NumPy's products have sized theirs long ago.
+        control = optional("threadpoolctl")
+        if control is not None:
+            stack.enter_context(control.threadpool_limits(limits=args.threads, user_api="blas"))
+        else:
+            note(
+                "note: threadpoolctl is not installed; NumPy's matrix products may use more "
+                f"threads than the others. {EXTRA_HINT} adds it."
+            )
         jobs = jobs_of(args, report)
         bar = stack.enter_context(progress("measuring", len(jobs) * len(tiers)))
         for tier in tiers:
