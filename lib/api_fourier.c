@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "arrays.h"
 #include "cpu.h"
 #include "ctx.h"
@@ -85,25 +86,23 @@ static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points
 
 /* ------------------------------------------------------------ workspace --- */
 
-/* Desks, and `more` bytes in front of them at a multiple of 64; NULL: no memory. */
-static char *open_desks(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
+/* Desks, and what is returned: parts of `more` bytes together; without a base if there is no memory. */
+static lmx_arena open_desks(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
 {
     if (work < SERIAL)
         job->f.pool = NULL;
     const size_t tables = lmx_fourier_circle_size(job->f.circle) * sizeof(double);
-    const size_t own = (more + 63) / 64 * 64;
-    more = own + (tables + 63) / 64 * 64;
+    const size_t own = more + lmx_round_up(tables), workers = lmx_pool_threads(job->f.pool);
     job->desk_size = lmx_fourier_desk_size(&job->f);
-    const size_t workers = lmx_pool_threads(job->f.pool);
-    if (job->desk_size > (SIZE_MAX - more - 64) / workers)
-        return *to_free = NULL;
-    *to_free = malloc(more + workers * job->desk_size + 64);
-    if (*to_free == NULL)
-        return NULL;
-    char *const base = (char *)*to_free + (64 - (uintptr_t)*to_free % 64);
-    job->tables = (double *)(void *)(base + own);
-    job->desks = base + more;
-    return base;
+    const int fits = job->desk_size <= (SIZE_MAX - own - 64) / workers;
+    lmx_arena all = lmx_arena_open(fits ? own + workers * job->desk_size : SIZE_MAX, to_free);
+    const lmx_arena parts = all;
+    if (all.base != NULL) {
+        lmx_arena_take(&all, more);
+        job->tables = lmx_arena_take(&all, tables);
+        job->desks = lmx_arena_take(&all, workers * job->desk_size);
+    }
+    return parts;
 }
 
 /* Computing begins. */
@@ -156,7 +155,7 @@ static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t 
     if (what != LMX_FOURIER_DENSITY)
         f->circle = lmx_fourier_circle(f->terms);
     void *to_free;
-    if (open_desks(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free) == NULL)
+    if (open_desks(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free).base == NULL)
         return LMX_ERR_NOMEM;
     const lmx_fpenv env = start(&k.job);
     lmx_fourier_points_run(&k);
@@ -247,20 +246,22 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
     if (status != LMX_OK)
         return status;
     const size_t folded = bins < f->terms ? bins : f->terms;
-    const size_t sincs = k.exact ? 2 * f->terms : 0;
-    const size_t tables = lmx_fourier_transform_size(folded, bins);
+    const size_t tables = lmx_fourier_transform_bytes(folded, bins);
+    const size_t sincs = k.exact ? 2 * f->terms * sizeof *k.sinc : 0;
     f->room = lmx_fourier_transform_room(folded, bins);
     f->circle = k.exact ? lmx_fourier_circle(f->terms) : 0;
     void *to_free;
-    double *const memory = (double *)(void *)open_desks(
-        &k.job, work_of(rows, bins), (tables + sincs) * sizeof(double), &to_free);
-    if (memory == NULL)
+    lmx_arena parts = open_desks(&k.job, work_of(rows, bins),
+                                 lmx_round_up(tables) + lmx_round_up(sincs), &to_free);
+    if (parts.base == NULL)
         return LMX_ERR_NOMEM;
+    void *const of_transform = lmx_arena_take(&parts, tables);
+    double *const sinc = lmx_arena_take(&parts, sincs);
     const lmx_fpenv env = start(&k.job);
-    lmx_fourier_transform_open(&k.transform, f->kernel, folded, bins, memory);
+    lmx_fourier_transform_open(&k.transform, f->kernel, folded, bins, of_transform);
     if (k.exact)
-        lmx_fourier_sincs(f, memory + tables);
-    k.sinc = memory + tables;
+        lmx_fourier_sincs(f, sinc);
+    k.sinc = sinc;
     lmx_fourier_bins_run(&k);
     lmx_fpenv_leave(env);
     free(to_free);
@@ -377,21 +378,23 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
         return LMX_ERR_ARG;
     /* x is there, so that the number of losses is that of some bytes */
     const size_t losses = rows * points * sizeof *k->loss;
-    const size_t lists = losses + (has_targets ? rows * sizeof *k->target : 0);
+    const size_t targets = has_targets ? rows * sizeof *k->target : 0;
     f->circle = k->gamma > 0 ? lmx_fourier_circle(f->terms) : 0;
     const size_t work = (k->gamma > 0 ? f->terms : 8) * f->terms + points * f->terms;
     void *to_free;
-    k->loss = (double *)(void *)open_desks(&k->job, work_of(rows, work), lists, &to_free);
-    if (k->loss == NULL)
+    lmx_arena parts = open_desks(&k->job, work_of(rows, work),
+                                 lmx_round_up(losses) + lmx_round_up(targets), &to_free);
+    if (parts.base == NULL)
         return LMX_ERR_NOMEM;
-    size_t *const target = has_targets ? (size_t *)(void *)(k->loss + rows) : NULL;
+    k->loss = lmx_arena_take(&parts, losses);
+    size_t *const target = lmx_arena_take(&parts, targets);
     size_t count = has_targets ? 0 : rows * points;
     if (has_targets)
         status = read_targets(f, a, o->ignore_index, target, &count);
     if (status == LMX_OK) {
         const lmx_fpenv env = start(&k->job);
         const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
-        k->target = target;
+        k->target = has_targets ? target : NULL;
         k->scale = count == 0 ? 0 : 1 / divisor;
         lmx_fourier_loss_run(k);
         put_losses(k, a, o->reduction, divisor);

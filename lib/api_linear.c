@@ -79,27 +79,6 @@ static void inputs_of(const call *c, lmx_array a[INPUTS])
 
 /* ----------------------------------------------------------- workspace --- */
 
-/* The parts of one allocation, given out twice: once to count, once with memory. */
-typedef struct {
-    char *base; /* NULL: counting */
-    size_t used;
-} arena;
-
-static void *take(arena *a, size_t size)
-{
-    char *const p = a->base == NULL ? NULL : a->base + a->used;
-    a->used += lmx_round_up(size);
-    return p;
-}
-
-static void *get_arena(size_t size, void **to_free)
-{
-    *to_free = malloc(size + 64);
-    if (*to_free == NULL)
-        return NULL;
-    return (char *)*to_free + (64 - (uintptr_t)*to_free % 64);
-}
-
 static void begin_linear(const call *c, lmx_linear *l)
 {
     memset(l, 0, sizeof *l);
@@ -118,44 +97,46 @@ static void begin_linear(const call *c, lmx_linear *l)
     l->group = lmx_at_most(LMX_GROUP_MOST * sizeof(float) / l->real->real_size, l->rows);
 }
 
-static void divide_linear(lmx_linear *l, arena *a)
+static void divide_linear(lmx_linear *l, lmx_arena *a)
 {
-    l->blocks = take(a, lmx_linear_blocks_size(l));
-    l->panels = take(a, l->workers * lmx_linear_panels_size(l));
+    l->blocks = lmx_arena_take(a, lmx_linear_blocks_size(l));
+    l->panels = lmx_arena_take(a, l->workers * lmx_linear_panels_size(l));
 }
 
 /* The backward pass works in the memory of the forward pass. */
-static void divide_loss(lmx_linear_loss *c, arena *a, int gradients)
+static void divide_loss(lmx_linear_loss *c, lmx_arena *a, int gradients)
 {
     const size_t real_size = c->l.real->real_size, rows = c->l.rows;
-    c->row = take(a, rows * sizeof *c->row);
-    c->chunks = take(a, rows * 2 * sizeof *c->chunks);
+    c->row = lmx_arena_take(a, rows * sizeof *c->row);
+    c->chunks = lmx_arena_take(a, rows * 2 * sizeof *c->chunks);
     divide_linear(&c->l, a);
-    arena back = *a;
+    lmx_arena back = *a;
 
     const size_t group = c->l.group;
     c->slots = 8 * c->l.workers;
-    c->z = take(a, c->l.workers * group * LMX_PIECE_ROW * real_size);
-    c->found = take(a, c->slots * group * sizeof *c->found);
+    c->z = lmx_arena_take(a, c->l.workers * group * LMX_PIECE_ROW * real_size);
+    c->found = lmx_arena_take(a, c->slots * group * sizeof *c->found);
     const int soft = c->spec.mixed && c->add != 0;
-    char *const u = take(a, soft ? c->l.workers * LMX_PIECE * real_size : 0);
+    char *const u = lmx_arena_take(a, soft ? c->l.workers * LMX_PIECE * real_size : 0);
     c->soft = soft ? u : NULL;
-    c->mix = take(a, soft ? c->slots * group * sizeof *c->mix : 0);
-    c->pivot = take(a, soft ? c->slots * group * sizeof *c->pivot : 0);
+    c->mix = lmx_arena_take(a, soft ? c->slots * group * sizeof *c->mix : 0);
+    c->pivot = lmx_arena_take(a, soft ? c->slots * group * sizeof *c->pivot : 0);
     if (!soft)
         c->mix = NULL;
     if (!gradients)
         return;
 
     const size_t blocks = lmx_tiles(group), rows_of_dweight = c->tiles * LMX_TILE;
-    c->g = take(&back, c->tiles * blocks * LMX_BLOCK_REALS * real_size);
-    c->sums = take(&back, lmx_linear_is_direct(c) ? 0 : rows_of_dweight * c->l.depth * real_size);
-    c->bias_sums = take(&back, rows_of_dweight * sizeof *c->bias_sums);
-    c->lost = take(&back, c->tiles * group * sizeof *c->lost);
-    c->active = take(&back, c->tiles * sizeof *c->active);
-    c->hidden = take(&back, blocks * lmx_tiles(c->l.depth) * lmx_linear_panels_size(&c->l));
-    c->turned = take(&back, c->l.workers * LMX_BLOCK_REALS * real_size);
-    c->scratch = take(&back, c->l.workers * 3 * LMX_TILE * real_size);
+    c->g = lmx_arena_take(&back, c->tiles * blocks * LMX_BLOCK_REALS * real_size);
+    c->sums = lmx_arena_take(
+        &back, lmx_linear_is_direct(c) ? 0 : rows_of_dweight * c->l.depth * real_size);
+    c->bias_sums = lmx_arena_take(&back, rows_of_dweight * sizeof *c->bias_sums);
+    c->lost = lmx_arena_take(&back, c->tiles * group * sizeof *c->lost);
+    c->active = lmx_arena_take(&back, c->tiles * sizeof *c->active);
+    c->hidden =
+        lmx_arena_take(&back, blocks * lmx_tiles(c->l.depth) * lmx_linear_panels_size(&c->l));
+    c->turned = lmx_arena_take(&back, c->l.workers * LMX_BLOCK_REALS * real_size);
+    c->scratch = lmx_arena_take(&back, c->l.workers * 3 * LMX_TILE * real_size);
     a->used = back.used > a->used ? back.used : a->used;
 }
 
@@ -182,7 +163,7 @@ static size_t fit_loss(lmx_linear_loss *c, int gradients, size_t most)
 {
     c->tiles = tiles_for(&c->l);
     for (;;) {
-        arena counting = { NULL, 0 };
+        lmx_arena counting = { NULL, 0 };
         divide_loss(c, &counting, gradients);
         if (most == 0 || counting.used <= most)
             return counting.used;
@@ -372,12 +353,13 @@ static lmx_status run_rows(const call *c, const loss_arrays *a, lmx_linear_loss 
         return LMX_ERR_NOMEM;
     const size_t used = fit_loss(k, gradients, most == 0 ? 0 : most - own);
     void *to_free = NULL;
-    arena parts = { used == SIZE_MAX ? NULL : get_arena(used + own, &to_free), 0 };
+    lmx_arena parts = lmx_arena_open(used == SIZE_MAX ? used : used + own, &to_free);
     if (parts.base == NULL)
         return LMX_ERR_NOMEM;
 
-    char *const room = take(&parts, wide_size);
-    double *const limit = take(&parts, limit_size), *const lost = take(&parts, lost_size);
+    char *const room = lmx_arena_take(&parts, wide_size);
+    double *const limit = lmx_arena_take(&parts, limit_size), *const lost =
+                                                                  lmx_arena_take(&parts, lost_size);
     k->dhidden = wide ? room : a->dhidden;
     k->dhidden_row = wide ? (ptrdiff_t)c->depth : a->dhidden_stride;
     k->dweight = a->dweight;
@@ -489,11 +471,11 @@ static lmx_status run_logsumexp(const call *c, char *result, ptrdiff_t stride)
     const size_t used = fit_loss(&k, 0, c->opt.max_workspace_bytes),
                  targets = c->rows * sizeof *k.target;
     void *to_free = NULL;
-    arena parts = { used == SIZE_MAX ? NULL : get_arena(used + lmx_round_up(targets), &to_free),
-                    0 };
+    lmx_arena parts =
+        lmx_arena_open(used == SIZE_MAX ? used : used + lmx_round_up(targets), &to_free);
     if (parts.base == NULL)
         return LMX_ERR_NOMEM;
-    size_t *const target = take(&parts, targets);
+    size_t *const target = lmx_arena_take(&parts, targets);
     k.target = target;
     divide_loss(&k, &parts, 0);
     memset(k.row, 0, c->rows * sizeof *k.row);
@@ -556,18 +538,18 @@ static lmx_status run_topk(const call *c, size_t k, char *values, ptrdiff_t valu
     if (k > SIZE_MAX / sizeof *t.heap / t.l.group)
         return LMX_ERR_OVERFLOW;
     for (;;) {
-        arena parts = { NULL, 0 };
+        lmx_arena parts = { NULL, 0 };
         void *to_free = NULL;
         for (int pass = 0; pass < 2; pass++) {
             t.slots = t.l.workers;
             divide_linear(&t.l, &parts);
-            t.z = take(&parts, t.slots * t.l.group * LMX_PIECE_ROW * t.l.real->real_size);
-            t.heap = take(&parts, t.l.group * k * sizeof *t.heap);
+            t.z = lmx_arena_take(&parts, t.slots * t.l.group * LMX_PIECE_ROW * t.l.real->real_size);
+            t.heap = lmx_arena_take(&parts, t.l.group * k * sizeof *t.heap);
             if (pass == 1)
                 break;
             if (c->opt.max_workspace_bytes != 0 && parts.used > c->opt.max_workspace_bytes)
                 break;
-            parts = (arena){ get_arena(parts.used, &to_free), 0 };
+            parts = lmx_arena_open(parts.used, &to_free);
             if (parts.base == NULL)
                 return LMX_ERR_NOMEM;
         }

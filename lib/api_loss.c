@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "cpu.h"
 #include "ctx.h"
 #include "plan.h"
@@ -515,12 +516,18 @@ static void split_rows(call *c, lmx_pool *pool)
 
 /* ------------------------------------------------------------- running --- */
 
-/* The parts of one allocation. */
-static size_t take(size_t *used, size_t size)
+/* What the rows need; parts that these options have no use for are NULL. */
+static void divide(call *c, lmx_arena *a, size_t blocks)
 {
-    const size_t begin = *used;
-    *used = begin + (size + 63) / 64 * 64;
-    return begin;
+    const size_t real_size = c->real_table->real_size;
+    const int soft = is_soft(c), mixes = soft || is_adversarial(c);
+    const size_t per = (c->plan.split_rows ? 1 : c->workers) * c->chunks;
+    c->scratch = lmx_arena_take(a, c->workers * 3 * c->scratch_size);
+    c->chunk = lmx_arena_take(a, c->workers * c->row_chunks * sizeof *c->chunk);
+    c->mix = mixes ? lmx_arena_take(a, per * sizeof *c->mix) : NULL;
+    c->pivot = soft ? lmx_arena_take(a, per * sizeof *c->pivot) : NULL;
+    c->block = lmx_arena_take(a, blocks * sizeof *c->block);
+    c->weight = soft && c->opt.weight != NULL ? lmx_arena_take(a, c->shape.cols * real_size) : NULL;
 }
 
 static lmx_status run(lmx_ctx *ctx, call *c)
@@ -535,40 +542,23 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     const size_t reals = c->direct ? 16 : c->shape.cols < LMX_CHUNK ? c->shape.cols : LMX_CHUNK;
     /* soft targets arrive as reals of their own type */
     c->scratch_size = (reals * (soft ? 8 : real_size) + 63) / 64 * 64;
-    const size_t per = (c->plan.split_rows ? 1 : c->workers) * c->chunks;
     c->row_chunks = c->chunks > BATCH ? c->chunks : BATCH;
 
-    size_t used = 0;
-    const size_t scratch = take(&used, c->workers * 3 * c->scratch_size);
-    const size_t chunk = take(&used, c->workers * c->row_chunks * sizeof *c->chunk);
-    const int mixes = soft || is_adversarial(c);
-    const size_t mix = take(&used, mixes ? per * sizeof *c->mix : 0);
-    const size_t pivot = take(&used, soft ? per * sizeof *c->pivot : 0);
-    const size_t block = take(&used, blocks * sizeof *c->block);
-    const size_t weight =
-        take(&used, soft && c->opt.weight != NULL ? c->shape.cols * real_size : 0);
     LMX_ALIGN(64) char small[4096];
     void *to_free = NULL;
-    char *base = small;
-    if (used > sizeof small) {
-        to_free = malloc(used + 64);
-        if (to_free == NULL)
-            return LMX_ERR_NOMEM;
-        base = (char *)to_free + (64 - (uintptr_t)to_free % 64);
-    }
-    c->scratch = base + scratch;
-    c->chunk = (void *)(base + chunk);
-    c->mix = mixes ? (void *)(base + mix) : NULL;
-    c->pivot = soft ? (void *)(base + pivot) : NULL;
-    c->block = (void *)(base + block);
-    c->weight = NULL;
+    lmx_arena parts = { NULL, 0 };
+    divide(c, &parts, blocks);
+    if (parts.used <= sizeof small)
+        parts = (lmx_arena){ small, 0 };
+    else
+        parts = lmx_arena_open(parts.used, &to_free);
+    if (parts.base == NULL)
+        return LMX_ERR_NOMEM;
+    divide(c, &parts, blocks);
     memset(c->block, 0, blocks * sizeof *c->block);
     memset(c->chunk, 0, c->workers * c->row_chunks * sizeof *c->chunk);
-    if (soft && c->opt.weight != NULL) {
-        c->weight = base + weight;
-        for (size_t k = 0; k < c->shape.cols; k++)
-            c->real_table->put_value((char *)c->weight + k * real_size, c->opt.weight[k]);
-    }
+    for (size_t k = 0; c->weight != NULL && k < c->shape.cols; k++)
+        c->real_table->put_value((char *)c->weight + k * real_size, c->opt.weight[k]);
 
     if (c->plan.split_rows)
         split_rows(c, pool);

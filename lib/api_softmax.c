@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "cpu.h"
 #include "ctx.h"
 #include "plan.h"
@@ -391,10 +392,9 @@ static lmx_status run(lmx_ctx *ctx, call *c)
         if (bytes + strips <= sizeof small_scratch) {
             c->scratch = small_scratch;
         } else {
-            to_free = malloc(bytes + strips + 64);
-            if (to_free == NULL)
+            c->scratch = lmx_arena_open(bytes + strips, &to_free).base;
+            if (c->scratch == NULL)
                 return LMX_ERR_NOMEM;
-            c->scratch = (char *)to_free + (64 - (uintptr_t)to_free % 64);
         }
         c->lanes = c->scratch + bytes;
         c->keep = c->lanes + c->workers * LMX_COLUMNS_LANES;

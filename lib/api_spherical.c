@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "arrays.h"
 #include "candidate.h"
 #include "cpu.h"
@@ -23,20 +24,16 @@ typedef struct part {
 /* NULL: no memory. Parts begin at multiples of 64 bytes. */
 static void *allocate(const part *parts, size_t n)
 {
-    size_t used = 8;
+    size_t used = 0;
     for (size_t i = 0; i < n; i++) {
-        if (parts[i].count > (size_t)PTRDIFF_MAX / 8 - 16 - used)
+        if (parts[i].count > ((size_t)PTRDIFF_MAX - 128 - used) / sizeof(double))
             return NULL;
-        used += (parts[i].count + 7) / 8 * 8;
+        used += lmx_round_up(parts[i].count * sizeof(double));
     }
-    double *const memory = malloc(used * sizeof *memory);
-    if (memory == NULL)
-        return NULL;
-    double *at = memory + (64 - (uintptr_t)memory % 64) / sizeof *at;
-    for (size_t i = 0; i < n; i++) {
-        *parts[i].at = at;
-        at += (parts[i].count + 7) / 8 * 8;
-    }
+    void *memory;
+    lmx_arena all = lmx_arena_open(used, &memory);
+    for (size_t i = 0; all.base != NULL && i < n; i++)
+        *parts[i].at = lmx_arena_take(&all, parts[i].count * sizeof(double));
     return memory;
 }
 

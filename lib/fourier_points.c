@@ -12,9 +12,6 @@
 
 #define PI 0x1.921fb54442d18p+1
 
-/* Results of a row that are converted together; no more than d->number holds. */
-#define AT_ONCE 64
-
 static double density(const lmx_fourier *f, lmx_fourier_desk *d, double x)
 {
     double value[2];
@@ -129,8 +126,9 @@ static void one_row(const lmx_fourier_point_job *k, size_t r, lmx_fourier_desk *
     }
     const int uniform = d->kind == LMX_FOURIER_ZERO;
     const double start = uniform || k->what == LMX_FOURIER_DENSITY ? 0 : integrate(f, d);
-    for (size_t from = 0; from < k->points; from += AT_ONCE) {
-        const size_t n = k->points - from < AT_ONCE ? k->points - from : AT_ONCE;
+    for (size_t from = 0; from < k->points; from += LMX_FOURIER_NUMBERS) {
+        const size_t n =
+            k->points - from < LMX_FOURIER_NUMBERS ? k->points - from : LMX_FOURIER_NUMBERS;
         for (size_t i = 0; i < n; i++) {
             const double at = x[from + i];
             double *const y = &d->number[i];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fourier_rows.h"
 
+#include "arena.h"
 #include "fourier_correlation.h"
 #include "vectors.h"
 
@@ -8,68 +9,60 @@
 
 /* ------------------------------------------------------------ workspace --- */
 
-/* Doubles of a series with zeros around it. */
-static size_t series_room(size_t n) { return 2 * (lmx_round_up(n, PAD) + 3 * PAD); }
-
-/* A series is cut off the free memory, which is all zeros. */
-static lmx_series cut_series(double **from, size_t n)
+static double *take_doubles(lmx_arena *a, size_t n)
 {
-    const size_t half = series_room(n) / 2;
-    const lmx_series s = { *from + PAD, *from + half + PAD, n };
-    *from += 2 * half;
-    return s;
+    return lmx_arena_take(a, n * sizeof(double));
 }
 
-static size_t folded_terms(const lmx_fourier *f)
+/* A series with zeros around it, if the memory is all zeros. */
+static lmx_series take_series(lmx_arena *a, size_t n)
 {
-    return f->bins != 0 && f->bins < f->terms ? f->bins : f->terms;
+    const size_t half = lmx_multiple(n, PAD) + 3 * PAD;
+    double *const p = take_doubles(a, 2 * half);
+    if (p == NULL)
+        return (lmx_series){ NULL, NULL, n };
+    return (lmx_series){ p + PAD, p + half + PAD, n };
 }
 
-static size_t far_powers(const lmx_fourier *f) { return lmx_round_up(f->terms / PAD + 1, 8); }
-
-/* Bins that a desk has room for. */
-static size_t bins_of(const lmx_fourier *f) { return f->one_bin ? 0 : f->bins; }
-
-static size_t numbers(const lmx_fourier *f)
+/* All parts of a desk. */
+static void divide(const lmx_fourier *f, lmx_fourier_desk *d, lmx_arena *a)
 {
-    return lmx_round_up(bins_of(f) > f->terms ? bins_of(f) : f->terms, 64);
+    const size_t n = f->terms, folded = f->bins != 0 && f->bins < n ? f->bins : n;
+    const size_t bins = f->one_bin ? 0 : f->bins;
+    const size_t numbers = lmx_multiple(bins > n ? bins : n, LMX_FOURIER_NUMBERS);
+    const size_t far = n / PAD + 1 + PAD;
+    d->a = take_series(a, n);
+    d->c = take_series(a, n);
+    d->g = take_series(a, n);
+    d->t = take_series(a, n);
+    d->u = take_series(a, n);
+    d->u.n = folded;
+    d->folded = folded < n ? take_series(a, folded) : d->a;
+    d->at = take_series(a, bins);
+    d->number = take_doubles(a, numbers);
+    d->more = take_doubles(a, bins);
+    d->real = lmx_arena_take(a, numbers * sizeof *d->real);
+    d->powers.far_cos = take_doubles(a, far);
+    d->powers.far_sin = take_doubles(a, far);
+    d->index = take_doubles(a, far);
+    d->room = take_doubles(a, f->room);
+    d->wave = take_doubles(a, lmx_fourier_circle_room(f->circle));
 }
 
 size_t lmx_fourier_desk_size(const lmx_fourier *f)
 {
-    const size_t n = f->terms, folds = folded_terms(f) < n ? folded_terms(f) : 0;
-    const size_t doubles = 5 * series_room(n) + series_room(folds) + series_room(bins_of(f)) +
-                           numbers(f) + lmx_round_up(bins_of(f), 8) + numbers(f) / 2 +
-                           3 * (far_powers(f) + PAD) + f->room + lmx_fourier_circle_room(f->circle);
-    return lmx_round_up(doubles * sizeof(double), 64);
+    lmx_fourier_desk d;
+    lmx_arena counting = { NULL, 0 };
+    divide(f, &d, &counting);
+    return counting.used;
 }
 
 void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memory)
 {
-    double *at = memory;
+    lmx_arena parts = { memory, 0 };
     memset(d, 0, sizeof *d);
-    memset(memory, 0, lmx_fourier_desk_size(f));
-    d->a = cut_series(&at, f->terms);
-    d->c = cut_series(&at, f->terms);
-    d->g = cut_series(&at, f->terms);
-    d->t = cut_series(&at, f->terms);
-    d->u = cut_series(&at, f->terms);
-    d->u.n = folded_terms(f);
-    d->folded = d->a;
-    if (folded_terms(f) < f->terms)
-        d->folded = cut_series(&at, folded_terms(f));
-    d->at = cut_series(&at, bins_of(f));
-    d->number = at;
-    at += numbers(f);
-    d->more = at;
-    at += lmx_round_up(bins_of(f), 8);
-    d->real = (float *)(void *)at;
-    at += numbers(f) / 2;
-    d->powers.far_cos = at;
-    d->powers.far_sin = at + far_powers(f) + PAD;
-    d->index = at + 2 * (far_powers(f) + PAD);
-    d->room = at + 3 * (far_powers(f) + PAD);
-    d->wave = d->room + f->room;
+    divide(f, d, &parts);
+    memset(memory, 0, parts.used);
 }
 
 /* ----------------------------------------------------------------- rows --- */

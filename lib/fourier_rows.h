@@ -20,6 +20,9 @@ enum {
     LMX_FOURIER_BAD   /* holds NaN or inf */
 };
 
+/* Numbers that a desk has room for at least. */
+#define LMX_FOURIER_NUMBERS 64
+
 /* Rows that a worker takes at a time where a row is O(N). */
 #define LMX_FOURIER_GRAIN 4
 
@@ -34,7 +37,7 @@ typedef struct lmx_fourier {
     ptrdiff_t coef_row;
     size_t bins;   /* 0: none, and no folding */
     int one_bin;   /* no room for a number of each bin is needed */
-    size_t room;   /* doubles that each desk has for other purposes, a multiple of 8 */
+    size_t room;   /* doubles that each desk has for other purposes */
     size_t circle; /* of the correlation, which see; 0: none */
     lmx_fft fft;
 } lmx_fourier;
@@ -54,7 +57,7 @@ typedef struct lmx_fourier_desk {
     lmx_series t;   /* for the gradient by a, */
     lmx_series u;   /* and by folded; */
     lmx_series at;  /* for a value for each bin; */
-    double *number; /* room for as many numbers as there are terms, or bins; */
+    double *number; /* room for as many numbers as there are terms, or bins, or the following; */
     double *more;   /* for the bins; */
     float *real;    /* and for as many floats as number */
     lmx_powers powers;
@@ -93,7 +96,8 @@ void lmx_fourier_unfold(const lmx_fourier_desk *d, size_t bins);
 /* The gradient t by a as coefficients of row r: divided by 2^e. */
 void lmx_fourier_put_gradient(const lmx_fourier *f, lmx_fourier_desk *d, char *to);
 
-LMX_INLINE size_t lmx_round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+/* n, or the next multiple of step. */
+LMX_INLINE size_t lmx_multiple(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
 LMX_INLINE void lmx_series_clear(const lmx_series *s)
 {

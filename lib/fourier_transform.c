@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fourier_transform.h"
 
+#include "arena.h"
 #include "vectors.h"
 
 /* Terms times bins up to which one block has them all; of several blocks each has about half of that. */
@@ -37,13 +38,13 @@ static size_t transform_size(size_t terms, size_t bins)
 /* Bins of a block. */
 static size_t block_of(size_t terms, size_t bins)
 {
-    return bins <= FEW / terms ? bins : lmx_round_up(FEW / 2 / terms, LMX_FOURIER_LANES);
+    return bins <= FEW / terms ? bins : lmx_multiple(FEW / 2 / terms, LMX_FOURIER_LANES);
 }
 
 /* Numbers of a matrix, cos and sin. */
 static size_t matrix_size(size_t rows, size_t cols)
 {
-    return 2 * rows * lmx_round_up(cols, LMX_FOURIER_LANES);
+    return 2 * rows * lmx_multiple(cols, LMX_FOURIER_LANES);
 }
 
 /* The side of the columns of the first step: the smaller of two that are alike. */
@@ -57,17 +58,6 @@ static size_t columns_of(size_t n)
 
 size_t lmx_fourier_fft_work(size_t n) { return LMX_FFT_WORK(n, columns_of(n)); }
 
-size_t lmx_fourier_transform_size(size_t terms, size_t bins)
-{
-    const size_t n = transform_size(terms, bins), most = terms > bins ? terms : bins;
-    const size_t block = block_of(terms, bins), blocks = (bins - 1) / block + 1;
-    const size_t matrices =
-        matrix_size(terms, block) + matrix_size(block, terms) + matrix_size(blocks, terms);
-    const size_t arrays = 6 * n + 2 * lmx_round_up(terms, 8) + 2 * lmx_round_up(bins, 8);
-    return (n == 0 ? matrices : arrays) + lmx_round_up(n > most ? n : most, 8) +
-           lmx_fourier_transform_room(terms, bins);
-}
-
 size_t lmx_fourier_transform_room(size_t terms, size_t bins)
 {
     const size_t n = transform_size(terms, bins);
@@ -76,18 +66,59 @@ size_t lmx_fourier_transform_room(size_t terms, size_t bins)
 
 /* ------------------------------------------------------------- tables --- */
 
-static double *cut(double **from, size_t n)
+static double *take(lmx_arena *a, size_t n) { return lmx_arena_take(a, n * sizeof(double)); }
+
+static lmx_turns take_matrix(lmx_arena *a, size_t rows, size_t cols)
 {
-    double *const p = *from;
-    *from += lmx_round_up(n, 8);
-    return p;
+    const size_t row = lmx_multiple(cols, LMX_FOURIER_LANES);
+    double *const cos = take(a, rows * row);
+    return (lmx_turns){ cos, take(a, rows * row), row };
 }
 
-static lmx_turns cut_matrix(double **from, size_t rows, size_t cols)
+static void begin(lmx_fourier_transform *t, const lmx_fourier_kernel *kernel, size_t terms,
+                  size_t bins)
 {
-    const size_t row = lmx_round_up(cols, LMX_FOURIER_LANES);
-    double *const cos = cut(from, rows * row);
-    return (lmx_turns){ cos, cut(from, rows * row), row };
+    const size_t size = transform_size(terms, bins);
+    *t = (lmx_fourier_transform){ .kernel = kernel,
+                                  .terms = terms,
+                                  .bins = bins,
+                                  .block = block_of(terms, bins),
+                                  .size = size,
+                                  .chirp = size != 0 && size != bins };
+}
+
+/* All tables, and what is needed while they are filled: numbers of angles, and the room of a transform. */
+static void divide(lmx_fourier_transform *t, lmx_arena *a, double **fft, double **index,
+                   double **room)
+{
+    const size_t m = t->bins, n = t->terms;
+    if (t->size == 0) {
+        t->to = take_matrix(a, n, t->block);
+        t->from = take_matrix(a, t->block, n);
+        t->shift = take_matrix(a, (m - 1) / t->block + 1, n);
+    } else {
+        *fft = take(a, 4 * t->size);
+        t->term_cos = take(a, n);
+        t->term_sin = take(a, n);
+    }
+    if (t->chirp) {
+        t->bin_cos = take(a, m);
+        t->bin_sin = take(a, m);
+        t->filter_re = take(a, t->size);
+        t->filter_im = take(a, t->size);
+    }
+    *index = take(a, t->size > m ? t->size : m > n ? m : n);
+    *room = take(a, lmx_fourier_transform_room(n, m));
+}
+
+size_t lmx_fourier_transform_bytes(size_t terms, size_t bins)
+{
+    lmx_fourier_transform t;
+    lmx_arena counting = { NULL, 0 };
+    double *fft, *index, *room;
+    begin(&t, NULL, terms, bins);
+    divide(&t, &counting, &fft, &index, &room);
+    return counting.used;
 }
 
 /* The const of the struct is for those who use it. */
@@ -100,16 +131,11 @@ static double *fill(const double *p)
     return cast.out;
 }
 
-static void open_blocks(lmx_fourier_transform *t, double *memory)
+static void open_blocks(lmx_fourier_transform *t, double *index)
 {
-    const size_t m = t->bins, n = t->terms, block = block_of(n, m), blocks = (m - 1) / block + 1;
-    t->block = block;
-    t->to = cut_matrix(&memory, n, block);
-    t->from = cut_matrix(&memory, block, n);
-    t->shift = cut_matrix(&memory, blocks, n);
+    const size_t m = t->bins, n = t->terms, block = t->block;
     memset(fill(t->to.cos), 0, matrix_size(n, block) * sizeof(double));
     memset(fill(t->from.cos), 0, matrix_size(block, n) * sizeof(double));
-    double *const index = memory;
     for (size_t k = 0; k < n; k++) {
         lmx_fourier_angles(k * (1 + m), 2 * k, 0, m, block, index);
         t->kernel->roots(index, block, (double)m, fill(t->to.cos) + k * t->to.row,
@@ -122,7 +148,7 @@ static void open_blocks(lmx_fourier_transform *t, double *memory)
         for (size_t k = 0; k < n; k++)
             sin[k] = -sin[k];
     }
-    for (size_t b = 0; b < blocks; b++) {
+    for (size_t b = 0; b * block < m; b++) {
         lmx_fourier_angles(0, 2 * b * block, 0, m, n, index);
         t->kernel->roots(index, n, (double)m, fill(t->shift.cos) + b * t->shift.row,
                          fill(t->shift.sin) + b * t->shift.row);
@@ -166,31 +192,24 @@ static void open_filter(lmx_fourier_transform *t, double *index, double *work)
 }
 
 void lmx_fourier_transform_open(lmx_fourier_transform *t, const lmx_fourier_kernel *kernel,
-                                size_t terms, size_t bins, double *memory)
+                                size_t terms, size_t bins, void *memory)
 {
-    *t = (lmx_fourier_transform){
-        .kernel = kernel, .terms = terms, .bins = bins, .size = transform_size(terms, bins)
-    };
+    lmx_arena parts = { memory, 0 };
+    double *fft = NULL, *index, *room;
+    begin(t, kernel, terms, bins);
+    divide(t, &parts, &fft, &index, &room);
     if (t->size == 0) {
-        open_blocks(t, memory);
+        open_blocks(t, index);
         return;
     }
-    t->chirp = t->size != bins;
-    double *const index = cut(&memory, t->size > bins ? t->size : bins);
-    lmx_fourier_fft_open(&t->fft, kernel, t->size, cut(&memory, 4 * t->size), index);
-    t->term_cos = cut(&memory, terms);
-    t->term_sin = cut(&memory, terms);
+    lmx_fourier_fft_open(&t->fft, kernel, t->size, fft, index);
     lmx_fourier_angles(0, 1 + bins, t->chirp ? 1 : 0, bins, terms, index);
     kernel->roots(index, terms, (double)bins, t->term_cos, t->term_sin);
     if (!t->chirp)
         return;
-    t->bin_cos = cut(&memory, bins);
-    t->bin_sin = cut(&memory, bins);
     lmx_fourier_angles(0, 0, 1, bins, bins, index);
     kernel->roots(index, bins, (double)bins, t->bin_cos, t->bin_sin);
-    t->filter_re = cut(&memory, t->size);
-    t->filter_im = cut(&memory, t->size);
-    open_filter(t, index, memory);
+    open_filter(t, index, room);
 }
 
 /* --------------------------------------------------------- transforms --- */
@@ -230,7 +249,7 @@ static void shift(const lmx_fourier_transform *t, const lmx_series *x, size_t b,
 
 static lmx_series terms_in(const lmx_fourier_transform *t, double *room)
 {
-    return (lmx_series){ room, room + lmx_round_up(t->terms, LMX_FOURIER_LANES), t->terms };
+    return (lmx_series){ room, room + lmx_multiple(t->terms, LMX_FOURIER_LANES), t->terms };
 }
 
 static void blocks_to_bins(const lmx_fourier_transform *t, const lmx_series *x, const lmx_series *y,

@@ -33,13 +33,13 @@ void lmx_fourier_fft_open(lmx_fft *fft, const lmx_fourier_kernel *kernel, size_t
                           double *index);
 size_t lmx_fourier_fft_work(size_t n);
 
-/* Doubles for so many terms (at most as many as bins) and bins; and for each worker, at a multiple of 64 bytes. */
-size_t lmx_fourier_transform_size(size_t terms, size_t bins);
+/* For so many terms (at most as many as bins) and bins: bytes, and doubles for each worker, at a multiple of 64 bytes. */
+size_t lmx_fourier_transform_bytes(size_t terms, size_t bins);
 size_t lmx_fourier_transform_room(size_t terms, size_t bins);
 
-/* memory: as many doubles as said, at a multiple of 64 bytes. */
+/* memory: as many bytes as said, at a multiple of 64. */
 void lmx_fourier_transform_open(lmx_fourier_transform *t, const lmx_fourier_kernel *kernel,
-                                size_t terms, size_t bins, double *memory);
+                                size_t terms, size_t bins, void *memory);
 
 void lmx_fourier_to_bins(const lmx_fourier_transform *t, const lmx_series *x, const lmx_series *y,
                          double *room);

@@ -9,6 +9,7 @@
 #ifndef LMX_LINEAR_H
 #define LMX_LINEAR_H
 
+#include "arena.h"
 #include "kernels.h"
 #include "pool.h"
 #include "tile.h"
@@ -50,8 +51,6 @@ void lmx_linear_pack(lmx_linear *l, size_t first, size_t count);
 void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_t count,
                        size_t from, size_t n, void *z, ptrdiff_t z_row);
 
-/* n and its neighbour above that 64 divides. */
-LMX_INLINE size_t lmx_round_up(size_t n) { return (n + 63) / 64 * 64; }
 LMX_INLINE size_t lmx_at_most(size_t n, size_t most) { return n < most ? n : most; }
 
 /* How many tiles n rows or columns take. */

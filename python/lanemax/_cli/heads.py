@@ -10,25 +10,37 @@ import lanemax as lm
 from .layers import EVERY, Layer, Operands
 from .oracle import FORMATS, Array
 
-#: Frequencies and bins: a matrix; more frequencies than bins; transforms of 2^k and by a chirp.
-CASES = ((12, 50), (15, 11), (15, 1024), (15, 600))
+#: Frequencies and bins: one block; more frequencies than bins; several blocks; transforms of 2^k
+#: and by a chirp.
+CASES = ((12, 50), (15, 11), (15, 600), (40, 1024), (70, 300))
 
 #: Error of a probability over the largest of its row; float64: 2^-29 of that.
 BOUND = 2e-6
 
 
 def _coefficients(o: Operands, frequencies: int) -> Array:
-    coef: Array = np.ascontiguousarray(o.hidden[:, : 2 * (frequencies + 1)])
+    coef: Array = np.resize(o.hidden, (len(o.hidden), 2 * (frequencies + 1)))
     return coef
+
+
+def _wide(coef: Array) -> Array:
+    """The complex coefficients, in extended precision where there is one."""
+    terms = coef.shape[1] // 2
+    wide = coef.astype(np.float64).astype(np.longdouble)
+    a: Array = wide[:, :terms] + 1j * wide[:, terms:]
+    return a
+
+
+def _pi() -> Array:
+    pi: Array = 4 * np.arctan(np.longdouble(1))
+    return pi
 
 
 def _series(coef: Array, bins: int) -> tuple[Array, Array]:
     """A(x) at the centres, and the waves, in extended precision where there is one."""
-    terms = coef.shape[1] // 2
-    wide = coef.astype(np.float64).astype(np.longdouble)
-    a = wide[:, :terms] + 1j * wide[:, terms:]
-    turns = np.outer(np.arange(terms), 2 * np.arange(bins) + 1 - bins) % (2 * bins)
-    waves: Array = np.exp(4j * np.arctan(np.longdouble(1)) * turns / bins)
+    a = _wide(coef)
+    turns = np.outer(np.arange(a.shape[1]), 2 * np.arange(bins) + 1 - bins) % (2 * bins)
+    waves: Array = np.exp(1j * _pi() * turns / bins)
     values: Array = a @ waves
     return values, waves
 
@@ -157,9 +169,58 @@ def _points_error(o: Operands, found: tuple[Array, ...]) -> float:
     return max(0.0, float(np.max(error / room)))
 
 
+def _run_integrals(o: Operands) -> tuple[Array, ...]:
+    coef = _coefficients(o, 15)
+    return (
+        lm.fourier_cdf(coef, _points(len(coef))),
+        lm.fourier_mean(coef),
+        lm.fourier_variance(coef),
+        lm.fourier_bins(coef, 40, exact=True),
+    )
+
+
+def _exact_integrals(o: Operands) -> tuple[Array, ...]:
+    """The same from the correlation of the coefficients."""
+    a = _wide(_coefficients(o, 15))
+    terms = a.shape[1]
+    whole = (abs(a) ** 2).sum(axis=1)
+    k = np.arange(1, terms)
+    c = np.stack([(a[:, i:] * a[:, : terms - i].conj()).sum(axis=1) for i in k], axis=1)
+    c = c / whole[:, None]
+    sign, at = (-1.0) ** k, _pi() * k
+
+    def cdf(x: Array) -> Array:
+        turn = np.exp(1j * at * x[..., None]) - sign
+        y: Array = (x + 1) / 2 + (c[:, None] * turn / (1j * at)).real.sum(axis=-1)
+        return y
+
+    x = _points(len(a)).astype(np.longdouble)
+    mean = (2 * sign * c.imag / at).sum(axis=1)
+    square = np.longdouble(1) / 3 + (4 * sign * c.real / at**2).sum(axis=1)
+    edges = 2 * np.arange(41).astype(np.longdouble) / 40 - 1
+    return cdf(x[:, None])[:, 0], mean, square - mean**2, np.diff(cdf(edges[None, :]), axis=1)
+
+
+def _integrals_error(o: Operands, found: tuple[Array, ...]) -> float:
+    worst = 0.0
+    for got, want in zip(found, _exact_integrals(o), strict=True):
+        stored = FORMATS[str(got.dtype)]
+        # the formula in float64 is right to some 15 digits, bins are no further off
+        room = 1e-14 + 2.0**-stored.bits * abs(want) + 2.0 ** (stored.least - stored.bits)
+        worst = max(worst, float(np.max(abs(got.astype(np.float64) - want) / room)))
+    return worst
+
+
 HEADS = (
     Layer("fourier_bins", "2e-6 of the largest", EVERY, _run_bins, _bins_error),
     Layer("fourier_log_bins_vjp", "6 u of the terms", EVERY, _run_vjp, _vjp_error),
     Layer("fourier_cross_entropy_and_grad", "what bins allow", EVERY, _run_loss, _loss_error),
     Layer("fourier_density", "2e-6 of the largest", EVERY, _run_points, _points_error),
+    Layer(
+        "fourier_cdf, moments, masses",
+        "1e-14 and rounding",
+        EVERY,
+        _run_integrals,
+        _integrals_error,
+    ),
 )
