@@ -30,9 +30,12 @@ lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
     return LMX_OK;
 }
 
-/* The defaults, or the options given if they fit.  A NaN among them must not trap. */
-static lmx_status read_options(const lmx_fourier_options *given, lmx_fourier_options *o)
+/* The defaults, or the options given if they fit; before them the type.  A NaN must not trap. */
+static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given,
+                               lmx_fourier_options *o)
 {
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
     lmx_fourier_defaults(o);
     if (given == NULL)
         return LMX_OK;
@@ -213,10 +216,8 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
                            const lmx_fourier_options *options, int logs, void *out,
                            ptrdiff_t out_stride)
 {
-    if ((unsigned)dtype >= LMX_DTYPES)
-        return LMX_ERR_DTYPE;
     lmx_fourier_options o;
-    lmx_status status = read_options(options, &o);
+    lmx_status status = read_options(dtype, options, &o);
     if (status != LMX_OK)
         return status;
     if (rows == 0)
@@ -421,10 +422,8 @@ lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows,
                                      void *loss, ptrdiff_t loss_stride, void *grad,
                                      ptrdiff_t grad_stride)
 {
-    if ((unsigned)dtype >= LMX_DTYPES)
-        return LMX_ERR_DTYPE;
     lmx_fourier_options o;
-    lmx_status status = read_options(options, &o);
+    lmx_status status = read_options(dtype, options, &o);
     if (status != LMX_OK)
         return status;
     if (bins == 0)
@@ -443,10 +442,8 @@ lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
                            ptrdiff_t x_stride, const lmx_fourier_options *options, void *loss,
                            ptrdiff_t loss_stride, void *grad, ptrdiff_t grad_stride)
 {
-    if ((unsigned)dtype >= LMX_DTYPES)
-        return LMX_ERR_DTYPE;
     lmx_fourier_options o;
-    lmx_status status = read_options(options, &o);
+    lmx_status status = read_options(dtype, options, &o);
     if (status != LMX_OK)
         return status;
     lmx_fourier_loss_job k = loss_of(&o, grad, grad_stride);

@@ -6,6 +6,7 @@
  * passes of radix 4, and one of radix 2, whose factors are the same for a whole panel.
  */
 #include "ops/fourier_fft.h"
+#include "simd/transpose.h"
 
 #if defined(LMX_REAL_F64)
 
@@ -98,20 +99,6 @@ static void columns(const lmx_fft *f, panel *x, size_t n, const double *re, cons
         pass_2(x, s);
 }
 
-/* Zipping the first half of the rows with the second half log2(V_LANES) times transposes them. */
-LMX_INLINE void transpose(vreal *row)
-{
-    for (size_t n = 1; n < V_LANES; n *= 2) {
-        vreal zipped[V_LANES];
-        for (size_t i = 0; i < V_LANES / 2; i++) {
-            zipped[2 * i] = v_zip_low(row[i], row[i + V_LANES / 2]);
-            zipped[2 * i + 1] = v_zip_high(row[i], row[i + V_LANES / 2]);
-        }
-        for (size_t i = 0; i < V_LANES; i++)
-            row[i] = zipped[i];
-    }
-}
-
 /* The panel's elements times their factors, as rows of the transpose. */
 static void turn(const lmx_fft *f, const panel *x, size_t from, double *re, double *im)
 {
@@ -127,8 +114,8 @@ static void turn(const lmx_fft *f, const panel *x, size_t from, double *re, doub
                 part_re[k] = v.re;
                 part_im[k] = v.im;
             }
-            transpose(part_re);
-            transpose(part_im);
+            v_transpose(part_re);
+            v_transpose(part_im);
             for (size_t k = 0; k < V_LANES; k++) {
                 v_store(re + (from + q + k) * rows + i, part_re[k]);
                 v_store(im + (from + q + k) * rows + i, part_im[k]);

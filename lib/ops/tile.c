@@ -9,7 +9,7 @@
  */
 #include "tile.h"
 
-#include "simd/simd.h"
+#include "simd/transpose.h"
 
 #if defined(LMX_TIER_AVX512)
 #  define ROWS 14
@@ -64,20 +64,6 @@ static void panels(const lmx_rows_of *x, size_t first, size_t k, size_t column, 
     }
 }
 
-/* Square of V_LANES vectors, transposed: each round doubles the stretches that lie right. */
-LMX_INLINE void transpose(vreal v[V_LANES])
-{
-    for (size_t round = 1; round < V_LANES; round *= 2) {
-        vreal w[V_LANES];
-        for (size_t i = 0; i < V_LANES / 2; i++) {
-            w[2 * i] = v_zip_low(v[i], v[i + V_LANES / 2]);
-            w[2 * i + 1] = v_zip_high(v[i], v[i + V_LANES / 2]);
-        }
-        for (size_t i = 0; i < V_LANES; i++)
-            v[i] = w[i];
-    }
-}
-
 static void panels_across(const lmx_rows_of *x, size_t first, size_t n, size_t column, size_t k,
                           void *to)
 {
@@ -96,7 +82,7 @@ static void panels_across(const lmx_rows_of *x, size_t first, size_t n, size_t c
             else
                 for (size_t q = 0; q < V_LANES; q++)
                     v[q] = e_load_n(from[q] + i, left, 0);
-            transpose(v);
+            v_transpose(v);
             for (size_t q = 0; q < left; q++)
                 v_store(out + (i + q) * WIDTH, v[q]);
         }
