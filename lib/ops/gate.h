@@ -19,12 +19,12 @@ LMX_INLINE void gate_rows(const lmx_piece *e, unsigned flags, map_body *body, co
 }
 
 #define LMX_GATE_KERNEL(name, of_, pull_)                                       \
-  static vreal name##_value(map_in in, const void *k, vreal *second)            \
+  LMX_INLINE_VECTOR vreal name##_value(map_in in, const void *k, vreal *second) \
   {                                                                             \
     (void)second;                                                               \
     return canonical(v_mul(of_(in.x, k), in.up));                               \
   }                                                                             \
-  static vreal name##_pull(map_in in, const void *k, vreal *second)             \
+  LMX_INLINE_VECTOR vreal name##_pull(map_in in, const void *k, vreal *second)  \
   {                                                                             \
     (void)k;                                                                    \
     const vreal first = pull_(in.dy, in.up, in.x, second);                      \

@@ -65,12 +65,12 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
 }
 
 #define LMX_UNARY_BODIES(name, value_, pull_)                                                      \
-  static vreal name##_value(map_in in, const void *k, vreal *up)                                   \
+  LMX_INLINE_VECTOR vreal name##_value(map_in in, const void *k, vreal *up)                        \
   {                                                                                                \
     (void)up;                                                                                      \
     return canonical(value_(in.x, k));                                                             \
   }                                                                                                \
-  static vreal name##_pull(map_in in, const void *k, vreal *up)                                    \
+  LMX_INLINE_VECTOR vreal name##_pull(map_in in, const void *k, vreal *up)                         \
   {                                                                                                \
     (void)up;                                                                                      \
     return canonical(pull_(in.dy, in.x, k));                                                       \
