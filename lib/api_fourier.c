@@ -104,6 +104,8 @@ static lmx_arena open_desks(lmx_fourier_job *job, size_t work, size_t more, void
         lmx_arena_take(&all, more);
         job->tables = lmx_arena_take(&all, tables);
         job->desks = lmx_arena_take(&all, workers * job->desk_size);
+        memset(job->desks, 0,
+               workers * job->desk_size); /* rows leave what surrounds a series as it is */
     }
     return parts;
 }

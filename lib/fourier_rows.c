@@ -62,7 +62,6 @@ void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memo
     lmx_arena parts = { memory, 0 };
     memset(d, 0, sizeof *d);
     divide(f, d, &parts);
-    memset(memory, 0, parts.used);
 }
 
 /* ----------------------------------------------------------------- rows --- */

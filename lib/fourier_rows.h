@@ -66,7 +66,7 @@ typedef struct lmx_fourier_desk {
     double *wave; /* for the correlation */
 } lmx_fourier_desk;
 
-/* Bytes of a desk, and its parts in memory that is a multiple of 64. */
+/* Bytes of a desk, and its parts in memory at a multiple of 64, which was all zeros before the first row. */
 size_t lmx_fourier_desk_size(const lmx_fourier *f);
 void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memory);
 

@@ -221,6 +221,18 @@ static void spread(const double value[2], const lmx_powers *w, const lmx_series 
 
 /* ------------------------------------------------------------ transforms --- */
 
+/* Those of `vectors` vectors that the series has, from element `from` on. */
+LMX_INLINE void put_vectors(const vreal *re, const vreal *im, size_t from, size_t vectors,
+                            const lmx_series *to)
+{
+    for (size_t g = 0; g < vectors; g++) {
+        const size_t at = from + g * V_LANES;
+        const size_t left = to->n - at < V_LANES ? to->n - at : V_LANES;
+        v_store_n(to->re + at, re[g], left);
+        v_store_n(to->im + at, im[g], left);
+    }
+}
+
 LMX_INLINE void product_some(const lmx_series *x, const lmx_turns *w, const lmx_series *y,
                              size_t from, size_t vectors)
 {
@@ -240,12 +252,7 @@ LMX_INLINE void product_some(const lmx_series *x, const lmx_turns *w, const lmx_
             im[g] = v_fma(c, v, im[g]);
         }
     }
-    for (size_t g = 0; g < vectors; g++) {
-        const size_t at = from + g * V_LANES;
-        const size_t left = y->n - at < V_LANES ? y->n - at : V_LANES;
-        v_store_n(y->re + at, re[g], left);
-        v_store_n(y->im + at, im[g], left);
-    }
+    put_vectors(re, im, from, vectors, y);
 }
 
 static void product(const lmx_series *x, const lmx_turns *w, const lmx_series *y)
@@ -292,12 +299,7 @@ LMX_INLINE void correlate_some(const lmx_series *a, const lmx_series *c, size_t 
             im[g] = v_fma(u, minus_y, im[g]);
         }
     }
-    for (size_t g = 0; g < vectors; g++) {
-        const size_t at = from + g * V_LANES;
-        const size_t left = a->n - at < V_LANES ? a->n - at : V_LANES;
-        v_store_n(c->re + at, re[g], left);
-        v_store_n(c->im + at, im[g], left);
-    }
+    put_vectors(re, im, from, vectors, c);
 }
 
 static void correlate(const lmx_series *a, const lmx_series *c)
@@ -344,12 +346,7 @@ LMX_INLINE void pull_some(const lmx_series *g, const lmx_series *a, const lmx_se
             im[k] = v_fma(v, x, im[k]);
         }
     }
-    for (size_t k = 0; k < vectors; k++) {
-        const size_t at = from + k * V_LANES;
-        const size_t left = t->n - at < V_LANES ? t->n - at : V_LANES;
-        v_store_n(t->re + at, re[k], left);
-        v_store_n(t->im + at, im[k], left);
-    }
+    put_vectors(re, im, from, vectors, t);
 }
 
 static void pull(const lmx_series *g, const lmx_series *a, const lmx_series *t)

@@ -6,8 +6,8 @@
  * With a = |x|, Phi(-a) = exp(-a^2 / 2) S / (a + C), where S is between 0.4 and 0.5: a polynomial in v =
  * (a - V) / (a + K), to 2^-29.1 of it up to a = 14.5, for double to 2^-56.5 up to 38.8 (tools/coeffs/normal_tail.py).
  * Beyond these nothing is left of the exponential.  For float K is C, which takes six terms more but no second
- * division, and an error of v matters less.  At most 1.257 ulp
- * in float32: -0x1.f7989ap+2.
+ * division, and an error of v matters less.
+ * At most 1.257 ulp in float32: -0x1.f7989ap+2.
  */
 #ifndef LMX_GELU_H
 #define LMX_GELU_H

@@ -156,8 +156,8 @@ def _run_points(o: Operands) -> tuple[Array, ...]:
 def _points_error(o: Operands, found: tuple[Array, ...]) -> float:
     """Compare the density with its formula; the cdf's ends, and samples, are what they must be."""
     coef, x = _coefficients(o, 15), _points(len(o.hidden))
-    terms = coef.shape[1] // 2
-    a = coef[:, :terms].astype(np.float64) + 1j * coef[:, terms:].astype(np.float64)
+    a = _wide(coef)
+    terms = a.shape[1]
     wave = np.exp(1j * np.pi * np.arange(terms) * x[:, None])
     p = abs((a * wave).sum(axis=1)) ** 2 / (2 * (abs(a) ** 2).sum(axis=1))
     most = np.full(p.shape, terms / 2)
