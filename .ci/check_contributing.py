@@ -28,7 +28,7 @@ def main() -> None:
     if match is None:
         sys.exit(f"CONTRIBUTING.md: not a line of the registry: {line!r}")
     number, name = match.groups()
-    (copy / "lib" / "ops" / f"unary_{name}.c").write_text(kernel, encoding="utf-8")
+    (copy / "lib" / "kernels" / "unary" / f"{name}.c").write_text(kernel, encoding="utf-8")
     header = copy / "include" / "lanemax" / "ops.h"
     text = header.read_text(encoding="utf-8")
     head, rest = text.split("#define LMX_UNARY_LIST(OP)", 1)

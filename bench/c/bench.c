@@ -16,8 +16,8 @@
 #  include <sys/mman.h>
 #endif
 
-#include "cpu.h"
-#include "dispatch.h"
+#include "platform/cpu.h"
+#include "dispatch/dispatch.h"
 
 static const char usage[] =
     "usage: bench [options]\n"

@@ -4,7 +4,7 @@
  * of the public header, the kernel tables, lmx_row_op_info(), lmx_unary_info(),
  * lmx_loss_info(), the C and Python tests and the benchmarks expand it.  The numbers are ABI: append, never renumber.
  *
- * Operations on rows (lib/ops/row_<name>.c):
+ * Operations on rows (lib/kernels/row/<name>.c):
  *
  *   OP(number, name, inputs, result, options, parameter, standard, formula)
  *
@@ -43,7 +43,7 @@
        "(dy[i] - y[i] sum_k dy[k]) / (1 + abs(x[i])), y = stablemax(x)")
 
 /*
- * Activations, element by element (lib/ops/unary_<name>.c); s(u) is 1 / (1 + exp(-u)), Phi the normal distribution:
+ * Activations, element by element (lib/kernels/unary/<name>.c); s(u) is 1 / (1 + exp(-u)), Phi the normal distribution:
  *
  *   OP(number, name, parameters, default, learned, bound, formula)
  *
@@ -71,7 +71,7 @@
 
 /*
  * Activations that see more than one number: a gate and what passes it, or several channels of a row
- * (lib/ops/channel_<name>.c).  s(u) is 1 / (1 + exp(-u)), r[k] = 1 / sqrt(mean(x^(2k)) + eps) over a row:
+ * (lib/kernels/channel/<name>.c).  s(u) is 1 / (1 + exp(-u)), r[k] = 1 / sqrt(mean(x^(2k)) + eps) over a row:
  *
  *   OP(number, name, inputs, parameters, learned, bound, formula)
  *
@@ -98,7 +98,7 @@
        "pairs with a sin(theta/2) > b cos(theta/2) reflected")
 
 /*
- * Losses (lib/ops/loss_<name>.c); o are the logits, t is the target, D the number of classes:
+ * Losses (lib/kernels/loss/<name>.c); o are the logits, t is the target, D the number of classes:
  *
  *   OP(number, name, parameters, default 0, default 1, options, formula)
  *

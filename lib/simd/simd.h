@@ -59,7 +59,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "common.h"
+#include "base/common.h"
 
 #if defined(LMX_ELEM_F32)
 #  define LMX_DTYPE f32

@@ -11,7 +11,7 @@
 #ifndef LMX_VMATH_H
 #define LMX_VMATH_H
 
-#include "chunk.h"
+#include "numeric/exp_log.h"
 #include "simd/simd.h"
 
 #if defined(LMX_REAL_F64)

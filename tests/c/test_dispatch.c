@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "cpu.h"
-#include "dispatch.h"
-#include "fourier.h"
+#include "platform/cpu.h"
+#include "dispatch/dispatch.h"
+#include "kernels/fourier/fourier.h"
 #include "lanemax/lanemax.h"
-#include "selftest.h"
-#include "tile.h"
+#include "dispatch/selftest.h"
+#include "kernels/gemm/tile.h"
 
 #if defined(__x86_64__)
 /* ------------------------------------------------------------ the faked CPU --- */

@@ -13,8 +13,8 @@
 #include <string.h>
 
 #include "check.h"
-#include "cpu.h"
-#include "dispatch.h"
+#include "platform/cpu.h"
+#include "dispatch/dispatch.h"
 
 #define MAX_ULP 2.0
 #define BLOCK   4096

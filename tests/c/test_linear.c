@@ -14,7 +14,7 @@
 
 #include "check.h"
 #include "rows.h"
-#include "tile.h"
+#include "kernels/gemm/tile.h"
 #include "tiers.h"
 
 typedef struct {

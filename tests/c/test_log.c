@@ -12,8 +12,9 @@
 #include <string.h>
 
 #include "check.h"
-#include "cpu.h"
-#include "dispatch.h"
+#include "platform/cpu.h"
+#include "dispatch/dispatch.h"
+#include "lanemax/lanemax.h"
 
 #define MAX_ULP 1.0
 #define BLOCK   4096

@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "check.h"
-#include "cpu.h"
-#include "dispatch.h"
-#include "plan.h"
+#include "platform/cpu.h"
+#include "dispatch/dispatch.h"
+#include "exec/plan.h"
 #include "rows.h"
 
 static void *get_memory(size_t n)

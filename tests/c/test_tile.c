@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include "check.h"
-#include "matmul.h"
+#include "linalg/matmul.h"
 #include "rows.h"
 #include "tiers.h"
-#include "tile.h"
+#include "kernels/gemm/tile.h"
 
 /* Operands of 300 rows at most, as elements; what they are as reals. */
 #define GAP 5

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "turn.h"
+#include "numeric/sincos.h"
 
 #define MAX_ULP 0.6
 #define LEAST   0x1p-27

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "dispatch.h"
+#include "dispatch/dispatch.h"
 #include "lanemax/lanemax.h"
 
 #define MAX_TIERS 4

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Entries of the Fourier head: check, give each worker a desk, run, reduce. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "exec/arrays.h"
+#include "platform/cpu.h"
+#include "exec/ctx.h"
+#include "fourier/head.h"
+#include "exec/reach.h"
+#include "base/targets.h"
+
+/* No more terms or bins: their numbers and those of all arrays stay far within size_t and exact doubles. */
+#define MOST ((size_t)1 << 31)
+
+/* Less than this many multiplications are not worth a second thread. */
+#define SERIAL 20000
+
+/* ------------------------------------------------------------- checking --- */
+
+lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
+{
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    memset(options, 0, sizeof *options);
+    options->size = sizeof *options;
+    options->eps = 1e-5;
+    options->ignore_index = -100;
+    return LMX_OK;
+}
+
+/* The defaults, or the options given if they fit; before them the type.  A NaN must not trap. */
+static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given,
+                               lmx_fourier_options *o)
+{
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    lmx_fourier_defaults(o);
+    if (given == NULL)
+        return LMX_OK;
+    if (given->size != sizeof *given)
+        return LMX_ERR_ARG;
+    *o = *given;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    const int fit = lmx_at_least(o->eps, 0) && lmx_at_least(o->gamma, 0);
+    lmx_fpenv_leave(env);
+    return fit && (unsigned)o->reduction <= LMX_NONE ? LMX_OK : LMX_ERR_ARG;
+}
+
+/* Fills f with what every entry is given. */
+static lmx_status begin(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies, size_t bins,
+                        const void *coef, ptrdiff_t coef_stride, lmx_fourier *f)
+{
+    if (frequencies >= MOST || bins > MOST)
+        return LMX_ERR_OVERFLOW;
+    if (rows > 0 && coef == NULL)
+        return LMX_ERR_NULL;
+    *f = (lmx_fourier){ .table = lmx_ctx_tier(ctx)->table[dtype],
+                        .pool = ctx != NULL ? ctx->pool : NULL,
+                        .rows = rows,
+                        .terms = frequencies + 1,
+                        .coef = coef,
+                        .coef_row = coef_stride,
+                        .bins = bins };
+    f->kernel = f->table->fourier;
+    f->log = lmx_ctx_tier(ctx)->table[LMX_F64]->log;
+    return LMX_OK;
+}
+
+static lmx_array coefficients(const lmx_fourier *f, const void *data, ptrdiff_t row)
+{
+    return lmx_array_rows(data, f->table->elem_size, f->rows, 2 * f->terms, row);
+}
+
+/* Whether the points of each row are from `least` to 1.  Comparing with NaN would trap where the caller has it so. */
+static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points, double least)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    int fit = 1;
+    for (size_t r = 0; r < rows && fit; r++)
+        for (size_t i = 0; i < points && fit; i++) {
+            const double v = x[(ptrdiff_t)r * row + (ptrdiff_t)i];
+            fit = v >= least && v <= 1;
+        }
+    lmx_fpenv_leave(env);
+    return fit;
+}
+
+/* ------------------------------------------------------------ workspace --- */
+
+/* Desks, and what is returned: parts of `more` bytes together; without a base if there is no memory. */
+static lmx_arena open_desks(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
+{
+    if (work < SERIAL)
+        job->f.pool = NULL;
+    const size_t tables = lmx_fourier_circle_size(job->f.circle) * sizeof(double);
+    const size_t own = more + lmx_round_up(tables), workers = lmx_pool_threads(job->f.pool);
+    job->desk_size = lmx_fourier_desk_size(&job->f);
+    const int fits = job->desk_size <= (SIZE_MAX - own - 64) / workers;
+    lmx_arena all = lmx_arena_open(fits ? own + workers * job->desk_size : SIZE_MAX, to_free);
+    const lmx_arena parts = all;
+    if (all.base != NULL) {
+        lmx_arena_take(&all, more);
+        job->tables = lmx_arena_take(&all, tables);
+        job->desks = lmx_arena_take(&all, workers * job->desk_size);
+        memset(job->desks, 0,
+               workers * job->desk_size); /* rows leave what surrounds a series as it is */
+    }
+    return parts;
+}
+
+/* Computing begins. */
+static lmx_fpenv start(lmx_fourier_job *job)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    lmx_fourier_circle_open(&job->f, job->tables);
+    return env;
+}
+
+static size_t work_of(size_t rows, size_t each)
+{
+    return each != 0 && rows > SERIAL / each ? SERIAL : rows * each;
+}
+
+/* --------------------------------------------------------------- points --- */
+
+enum { COEF, OTHER, INPUTS };
+
+static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                             const void *coef, ptrdiff_t coef_stride, lmx_fourier_what what,
+                             size_t points, const double *x, ptrdiff_t x_stride, void *out,
+                             ptrdiff_t out_stride)
+{
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    lmx_fourier_point_job k = {
+        .what = what, .points = points, .x = x, .x_row = x_stride, .out = out, .out_row = out_stride
+    };
+    lmx_fourier *const f = &k.job.f;
+    if (rows == 0 || points == 0)
+        return LMX_OK;
+    lmx_status status = begin(ctx, dtype, rows, frequencies, 0, coef, coef_stride, f);
+    if (status != LMX_OK)
+        return status;
+    const int moment = what >= LMX_FOURIER_MEAN;
+    if (out == NULL || (!moment && x == NULL))
+        return LMX_ERR_NULL;
+    const lmx_array all[INPUTS + 1] = {
+        coefficients(f, coef, coef_stride),
+        lmx_array_rows(moment ? NULL : x, sizeof *x, rows, points, x_stride),
+        lmx_array_rows(out, moment ? f->table->real_size : f->table->elem_size, rows, points,
+                       out_stride),
+    };
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, LMX_NO_ARRAY);
+    if (status != LMX_OK)
+        return status;
+    if (!moment && !points_fit(x, x_stride, rows, points, what == LMX_FOURIER_SAMPLE ? 0 : -1))
+        return LMX_ERR_ARG;
+    if (what != LMX_FOURIER_DENSITY)
+        f->circle = lmx_fourier_circle(f->terms);
+    void *to_free;
+    if (open_desks(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free).base == NULL)
+        return LMX_ERR_NOMEM;
+    const lmx_fpenv env = start(&k.job);
+    lmx_fourier_points_run(&k);
+    lmx_fpenv_leave(env);
+    free(to_free);
+    return LMX_OK;
+}
+
+lmx_status lmx_fourier_density(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                               const void *coef, ptrdiff_t coef_stride, size_t points,
+                               const double *x, ptrdiff_t x_stride, void *p, ptrdiff_t p_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_DENSITY, points,
+                      x, x_stride, p, p_stride);
+}
+
+lmx_status lmx_fourier_cdf(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                           const void *coef, ptrdiff_t coef_stride, size_t points, const double *x,
+                           ptrdiff_t x_stride, void *cdf, ptrdiff_t cdf_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_CDF, points, x,
+                      x_stride, cdf, cdf_stride);
+}
+
+lmx_status lmx_fourier_sample(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                              const void *coef, ptrdiff_t coef_stride, size_t points,
+                              const double *u, ptrdiff_t u_stride, void *x, ptrdiff_t x_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_SAMPLE, points,
+                      u, u_stride, x, x_stride);
+}
+
+lmx_status lmx_fourier_mean(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                            const void *coef, ptrdiff_t coef_stride, void *mean,
+                            ptrdiff_t mean_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_MEAN, 1, NULL,
+                      0, mean, mean_stride);
+}
+
+lmx_status lmx_fourier_variance(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                const void *coef, ptrdiff_t coef_stride, void *variance,
+                                ptrdiff_t variance_stride)
+{
+    return run_points(ctx, dtype, rows, frequencies, coef, coef_stride, LMX_FOURIER_VARIANCE, 1,
+                      NULL, 0, variance, variance_stride);
+}
+
+/* ----------------------------------------------------------------- bins --- */
+
+/* dy: NULL and no stride for the forward direction; then out has bins, else coefficients. */
+static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                           size_t bins, int backward, const void *dy, ptrdiff_t dy_stride,
+                           const void *coef, ptrdiff_t coef_stride,
+                           const lmx_fourier_options *options, int logs, void *out,
+                           ptrdiff_t out_stride)
+{
+    lmx_fourier_options o;
+    lmx_status status = read_options(dtype, options, &o);
+    if (status != LMX_OK)
+        return status;
+    if (rows == 0)
+        return LMX_OK;
+    if (bins == 0)
+        return LMX_ERR_SHAPE;
+    lmx_fourier_bin_job k = { .exact = !logs && o.exact,
+                              .logs = logs,
+                              .eps = o.eps,
+                              .dy = dy,
+                              .dy_row = dy_stride,
+                              .out = out,
+                              .out_row = out_stride };
+    lmx_fourier *const f = &k.job.f;
+    status = begin(ctx, dtype, rows, frequencies, bins, coef, coef_stride, f);
+    if (status != LMX_OK)
+        return status;
+    if (out == NULL || (backward && dy == NULL))
+        return LMX_ERR_NULL;
+    const lmx_array all[INPUTS + 1] = {
+        coefficients(f, coef, coef_stride),
+        lmx_array_rows(backward ? dy : NULL, f->table->elem_size, rows, bins, dy_stride),
+        backward ? coefficients(f, out, out_stride)
+                 : lmx_array_rows(out, f->table->elem_size, rows, bins, out_stride),
+    };
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, backward ? COEF : LMX_NO_ARRAY);
+    if (status != LMX_OK)
+        return status;
+    const size_t folded = bins < f->terms ? bins : f->terms;
+    const size_t tables = lmx_fourier_transform_bytes(folded, bins);
+    const size_t sincs = k.exact ? 2 * f->terms * sizeof *k.sinc : 0;
+    f->room = lmx_fourier_transform_room(folded, bins);
+    f->circle = k.exact ? lmx_fourier_circle(f->terms) : 0;
+    void *to_free;
+    lmx_arena parts = open_desks(&k.job, work_of(rows, bins),
+                                 lmx_round_up(tables) + lmx_round_up(sincs), &to_free);
+    if (parts.base == NULL)
+        return LMX_ERR_NOMEM;
+    void *const of_transform = lmx_arena_take(&parts, tables);
+    double *const sinc = lmx_arena_take(&parts, sincs);
+    const lmx_fpenv env = start(&k.job);
+    lmx_fourier_transform_open(&k.transform, f->kernel, folded, bins, of_transform);
+    if (k.exact)
+        lmx_fourier_sincs(f, sinc);
+    k.sinc = sinc;
+    lmx_fourier_bins_run(&k);
+    lmx_fpenv_leave(env);
+    free(to_free);
+    return LMX_OK;
+}
+
+lmx_status lmx_fourier_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                            size_t bins, const void *coef, ptrdiff_t coef_stride,
+                            const lmx_fourier_options *options, void *q, ptrdiff_t q_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 0, NULL, 0, coef, coef_stride, options, 0,
+                    q, q_stride);
+}
+
+lmx_status lmx_fourier_bins_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                size_t bins, const void *dq, ptrdiff_t dq_stride, const void *coef,
+                                ptrdiff_t coef_stride, const lmx_fourier_options *options,
+                                void *dcoef, ptrdiff_t dcoef_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 1, dq, dq_stride, coef, coef_stride,
+                    options, 0, dcoef, dcoef_stride);
+}
+
+lmx_status lmx_fourier_log_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                const lmx_fourier_options *options, void *y, ptrdiff_t y_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 0, NULL, 0, coef, coef_stride, options, 1,
+                    y, y_stride);
+}
+
+lmx_status lmx_fourier_log_bins_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                    size_t bins, const void *dy, ptrdiff_t dy_stride,
+                                    const void *coef, ptrdiff_t coef_stride,
+                                    const lmx_fourier_options *options, void *dcoef,
+                                    ptrdiff_t dcoef_stride)
+{
+    return run_bins(ctx, dtype, rows, frequencies, bins, 1, dy, dy_stride, coef, coef_stride,
+                    options, 1, dcoef, dcoef_stride);
+}
+
+/* --------------------------------------------------------------- losses --- */
+
+typedef struct {
+    const void *target;
+    lmx_int type;
+    ptrdiff_t target_stride;
+    void *loss;
+    ptrdiff_t loss_stride;
+} loss_arrays;
+
+/* What rows are to hit; LABEL. */
+static lmx_status read_targets(const lmx_fourier *f, const loss_arrays *a, int64_t ignore_index,
+                               size_t *target, size_t *count)
+{
+    for (size_t r = 0; r < f->rows; r++) {
+        const int64_t t = lmx_class_at(a->target, a->type, (ptrdiff_t)r * a->target_stride);
+        target[r] = LMX_NO_TARGET;
+        if (t == ignore_index)
+            continue;
+        if (t < 0 || (uint64_t)t >= f->bins)
+            return LMX_ERR_LABEL;
+        target[r] = (size_t)t;
+        (*count)++;
+    }
+    return LMX_OK;
+}
+
+/* All losses, or what they come to. */
+static void put_losses(const lmx_fourier_loss_job *k, const loss_arrays *a, lmx_reduction reduction,
+                       double count)
+{
+    const lmx_table *const table = k->job.f.table;
+    lmx_dd sum = { 0, 0 };
+    for (size_t r = 0; r < k->job.f.rows; r++)
+        for (size_t i = 0; i < k->points; i++) {
+            const double loss = k->loss[r * k->points + i];
+            const ptrdiff_t at = (ptrdiff_t)r * a->loss_stride + (ptrdiff_t)i;
+            if (reduction == LMX_NONE)
+                table->put_value((char *)a->loss + at * (ptrdiff_t)table->real_size, loss);
+            sum = lmx_losses_add(sum, (lmx_dd){ loss, 0 });
+        }
+    if (reduction != LMX_NONE)
+        table->put_value(a->loss, sum.hi / count);
+}
+
+/* k has its points, or none; then a has targets. */
+static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
+                           const lmx_fourier_options *o)
+{
+    lmx_fourier *const f = &k->job.f;
+    const int has_targets = f->bins != 0;
+    const size_t rows = f->rows, points = k->points;
+    if (a->loss == NULL ||
+        (rows > 0 && points > 0 && (has_targets ? a->target : (const void *)k->x) == NULL))
+        return LMX_ERR_NULL;
+    if (has_targets && (unsigned)a->type > LMX_U64)
+        return LMX_ERR_DTYPE;
+    const int each = o->reduction == LMX_NONE;
+    const lmx_array all[INPUTS + 2] = {
+        coefficients(f, f->coef, f->coef_row),
+        has_targets ? lmx_array_rows(a->target, lmx_int_size(a->type), rows, 1, a->target_stride)
+                    : lmx_array_rows(k->x, sizeof *k->x, rows, points, k->x_row),
+        lmx_array_rows(a->loss, f->table->real_size, each ? rows : 1, each ? points : 1,
+                       a->loss_stride),
+        coefficients(f, k->grad, k->grad_row),
+    };
+    lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + 2, COEF);
+    if (status != LMX_OK)
+        return status;
+    if (lmx_array_overlap(&all[COEF], &all[INPUTS]))
+        return LMX_ERR_OVERLAP; /* the gradient alone may be the coefficients */
+    if (!has_targets && !points_fit(k->x, k->x_row, rows, points, -1))
+        return LMX_ERR_ARG;
+    /* x is there, so that the number of losses is that of some bytes */
+    const size_t losses = rows * points * sizeof *k->loss;
+    const size_t targets = has_targets ? rows * sizeof *k->target : 0;
+    f->circle = k->gamma > 0 ? lmx_fourier_circle(f->terms) : 0;
+    const size_t work = (k->gamma > 0 ? f->terms : 8) * f->terms + points * f->terms;
+    void *to_free;
+    lmx_arena parts = open_desks(&k->job, work_of(rows, work),
+                                 lmx_round_up(losses) + lmx_round_up(targets), &to_free);
+    if (parts.base == NULL)
+        return LMX_ERR_NOMEM;
+    k->loss = lmx_arena_take(&parts, losses);
+    size_t *const target = lmx_arena_take(&parts, targets);
+    size_t count = has_targets ? 0 : rows * points;
+    if (has_targets)
+        status = read_targets(f, a, o->ignore_index, target, &count);
+    if (status == LMX_OK) {
+        const lmx_fpenv env = start(&k->job);
+        const double divisor = o->reduction == LMX_MEAN ? (double)count : 1;
+        k->target = has_targets ? target : NULL;
+        k->scale = count == 0 ? 0 : 1 / divisor;
+        lmx_fourier_loss_run(k);
+        put_losses(k, a, o->reduction, divisor);
+        lmx_fpenv_leave(env);
+    }
+    free(to_free);
+    return status;
+}
+
+static lmx_fourier_loss_job loss_of(const lmx_fourier_options *o, void *grad, ptrdiff_t grad_stride)
+{
+    return (lmx_fourier_loss_job){ .eps = o->eps,
+                                   .gamma = o->gamma,
+                                   .normalized = o->normalized_penalty,
+                                   .grad = grad,
+                                   .grad_row = grad_stride,
+                                   .points = 1 };
+}
+
+lmx_status lmx_fourier_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                                     size_t bins, const void *coef, ptrdiff_t coef_stride,
+                                     const void *target, lmx_int target_type,
+                                     ptrdiff_t target_stride, const lmx_fourier_options *options,
+                                     void *loss, ptrdiff_t loss_stride, void *grad,
+                                     ptrdiff_t grad_stride)
+{
+    lmx_fourier_options o;
+    lmx_status status = read_options(dtype, options, &o);
+    if (status != LMX_OK)
+        return status;
+    if (bins == 0)
+        return LMX_ERR_SHAPE;
+    lmx_fourier_loss_job k = loss_of(&o, grad, grad_stride);
+    status = begin(ctx, dtype, rows, frequencies, bins, coef, coef_stride, &k.job.f);
+    if (status != LMX_OK)
+        return status;
+    k.job.f.one_bin = 1;
+    const loss_arrays a = { target, target_type, target_stride, loss, loss_stride };
+    return run_loss(&k, &a, &o);
+}
+
+lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
+                           const void *coef, ptrdiff_t coef_stride, size_t points, const double *x,
+                           ptrdiff_t x_stride, const lmx_fourier_options *options, void *loss,
+                           ptrdiff_t loss_stride, void *grad, ptrdiff_t grad_stride)
+{
+    lmx_fourier_options o;
+    lmx_status status = read_options(dtype, options, &o);
+    if (status != LMX_OK)
+        return status;
+    lmx_fourier_loss_job k = loss_of(&o, grad, grad_stride);
+    status = begin(ctx, dtype, rows, frequencies, 0, coef, coef_stride, &k.job.f);
+    if (status != LMX_OK)
+        return status;
+    k.points = points;
+    k.x = x;
+    k.x_row = x_stride;
+    const loss_arrays a = { NULL, LMX_I64, 0, loss, loss_stride };
+    return run_loss(&k, &a, &o);
+}

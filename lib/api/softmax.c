@@ -1,0 +1,802 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entries of the softmax family: check, plan, hand out.  One driver serves every operation of
+ * the registry; what differs between them is in lib/ops.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "platform/cpu.h"
+#include "exec/ctx.h"
+#include "exec/plan.h"
+#include "exec/reach.h"
+#include "kernels/total.h"
+
+/* ------------------------------------------------------------ the call --- */
+
+typedef struct call {
+    const lmx_row_kernel *kernel;      /* on elements */
+    const lmx_row_kernel *real_kernel; /* on reals, behind gather */
+    const lmx_table *table, *real_table;
+    lmx_row_code op;
+    const lmx_row_info *info;
+    lmx_shape shape;
+    lmx_array a, b, out; /* strides: row, col, inner */
+    lmx_row_options opt;
+    lmx_plan plan;
+    int direct;    /* elements can be read and written in place */
+    int columns;   /* a vector of columns at a time */
+    size_t chunks; /* per row */
+
+    /* work space: for each worker, reals for gathered a and b, and the chunks of a row */
+    unsigned workers;
+    char *scratch;
+    size_t scratch_size;
+    char *lanes; /* columns: sums of a strip, and what is kept of it, for each worker */
+    char *keep;
+    size_t keep_size;
+    size_t strips, strip, first_strip; /* columns: how many, and how many columns in each */
+    lmx_chunk *chunk;
+    size_t chunk_count;
+} call;
+
+/* One row of a call: the elements reduced together. */
+typedef struct row {
+    call *c;
+    const char *a, *b;
+    char *out;
+    lmx_gather ga, gb, gout;
+    lmx_chunk *chunk;
+    lmx_norm norm;
+} row;
+
+/* Row r, j, `first` elements further along the reduced axis. */
+static const char *at_row(const lmx_array *x, size_t r, size_t j, size_t first)
+{
+    if (x->data == NULL)
+        return NULL;
+    return lmx_row_at(x, r, j) + (ptrdiff_t)first * x->stride[1] * (ptrdiff_t)x->size;
+}
+
+static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
+{
+    const lmx_row_options *o = &c->opt;
+    memset(w, 0, sizeof *w);
+    w->c = c;
+    w->a = lmx_row_at(&c->a, r, j);
+    w->b = lmx_row_at(&c->b, r, j);
+    w->out = (char *)(uintptr_t)lmx_row_at(&c->out, r, j);
+    w->chunk = chunk;
+    w->norm.rate = 1;
+    w->ga = w->gb = w->gout = (lmx_gather){ 1, 1, 0, NULL, 0, c->op == LMX_ROW_log_softmax };
+    w->ga.stride = c->a.stride[1];
+    w->gb.stride = c->b.stride[1];
+    w->gout.stride = c->out.stride[1];
+    if (o->temperature != NULL) {
+        const double t =
+            o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
+        if (c->info->inputs > 1) {
+            w->norm.rate = 1 / t;
+        } else {
+            lmx_gather_divide(&w->ga, t, c->real_table->real_size);
+        }
+    }
+    if (o->where != NULL) {
+        const unsigned char *mask =
+            o->where + (ptrdiff_t)r * o->where_strides.row + (ptrdiff_t)j * o->where_strides.inner;
+        w->ga.where = w->gout.where = mask;
+        w->ga.where_stride = w->gout.where_stride = o->where_strides.col;
+    }
+}
+
+static void *scratch_of(const call *c, unsigned worker, int second)
+{
+    if (c->scratch == NULL)
+        return NULL;
+    return c->scratch + ((size_t)worker * 2 + (size_t)second) * c->scratch_size;
+}
+
+static size_t chunk_len(const call *c, size_t i)
+{
+    const size_t left = c->shape.cols - i * LMX_CHUNK;
+    return left < LMX_CHUNK ? left : LMX_CHUNK;
+}
+
+/* Elements of chunk i as contiguous reals in this worker's scratch. */
+static void gather_chunk(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), size = c->table->elem_size;
+    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+    lmx_gather g = w->ga;
+    if (g.where != NULL)
+        g.where += first * g.where_stride;
+    c->table->gather(w->a + first * g.stride * (ptrdiff_t)size, n, &g, scratch_of(c, worker, 0));
+    if (w->b != NULL)
+        c->table->gather(w->b + first * w->gb.stride * (ptrdiff_t)size, n, &w->gb,
+                         scratch_of(c, worker, 1));
+}
+
+static void measure_chunk(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    w->chunk[i].parameter = c->opt.parameter;
+    if (c->direct) {
+        void *terms = c->plan.store_terms ? w->out + offset : NULL;
+        c->kernel->measure(w->a + offset, w->b != NULL ? w->b + offset : NULL, n, terms,
+                           &w->chunk[i]);
+    } else {
+        gather_chunk(w, i, worker);
+        c->real_kernel->measure(scratch_of(c, worker, 0), scratch_of(c, worker, 1), n, NULL,
+                                &w->chunk[i]);
+    }
+}
+
+/* gathered: the scratch still holds this chunk. */
+static void apply_chunk(const row *w, size_t i, unsigned worker, int gathered)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    if (c->direct) {
+        const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
+        c->kernel->apply(
+            from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm, w->out + offset,
+            (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
+        return;
+    }
+    void *z = scratch_of(c, worker, 0);
+    if (!gathered)
+        gather_chunk(w, i, worker);
+    c->real_kernel->apply(z, scratch_of(c, worker, 1), n, &w->chunk[i], &w->norm, z, 0);
+    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+    lmx_gather g = w->gout;
+    if (g.where != NULL)
+        g.where += first * g.where_stride;
+    c->table->scatter(z, n, &g, w->out + first * g.stride * (ptrdiff_t)c->table->elem_size);
+}
+
+/* What the chunks say of the row; with `total`, only whether it can be normalised by that. */
+static void fold(row *w, size_t r, size_t j)
+{
+    const call *c = w->c;
+    const double rate = w->norm.rate;
+    c->kernel->fold(w->chunk, c->chunks, &w->norm);
+    w->norm.rate = rate;
+    if (c->opt.total == NULL)
+        return;
+    const lmx_expsum *t =
+        c->opt.total + (ptrdiff_t)r * c->opt.total_row + (ptrdiff_t)j * c->opt.total_inner;
+    if (w->norm.kind != LMX_KIND_BAD)
+        w->norm.kind = t->mantissa == 0          ? LMX_KIND_EMPTY
+                       : lmx_finite(t->mantissa) ? LMX_KIND_PLAIN
+                                                 : LMX_KIND_BAD;
+    const lmx_total total = lmx_total_unpack(t);
+    w->norm.sum = total.rounded;
+    w->norm.max = 0;
+    if (w->norm.kind == LMX_KIND_PLAIN)
+        w->norm.log_rest = lmx_sum_log(total.fine);
+}
+
+static void put_result(const row *w)
+{
+    if (w->c->info->result == 1) {
+        w->c->real_table->put_value(w->out, lmx_norm_value(&w->norm));
+    } else {
+        const lmx_expsum e = lmx_total_pack((lmx_total){ w->norm.fine, w->norm.sum });
+        memcpy(w->out, &e, sizeof e);
+    }
+}
+
+static void whole_row(call *c, size_t r, size_t j, unsigned worker)
+{
+    row w;
+    row_begin(&w, c, r, j, c->chunk + (size_t)worker * c->chunk_count);
+    for (size_t i = 0; i < c->chunks; i++)
+        measure_chunk(&w, i, worker);
+    fold(&w, r, j);
+    if (c->info->result != 0)
+        put_result(&w);
+    else
+        for (size_t i = 0; i < c->chunks; i++)
+            apply_chunk(&w, i, worker, c->chunks == 1);
+}
+
+/* --------------------------------------------------------------- tasks --- */
+
+static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    const call *c = job;
+    lmx_rows r = { .rows = end - begin,
+                   .cols = c->shape.cols,
+                   .how = c->plan.how,
+                   .parameter = c->opt.parameter };
+    r.a = lmx_row_at(&c->a, begin, 0);
+    r.b = lmx_row_at(&c->b, begin, 0);
+    r.out = (char *)(uintptr_t)lmx_row_at(&c->out, begin, 0);
+    r.a_stride = c->a.stride[0];
+    r.b_stride = c->b.stride[0];
+    r.out_stride = c->out.stride[0];
+    r.scratch = scratch_of(c, worker, 0);
+    if (c->plan.how & LMX_HOW_BESIDE)
+        c->kernel->beside(&r);
+    else
+        c->kernel->rows(&r);
+}
+
+static void whole_rows_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    call *c = job;
+    for (size_t i = begin; i < end; i++)
+        whole_row(c, i / c->shape.inner, i % c->shape.inner, worker);
+}
+
+static void measure_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    for (size_t i = begin; i < end; i++)
+        measure_chunk(job, i, worker);
+}
+
+static void apply_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    for (size_t i = begin; i < end; i++)
+        apply_chunk(job, i, worker, 0);
+}
+
+/* Of the strips that one outer index is cut into; the first is shorter where that makes the others
+ * start at a line of the input. */
+static size_t strip_begin(const call *c, size_t s)
+{
+    const size_t at = s == 0 ? 0 : c->first_strip + (s - 1) * c->strip;
+    return at < c->shape.inner ? at : c->shape.inner;
+}
+
+static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    call *c = job;
+    const size_t real_size = c->table->real_size;
+    for (size_t s = begin; s < end; s++) {
+        const size_t r = s / c->strips, j0 = strip_begin(c, s % c->strips);
+        const size_t width = strip_begin(c, s % c->strips + 1) - j0;
+        const size_t chunks = c->chunks;
+        lmx_chunk *chunk = c->chunk + (size_t)worker * c->chunk_count;
+        lmx_chunk *strip = chunk + LMX_COLUMNS * chunks; /* one chunk of each column */
+        lmx_norm norms[LMX_COLUMNS];
+        unsigned char by_rows[LMX_COLUMNS] = { 0 };
+        row w;
+        char *const kept = c->keep_size == 0 ? NULL : c->keep + (size_t)worker * c->keep_size;
+        lmx_columns k = { .width = width,
+                          .a_stride = c->a.stride[1],
+                          .b_stride = c->b.stride[1],
+                          .out_stride = c->out.stride[1],
+                          .lanes = c->lanes + (size_t)worker * LMX_COLUMNS_LANES,
+                          .scratch_stride = (width + 15) / 16 * 16,
+                          .how = c->plan.how };
+        for (size_t i = 0; i < chunks; i++) {
+            const size_t first = i * LMX_CHUNK;
+            k.cols = chunk_len(c, i);
+            k.a = at_row(&c->a, r, j0, first);
+            k.b = at_row(&c->b, r, j0, first);
+            k.scratch = kept == NULL ? NULL : kept + first * k.scratch_stride * real_size;
+            c->kernel->measure_columns(&k, strip);
+            for (size_t j = 0; j < width; j++) {
+                chunk[j * chunks + i] = strip[j];
+                if (strip[j].kind < 0) {
+                    row_begin(&w, c, r, j0 + j, chunk + j * chunks);
+                    measure_chunk(&w, i, worker);
+                    by_rows[j] = 1; /* what was kept is not relative to what this found */
+                }
+            }
+        }
+        for (size_t j = 0; j < width; j++) {
+            row_begin(&w, c, r, j0 + j, chunk + j * chunks);
+            fold(&w, r, j0 + j);
+            norms[j] = w.norm;
+            if (w.norm.kind != LMX_KIND_PLAIN)
+                by_rows[j] = 1; /* filled, not computed: NaN in is not the NaN that goes out */
+            if (c->info->result != 0)
+                put_result(&w);
+        }
+        if (c->info->result != 0)
+            continue;
+        for (size_t j = 0; j < width; j++)
+            if (by_rows[j]) {
+                row_begin(&w, c, r, j0 + j, chunk + j * chunks);
+                w.norm = norms[j];
+                for (size_t i = 0; i < chunks; i++)
+                    apply_chunk(&w, i, worker, 0);
+            }
+        for (size_t j = 0, run; j < width; j += run) {
+            run = 1;
+            while (j + run < width && by_rows[j + run] == by_rows[j])
+                run++;
+            if (by_rows[j])
+                continue;
+            k.width = run;
+            for (size_t i = 0; i < chunks; i++) {
+                const size_t first = i * LMX_CHUNK;
+                for (size_t q = 0; q < run; q++)
+                    strip[q] = chunk[(j + q) * chunks + i];
+                k.cols = chunk_len(c, i);
+                k.a = at_row(&c->a, r, j0 + j, first);
+                k.b = at_row(&c->b, r, j0 + j, first);
+                k.out = (char *)(uintptr_t)at_row(&c->out, r, j0 + j, first);
+                k.scratch = kept == NULL ? NULL : kept + (first * k.scratch_stride + j) * real_size;
+                c->kernel->apply_columns(&k, strip, norms + j);
+            }
+        }
+    }
+}
+
+/* Strips of whole lines, such that what is kept of one stays in a second-level cache; or, for long
+ * columns, is at least a line wide. */
+static void plan_strips(call *c)
+{
+    enum { KEEP = 512 << 10, KEEP_MAX = 16 << 20 };
+    const size_t line = 64 / c->table->elem_size, cols = c->shape.cols;
+    const size_t real_size = c->table->real_size;
+    size_t strip = LMX_COLUMNS;
+    c->keep_size = 0;
+    if (c->kernel->keeps_columns) {
+        strip = KEEP / (cols * real_size) / line * line;
+        strip = strip < line ? line : strip > LMX_COLUMNS ? LMX_COLUMNS : strip;
+        const size_t row_bytes = (strip + 15) / 16 * 16 * real_size;
+        c->keep_size = cols <= KEEP_MAX / row_bytes ? cols * row_bytes : 0;
+    }
+    size_t first = strip;
+    if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > strip) {
+        const size_t past = (size_t)((uintptr_t)c->a.data % 64) / c->table->elem_size;
+        first = past == 0 ? strip : line - past;
+    }
+    c->strip = strip;
+    c->first_strip = first;
+    c->strips = c->shape.inner <= first ? 1 : (c->shape.inner - first + strip - 1) / strip + 1;
+}
+
+/* ------------------------------------------------------------- running --- */
+
+static lmx_status run(lmx_ctx *ctx, call *c)
+{
+    const lmx_shape *s = &c->shape;
+    lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
+    const int short_rows = c->direct && s->inner == 1 && s->cols > 0 && c->opt.total == NULL &&
+                           c->opt.temperature == NULL &&
+                           (s->cols <= LMX_CHUNK || (c->plan.how & LMX_HOW_BESIDE));
+    c->chunks = s->cols == 0 ? 0 : (s->cols - 1) / LMX_CHUNK + 1;
+    c->workers = c->plan.parallel ? lmx_pool_threads(pool) : 1;
+    c->scratch = NULL;
+    c->chunk = NULL;
+    c->chunk_count = short_rows ? 0 : c->columns ? LMX_COLUMNS * (c->chunks + 1) : c->chunks + 1;
+
+    /* Small calls stay off the heap. */
+    LMX_ALIGN(64) char small_scratch[4096];
+    lmx_chunk small_chunk[2];
+    void *to_free = NULL, *chunk_to_free = NULL;
+    const size_t least = s->rows > 1 ? LMX_BATCH : s->cols;
+    const size_t reals = short_rows            ? s->cols < least ? least : s->cols
+                         : s->cols < LMX_CHUNK ? s->cols
+                                               : LMX_CHUNK;
+    c->scratch_size = (reals * c->table->real_size + 63) / 64 * 64;
+    const int second = c->info->inputs > 1 && !c->direct;
+    const int needs_scratch =
+        !c->direct ||
+        (short_rows && c->kernel->uses_terms &&
+         ((c->plan.how & LMX_HOW_SCRATCH) || c->table->elem_size != c->table->real_size));
+    if (needs_scratch) {
+        const size_t bytes = ((size_t)(c->workers - 1) * 2 + 1 + (size_t)second) * c->scratch_size;
+        size_t strips = 0;
+        if (c->columns) {
+            plan_strips(c);
+            strips = c->workers * (LMX_COLUMNS_LANES + c->keep_size);
+        }
+        if (bytes + strips <= sizeof small_scratch) {
+            c->scratch = small_scratch;
+        } else {
+            c->scratch = lmx_arena_open(bytes + strips, &to_free).base;
+            if (c->scratch == NULL)
+                return LMX_ERR_NOMEM;
+        }
+        c->lanes = c->scratch + bytes;
+        c->keep = c->lanes + c->workers * LMX_COLUMNS_LANES;
+    }
+    if (c->workers == 1 && c->chunk_count <= 2) {
+        c->chunk = small_chunk;
+    } else if (c->chunk_count > 0) {
+        chunk_to_free = calloc((size_t)c->workers * c->chunk_count, sizeof *c->chunk);
+        if (chunk_to_free == NULL) {
+            free(to_free);
+            return LMX_ERR_NOMEM;
+        }
+        c->chunk = chunk_to_free;
+    }
+    if (!c->plan.parallel)
+        pool = NULL;
+
+    if (short_rows) {
+        lmx_parallel_for(pool, s->rows, c->plan.grain, short_rows_task, c);
+    } else if (c->columns) {
+        lmx_parallel_for(pool, s->rows * c->strips, 1, columns_task, c);
+    } else if (c->plan.split_rows) {
+        for (size_t i = 0; i < s->rows * s->inner; i++) {
+            const size_t r = i / s->inner, j = i % s->inner;
+            const size_t grain = (c->chunks + 2 * c->workers - 1) / (2 * c->workers);
+            row w;
+            row_begin(&w, c, r, j, c->chunk);
+            lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
+            fold(&w, r, j);
+            if (c->info->result != 0)
+                put_result(&w);
+            else
+                lmx_parallel_for(pool, c->chunks, grain, apply_task, &w);
+        }
+    } else {
+        lmx_parallel_for(pool, s->rows * s->inner, c->plan.grain, whole_rows_task, c);
+    }
+    free(chunk_to_free);
+    free(to_free);
+    return LMX_OK;
+}
+
+/* ------------------------------------------------------------ checking --- */
+
+static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t,
+                          int by_row)
+{
+    return (lmx_array){ data,
+                        size,
+                        { s->rows, by_row ? 1 : s->cols, s->inner },
+                        { t->row, by_row ? 0 : t->col, t->inner } };
+}
+
+static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
+
+static lmx_status check_options(const call *c, const lmx_row_options *o)
+{
+    if (o->size != sizeof *o)
+        return LMX_ERR_ARG;
+    if ((o->temperature != NULL && !has(c->info->options, 'T')) ||
+        (o->where != NULL && !has(c->info->options, 'W')) ||
+        (o->total != NULL &&
+         (!has(c->info->options, 'S') || o->temperature != NULL || o->where != NULL)))
+        return LMX_ERR_OP;
+    const char *parameter = c->info->parameter;
+    if (parameter[0] != 0 && !(strcmp(parameter, "eps") == 0 ? lmx_eps_fits(o->parameter)
+                                                             : lmx_order_fits(o->parameter)))
+        return LMX_ERR_ARG;
+    if (o->temperature != NULL)
+        for (size_t r = 0; r < c->shape.rows; r++) {
+            for (size_t j = 0; j < c->shape.inner; j++) {
+                const double t = o->temperature[(ptrdiff_t)r * o->temperature_row +
+                                                (ptrdiff_t)j * o->temperature_inner];
+                if (!(t > 0) || !lmx_finite(t))
+                    return LMX_ERR_ARG;
+                if (o->temperature_inner == 0)
+                    break;
+            }
+            if (o->temperature_row == 0)
+                break;
+        }
+    return LMX_OK;
+}
+
+static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
+                                const lmx_shape *shape, const void *a, const lmx_strides *a_strides,
+                                const void *b, const lmx_strides *b_strides,
+                                const lmx_row_options *options, void *out,
+                                const lmx_strides *out_strides)
+{
+    call c;
+    if ((unsigned)op >= LMX_ROW_COUNT)
+        return LMX_ERR_OP;
+    if ((unsigned)dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    c.op = op;
+    c.info = lmx_row_op_info(op);
+    if (shape == NULL || a_strides == NULL || out_strides == NULL ||
+        (c.info->inputs > 1 && b_strides == NULL))
+        return LMX_ERR_NULL;
+    c.shape = *shape;
+    memset(&c.opt, 0, sizeof c.opt);
+    c.opt.parameter = c.info->standard;
+    if (options != NULL) {
+        const lmx_status status = check_options(&c, options);
+        if (status != LMX_OK)
+            return status;
+        c.opt = *options;
+    }
+    const int row_result = c.info->result == 0;
+    if (shape->rows == 0 || shape->inner == 0 || (row_result && shape->cols == 0))
+        return LMX_OK;
+    if (out == NULL || (shape->cols > 0 && (a == NULL || (c.info->inputs > 1 && b == NULL))))
+        return LMX_ERR_NULL;
+
+    const lmx_tier *tier = lmx_ctx_tier(ctx);
+    c.table = tier->table[dtype];
+    c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
+    c.kernel = c.table->row[op];
+    c.real_kernel = c.real_table->row[op];
+    static const lmx_strides none = { 0, 0, 0 };
+    const size_t out_size = row_result            ? c.table->elem_size
+                            : c.info->result == 1 ? c.table->real_size
+                                                  : sizeof(lmx_expsum);
+    c.a = array_of(a, c.table->elem_size, shape, a_strides, 0);
+    c.b = array_of(c.info->inputs > 1 ? b : NULL, c.table->elem_size, shape,
+                   c.info->inputs > 1 ? b_strides : &none, 0);
+    c.out = array_of(out, out_size, shape, out_strides, !row_result);
+    if (!lmx_array_fits(&c.a) || !lmx_array_fits(&c.b) || !lmx_array_fits(&c.out))
+        return LMX_ERR_OVERFLOW;
+    if (!lmx_array_aligned(&c.a) || !lmx_array_aligned(&c.b) || !lmx_array_aligned(&c.out))
+        return LMX_ERR_ALIGN;
+    if (!lmx_array_distinct(&c.out))
+        return LMX_ERR_STRIDE;
+    const int is_a = row_result && lmx_array_same(&c.out, &c.a);
+    const int is_b = row_result && c.b.data != NULL && lmx_array_same(&c.out, &c.b);
+    if ((!is_a && lmx_array_overlap(&c.out, &c.a)) ||
+        (c.b.data != NULL && !is_b && lmx_array_overlap(&c.out, &c.b)))
+        return LMX_ERR_OVERLAP;
+
+    const int one = shape->cols == 1; /* a stride of extent 1 does not matter */
+    c.direct = (c.a.stride[1] == 1 || one) && (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
+               (!row_result || c.out.stride[1] == 1 || one) && c.opt.where == NULL &&
+               (c.opt.temperature == NULL || c.info->inputs > 1);
+    c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
+                c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
+                c.kernel->measure_columns != NULL && (c.b.data == NULL || c.b.stride[2] == 1) &&
+                (!row_result || c.out.stride[2] == 1);
+    const lmx_plan_request request = {
+        .rows = shape->rows * shape->inner,
+        .cols = shape->cols,
+        .elem_size = c.table->elem_size,
+        .inputs = (unsigned)c.info->inputs,
+        .writes = row_result,
+        .in_place = is_a || is_b,
+        .uses_terms = c.kernel->uses_terms,
+        .is_real = c.table->elem_size == c.table->real_size,
+        .has_beside = c.kernel->beside != NULL,
+        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
+        .cache = lmx_cache_size(),
+    };
+    c.plan = lmx_plan_rows(&request);
+    if (c.opt.total != NULL || !c.direct)
+        c.plan.store_terms = 0;
+    return run(ctx, &c);
+}
+
+/* ------------------------------------------------------- one short row --- */
+
+/* Reals that a short row may need as scratch on the stack, and so its length. */
+#define SHORT_ROW 512
+
+static int apart(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    const uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
+    return x + a_bytes <= y || y + b_bytes <= x;
+}
+
+/*
+ * One contiguous row of a few elements, for which checking, planning and handing out cost more than
+ * the kernel.  1 if it was such a row, and nothing was wrong with it; 0 leaves it to the rest.
+ */
+static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
+                     const void *a, const lmx_strides *a_strides, const void *b,
+                     const lmx_strides *b_strides, void *out, const lmx_strides *out_strides)
+{
+    if ((unsigned)op >= LMX_ROW_COUNT || (unsigned)dtype >= LMX_DTYPES || shape == NULL ||
+        a_strides == NULL || out_strides == NULL || a == NULL || out == NULL)
+        return 0;
+    const size_t n = shape->cols;
+    if (shape->rows != 1 || shape->inner != 1 || n == 0 || n > SHORT_ROW || a_strides->col != 1)
+        return 0;
+    const lmx_table *t = lmx_ctx_tier(ctx)->table[dtype];
+    const lmx_row_kernel *kernel = t->row[op];
+    const lmx_row_info *info = lmx_row_op_info(op);
+    const size_t bytes = n * t->elem_size;
+    size_t out_bytes = bytes, unit = t->elem_size;
+    if (info->result == 0) {
+        if (out_strides->col != 1)
+            return 0;
+    } else {
+        out_bytes = info->result == 1 ? t->real_size : sizeof(lmx_expsum);
+        unit = t->real_size | (info->result == 2 ? 8 : 0);
+    }
+    if ((((uintptr_t)a & (t->elem_size - 1)) | ((uintptr_t)out & (unit - 1))) != 0)
+        return 0;
+    const int in_place = a == out;
+    if (!(in_place && info->result == 0) && !apart(a, bytes, out, out_bytes))
+        return 0;
+    if (info->inputs > 1 && (b == NULL || b_strides == NULL || b_strides->col != 1 ||
+                             ((uintptr_t)b & (t->elem_size - 1)) != 0 ||
+                             (b != out && !apart(b, bytes, out, out_bytes))))
+        return 0;
+    LMX_ALIGN(64) char scratch[SHORT_ROW * 8];
+    const lmx_rows one = { .rows = 1,
+                           .cols = n,
+                           .a = a,
+                           .b = b,
+                           .out = out,
+                           .scratch = scratch,
+                           .parameter = info->standard,
+                           .how = in_place && kernel->uses_terms ? LMX_HOW_SCRATCH : 0 };
+    kernel->rows(&one);
+    return 1;
+}
+
+/* ------------------------------------------------------------- entries --- */
+
+/* Checks and plans compare and multiply too, so the caller's traps are off from the start. */
+lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
+                      const void *a, const lmx_strides *a_strides, const void *b,
+                      const lmx_strides *b_strides, const lmx_row_options *options, void *out,
+                      const lmx_strides *out_strides)
+{
+    const lmx_fpenv env = lmx_fpenv_enter();
+    lmx_status status = LMX_OK;
+    if (options != NULL ||
+        !short_row(ctx, op, dtype, shape, a, a_strides, b, b_strides, out, out_strides))
+        status = check_and_run(ctx, op, dtype, shape, a, a_strides, b, b_strides, options, out,
+                               out_strides);
+    lmx_fpenv_leave(env);
+    return status;
+}
+
+static lmx_status contiguous_with(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
+                                  size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
+                                  ptrdiff_t b_stride, const lmx_row_options *options, void *out,
+                                  ptrdiff_t out_stride)
+{
+    const lmx_shape shape = { rows, cols, 1 };
+    const lmx_strides sa = { a_stride, 1, 0 }, sb = { b_stride, 1, 0 }, so = { out_stride, 1, 0 };
+    return lmx_row_op(ctx, op, dtype, &shape, a, &sa, b, &sb, options, out, &so);
+}
+
+static lmx_status contiguous(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
+                             size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
+                             ptrdiff_t b_stride, void *out, ptrdiff_t out_stride)
+{
+    return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, NULL, out,
+                           out_stride);
+}
+
+static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
+                                 size_t cols, const void *a, ptrdiff_t a_stride, const void *b,
+                                 ptrdiff_t b_stride, double parameter, void *out,
+                                 ptrdiff_t out_stride)
+{
+    const lmx_row_options options = { .size = sizeof options, .parameter = parameter };
+    return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, &options, out,
+                           out_stride);
+}
+
+lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                       ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_softmax, dtype, rows, cols, x, x_stride, NULL, 0, y, y_stride);
+}
+
+lmx_status lmx_log_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                           ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_softmax, dtype, rows, cols, x, x_stride, NULL, 0, y,
+                      y_stride);
+}
+
+lmx_status lmx_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                         ptrdiff_t x_stride, void *value, ptrdiff_t value_stride)
+{
+    return contiguous(ctx, LMX_ROW_logsumexp, dtype, rows, cols, x, x_stride, NULL, 0, value,
+                      value_stride);
+}
+
+lmx_status lmx_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *dy,
+                           ptrdiff_t dy_stride, const void *y, ptrdiff_t y_stride, void *dx,
+                           ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_softmax_vjp, dtype, rows, cols, dy, dy_stride, y, y_stride, dx,
+                      dx_stride);
+}
+
+lmx_status lmx_log_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                               const void *dy, ptrdiff_t dy_stride, const void *y,
+                               ptrdiff_t y_stride, void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_softmax_vjp, dtype, rows, cols, dy, dy_stride, y, y_stride,
+                      dx, dx_stride);
+}
+
+lmx_status lmx_exp_sum(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                       ptrdiff_t x_stride, lmx_expsum *sum, ptrdiff_t sum_stride)
+{
+    return contiguous(ctx, LMX_ROW_exp_sum, dtype, rows, cols, x, x_stride, NULL, 0, sum,
+                      sum_stride);
+}
+
+lmx_status lmx_spherical_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                 const void *x, ptrdiff_t x_stride, double eps, void *y,
+                                 ptrdiff_t y_stride)
+{
+    return with_parameter(ctx, LMX_ROW_spherical_softmax, dtype, rows, cols, x, x_stride, NULL, 0,
+                          eps, y, y_stride);
+}
+
+lmx_status lmx_taylor_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                              const void *x, ptrdiff_t x_stride, int order, void *y,
+                              ptrdiff_t y_stride)
+{
+    return with_parameter(ctx, LMX_ROW_taylor_softmax, dtype, rows, cols, x, x_stride, NULL, 0,
+                          order, y, y_stride);
+}
+
+lmx_status lmx_stablemax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                         ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_stablemax, dtype, rows, cols, x, x_stride, NULL, 0, y, y_stride);
+}
+
+lmx_status lmx_log_stablemax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols, const void *x,
+                             ptrdiff_t x_stride, void *y, ptrdiff_t y_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_stablemax, dtype, rows, cols, x, x_stride, NULL, 0, y,
+                      y_stride);
+}
+
+lmx_status lmx_spherical_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                     const void *dy, ptrdiff_t dy_stride, const void *x,
+                                     ptrdiff_t x_stride, double eps, void *dx, ptrdiff_t dx_stride)
+{
+    return with_parameter(ctx, LMX_ROW_spherical_softmax_vjp, dtype, rows, cols, dy, dy_stride, x,
+                          x_stride, eps, dx, dx_stride);
+}
+
+lmx_status lmx_taylor_softmax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                  const void *dy, ptrdiff_t dy_stride, const void *x,
+                                  ptrdiff_t x_stride, int order, void *dx, ptrdiff_t dx_stride)
+{
+    return with_parameter(ctx, LMX_ROW_taylor_softmax_vjp, dtype, rows, cols, dy, dy_stride, x,
+                          x_stride, order, dx, dx_stride);
+}
+
+lmx_status lmx_stablemax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                             const void *dy, ptrdiff_t dy_stride, const void *x, ptrdiff_t x_stride,
+                             void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_stablemax_vjp, dtype, rows, cols, dy, dy_stride, x, x_stride, dx,
+                      dx_stride);
+}
+
+lmx_status lmx_log_stablemax_vjp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
+                                 const void *dy, ptrdiff_t dy_stride, const void *x,
+                                 ptrdiff_t x_stride, void *dx, ptrdiff_t dx_stride)
+{
+    return contiguous(ctx, LMX_ROW_log_stablemax_vjp, dtype, rows, cols, dy, dy_stride, x, x_stride,
+                      dx, dx_stride);
+}
+
+/* -------------------------------------------------------- partial sums --- */
+
+lmx_status lmx_expsum_merge(size_t n, const lmx_expsum *a, const lmx_expsum *b, lmx_expsum *out)
+{
+    if (n > 0 && (a == NULL || b == NULL || out == NULL))
+        return LMX_ERR_NULL;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    for (size_t i = 0; i < n; i++) {
+        const lmx_total s = lmx_total_unpack(&a[i]), t = lmx_total_unpack(&b[i]);
+        out[i] = lmx_total_pack(
+            (lmx_total){ lmx_sum_add(s.fine, t.fine), lmx_sum_add(s.rounded, t.rounded) });
+    }
+    lmx_fpenv_leave(env);
+    return LMX_OK;
+}
+
+lmx_status lmx_expsum_log(size_t n, const lmx_expsum *a, double *out)
+{
+    if (n > 0 && (a == NULL || out == NULL))
+        return LMX_ERR_NULL;
+    const lmx_fpenv env = lmx_fpenv_enter();
+    for (size_t i = 0; i < n; i++) {
+        const lmx_dd l = lmx_sum_log(lmx_total_unpack(&a[i]).fine);
+        out[i] = l.hi + l.lo;
+    }
+    lmx_fpenv_leave(env);
+    return LMX_OK;
+}

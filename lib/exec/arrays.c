@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exec/arrays.h"
+
+#include <stdint.h>
+
+static size_t magnitude(ptrdiff_t v) { return v < 0 ? 0 - (size_t)v : (size_t)v; }
+
+static int empty(const lmx_array *a) { return a->n[0] == 0 || a->n[1] == 0 || a->n[2] == 0; }
+
+int lmx_array_fits(const lmx_array *a)
+{
+    /* Small: extents and strides below 2^19 make at most 3 * 2^38 elements of 48 bytes.  The
+     * divisions below take longer than a softmax of 10 elements. */
+    const size_t bits = a->n[0] | a->n[1] | a->n[2] | magnitude(a->stride[0]) |
+                        magnitude(a->stride[1]) | magnitude(a->stride[2]);
+    if (bits >> 19 == 0 && sizeof(size_t) == 8)
+        return 1;
+    size_t left = (size_t)PTRDIFF_MAX / a->size - 1, count = 1;
+    for (int i = 0; i < 3; i++) {
+        if (a->n[i] < 2)
+            continue;
+        const size_t steps = a->n[i] - 1, s = magnitude(a->stride[i]);
+        if (s != 0 && steps > left / s)
+            return 0;
+        left -= steps * s;
+        if (a->n[i] > (size_t)PTRDIFF_MAX / count) /* also counts of broadcast elements */
+            return 0;
+        count *= a->n[i];
+    }
+    return 1;
+}
+
+int lmx_array_aligned(const lmx_array *a)
+{
+    if (empty(a))
+        return 1;                                  /* never accessed */
+    const size_t unit = a->size > 8 ? 8 : a->size; /* a power of two */
+    return ((uintptr_t)a->data & (unit - 1)) == 0;
+}
+
+/* The extents that matter, widest stride first. */
+static int order(const lmx_array *a, int dims[3])
+{
+    int count = 0;
+    for (int i = 0; i < 3; i++) {
+        if (a->n[i] < 2)
+            continue;
+        int at = count++;
+        while (at > 0 && magnitude(a->stride[dims[at - 1]]) < magnitude(a->stride[i])) {
+            dims[at] = dims[at - 1];
+            at--;
+        }
+        dims[at] = i;
+    }
+    return count;
+}
+
+int lmx_array_distinct(const lmx_array *a)
+{
+    int dims[3];
+    size_t span = 1;
+    if (empty(a))
+        return 1;
+    for (int k = order(a, dims) - 1; k >= 0; k--) {
+        const size_t s = magnitude(a->stride[dims[k]]);
+        if (s < span)
+            return 0;
+        span += (a->n[dims[k]] - 1) * s;
+    }
+    return 1;
+}
+
+static int same_strides(const lmx_array *a, const lmx_array *b)
+{
+    if (a->size != b->size)
+        return 0;
+    for (int i = 0; i < 3; i++)
+        if (a->n[i] != b->n[i] || (a->n[i] > 1 && a->stride[i] != b->stride[i]))
+            return 0;
+    return 1;
+}
+
+int lmx_array_same(const lmx_array *a, const lmx_array *b)
+{
+    return a->data == b->data && same_strides(a, b);
+}
+
+static void range(const lmx_array *a, uintptr_t *lo, uintptr_t *hi)
+{
+    *lo = *hi = (uintptr_t)a->data;
+    for (int i = 0; i < 3; i++) {
+        const size_t bytes = (a->n[i] - 1) * magnitude(a->stride[i]) * a->size;
+        if (a->stride[i] < 0)
+            *lo -= bytes;
+        else
+            *hi += bytes;
+    }
+    *hi += a->size;
+}
+
+/* Is |gap| < size reached by gap - sum of i_k s_k, |i_k| < n_k, over dims[k ...]?  Strides reach
+ * past everything inside them, so only the two nearest multiples of each can do. */
+static int reaches(const lmx_array *a, const int *dims, int count, ptrdiff_t gap)
+{
+    if (count == 0)
+        return magnitude(gap) < a->size;
+    const ptrdiff_t s = (ptrdiff_t)(magnitude(a->stride[dims[0]]) * a->size);
+    const ptrdiff_t most = (ptrdiff_t)a->n[dims[0]] - 1, near = gap / s;
+    for (ptrdiff_t i = near - 1; i <= near + 1; i++)
+        if (i >= -most && i <= most && reaches(a, dims + 1, count - 1, gap - i * s))
+            return 1;
+    return 0;
+}
+
+int lmx_array_overlap(const lmx_array *a, const lmx_array *b)
+{
+    if (empty(a) || empty(b))
+        return 0;
+    uintptr_t alo, ahi, blo, bhi;
+    range(a, &alo, &ahi);
+    range(b, &blo, &bhi);
+    if (ahi <= blo || bhi <= alo)
+        return 0;
+    if (!same_strides(a, b) || !lmx_array_distinct(a))
+        return 1;
+    int dims[3];
+    const int count = order(a, dims);
+    return reaches(a, dims, count, (ptrdiff_t)((uintptr_t)b->data - (uintptr_t)a->data));
+}
+
+lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, size_t same)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i].data != NULL && !lmx_array_fits(&a[i]))
+            return LMX_ERR_OVERFLOW;
+    for (size_t i = 0; i < n; i++)
+        if (a[i].data != NULL && !lmx_array_aligned(&a[i]))
+            return LMX_ERR_ALIGN;
+    for (size_t i = inputs; i < n; i++)
+        if (a[i].data != NULL && !lmx_array_distinct(&a[i]))
+            return LMX_ERR_STRIDE;
+    for (size_t i = inputs; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (a[i].data != NULL && a[k].data != NULL &&
+                !(k == same && lmx_array_same(&a[i], &a[k])) && lmx_array_overlap(&a[i], &a[k]))
+                return LMX_ERR_OVERLAP;
+    return LMX_OK;
+}

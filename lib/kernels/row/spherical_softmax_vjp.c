@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spherical_softmax_vjp, from the input: positive.h with the function of spherical.h. */
+#include "kernels/row/spherical.h"
+
+static void measure(const void *dy, const void *x, size_t n, void *terms, lmx_chunk *c)
+{
+    (void)terms;
+    positive_measure(x, dy, n, &spherical_map, SUM_PRODUCTS, c);
+}
+
+static void apply(const void *dy, const void *x, size_t n, const lmx_chunk *c, const lmx_norm *norm,
+                  void *out, unsigned how)
+{
+    positive_apply_vjp(dy, x, n, c, norm, out, how, &spherical_map, spherical_pull);
+}
+
+LMX_POSITIVE_KERNEL(spherical_softmax_vjp, measure, positive_fold_mean, apply, 2)

@@ -1,5 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/gate.h"
-#include "ops/gelu_tanh.h"
-
-LMX_GATE_KERNEL(geglu_tanh, gelu_tanh_of, gelu_tanh_gate_pull)

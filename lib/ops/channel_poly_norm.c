@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/poly_norm.h"
-
-NORM_KERNEL(poly_norm, 0)

@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/gelu.h"
-
-LMX_UNARY_KERNEL(gelu, gelu_of, gelu_pull_of)

@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/gelu_tanh.h"
-
-LMX_UNARY_KERNEL(gelu_tanh, gelu_tanh_of, gelu_tanh_pull_of)

@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/relu.h"
-
-LMX_UNARY_KERNEL(relu, relu_of, relu_pull_of)

@@ -1,4 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/silu.h"
-
-LMX_UNARY_KERNEL(silu, silu_of, silu_pull_of)
