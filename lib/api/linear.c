@@ -213,7 +213,7 @@ size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, si
 /* Sends the results of rows that count to where they belong, last first: they may lie in the same array. */
 static void put_hidden(const lmx_linear_loss *c, char *out, ptrdiff_t out_row, size_t rows)
 {
-    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    const lmx_gather as_is = { .stride = 1, .rate = 1 };
     const size_t elem_size = c->l.table->elem_size;
     size_t left = c->l.rows;
     for (size_t i = rows; i-- > 0;) {

@@ -49,7 +49,7 @@ typedef struct elements {
 
 static void load_row(const elements *e, const void *row, size_t n, double *to)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     if (e->table->real_size == 8) {
         e->table->gather(row, n, &as_is, to);
         return;
@@ -61,7 +61,7 @@ static void load_row(const elements *e, const void *row, size_t n, double *to)
 
 static void store_row(const elements *e, const double *from, size_t n, void *row)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     if (e->table->real_size == 8) {
         e->table->scatter(from, n, &as_is, row);
         return;

@@ -81,8 +81,8 @@ void lmx_matmul(const lmx_table *f64_table, lmx_pool *pool, size_t m, size_t n, 
     size_t rows = LMX_TILE;
     while (rows > 32 && (m - 1) / rows + 1 < 2 * workers)
         rows /= 2;
-    product p = { f64_table->pack, f64_table->tile, m,     n,     k, rows,  a,   b,      a_row,
-                  a_col,           b_row,           b_col, c, c_row, add,   scratch };
+    product p = { f64_table->pack, f64_table->tile, m,     n,     k, rows,  a,   b,
+                  a_row,           a_col,           b_row, b_col, c, c_row, add, scratch };
     const size_t tasks = ((m - 1) / rows + 1) * ((n - 1) / LMX_TILE + 1);
     lmx_parallel_for(pool, tasks, 1, task, &p);
 }

@@ -229,7 +229,7 @@ static void clear_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 /* What the last step leaves. */
 static void put_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 {
-    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    const lmx_gather as_is = { .stride = 1, .rate = 1 };
     const size_t n = classes_at(c, from);
     for (size_t i = 0; c->dweight != NULL && !lmx_linear_is_direct(c) && i < n; i++)
         c->l.table->scatter(sums_of(c, tile) + i * c->l.depth * real_size(c), c->l.depth, &as_is,

@@ -37,7 +37,7 @@ void lmx_linear_pack(lmx_linear *l, size_t first, size_t count)
 static void add_bias(const lmx_linear *l, size_t count, size_t from, size_t n, void *z,
                      ptrdiff_t z_row)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     LMX_ALIGN(64) double bias[LMX_TILE];
     for (size_t j = 0; j < n; j += LMX_TILE) {
         const size_t part = lmx_at_most(n - j, LMX_TILE);

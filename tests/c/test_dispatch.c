@@ -234,12 +234,13 @@ static void test_selftest(void)
                 CHECK(!lmx_tier_agrees(&broken, portable));
             table.row[op] = portable->table[d]->row[op];
         }
-        for (int op = 0; op < LMX_LOSS_COUNT && table.elem_size == table.real_size; op++) {
+        for (int op = 0; op < LMX_LOSS_COUNT; op++) {
             int other = (op + 1) % LMX_LOSS_COUNT;
             if (other == LMX_LOSS_taylor_softmax_loss) /* it relies on its parameter */
                 other++;
             table.loss[op] = portable->table[d]->loss[other];
-            CHECK(!lmx_tier_agrees(&broken, portable));
+            if (table.loss[op]->elem_size == table.elem_size)
+                CHECK(!lmx_tier_agrees(&broken, portable));
             table.loss[op] = portable->table[d]->loss[op];
         }
         lmx_tile_kernel tile = *table.tile;

@@ -371,9 +371,8 @@ LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk
   {                                                                                             \
     rows_loop(r, guess_, measure_, fold_, apply_, inputs_, terms_, result_);                    \
   }                                                                                             \
-  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply,               \
-                                       name##_rows,    beside_,     mcols_,                     \
-                                       acols_,         keeps_,      terms_,                     \
-                                       sizeof(elem) };
+  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply, name##_rows,  \
+                                       beside_,        mcols_,      acols_,       keeps_,       \
+                                       terms_,         sizeof(elem) };
 
 #endif
