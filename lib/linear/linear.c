@@ -34,6 +34,23 @@ void lmx_linear_pack(lmx_linear *l, size_t first, size_t count)
                                   k * l->depth_step, step_of(l, k), to);
 }
 
+/* Bias of n <= LMX_TILE classes from `from` on, in the compute type, is added to each row of z. */
+static void add_bias(const lmx_linear *l, size_t from, size_t count, size_t n, void *z,
+                     ptrdiff_t z_row)
+{
+    const lmx_table *const own = l->bias_table;
+    const char *const bias = (const char *)l->bias + from * own->elem_size;
+    if (own->real_size == l->real->real_size) {
+        own->tile->add_bias(bias, count, n, z, z_row);
+        return;
+    }
+    LMX_ALIGN(64) double converted[LMX_TILE]; /* reals */
+    for (size_t i = 0; i < n; i++)
+        l->real->put_value((char *)converted + i * l->real->real_size,
+                           own->get(bias + i * own->elem_size));
+    l->real->tile->add_bias(converted, count, n, z, z_row);
+}
+
 void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_t count,
                        size_t from, size_t n, void *z, ptrdiff_t z_row)
 {
@@ -62,5 +79,5 @@ void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_
         }
     }
     if (l->bias != NULL)
-        tile->add_bias((const char *)l->bias + from * l->table->elem_size, count, n, z, z_row);
+        add_bias(l, from, count, n, z, z_row);
 }
