@@ -226,6 +226,13 @@ static void test_values(shape s, lmx_dtype bias)
     free(want);
 }
 
+/* The same as the loss sees it. */
+static long double capped(const problem *p, size_t i, size_t k, const setting *how)
+{
+    const long double v = logit(p, i, k, how->bias);
+    return how->softcap ? 3.5L * tanhl(v / 3.5L) : v;
+}
+
 /* Loss and gradients against long double, from the logits as they are. */
 static void test_against_logits(shape s, lmx_dtype bias, const setting *how)
 {
@@ -247,17 +254,14 @@ static void test_against_logits(shape s, lmx_dtype bias, const setting *how)
                 row[k] = 0;
             continue;
         }
-        long double z = 0, mean = 0, slope, lse, own = 0;
+        const long double own = capped(&p, i, (size_t)p.target[i], how);
+        long double z = 0, mean = 0, slope;
         for (size_t k = 0; k < s.classes; k++) {
-            long double v = logit(&p, i, k, how->bias);
-            if (how->softcap)
-                v = 3.5L * tanhl(v / 3.5L);
-            z += expl(v);
+            const long double v = capped(&p, i, k, how);
+            z += expl(v - own); /* of one class exactly 1 */
             mean += v / (long double)s.classes;
-            if ((size_t)p.target[i] == k)
-                own = v;
         }
-        lse = logl(z);
+        const long double lse = own + logl(z);
         const long double eps = how->smoothing ? 0.125L : 0, penalty = how->penalty ? 0.01L : 0;
         const long double times = how->weighted ? p.row_weight[i] : 1;
         const long double loss = times * (lse - (1 - eps) * own - eps * mean + penalty * lse * lse);
