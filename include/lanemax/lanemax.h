@@ -435,12 +435,29 @@ LMX_API const lmx_loss_description *lmx_loss_info(int op);
 typedef struct lmx_linear_options {
     size_t size; /* sizeof(lmx_linear_options), so that fields can be appended */
 
-    const void *bias;       /* classes elements of the operands' type; NULL: 0 */
+    const void *bias;       /* classes elements, used in the compute type; NULL: 0 */
+    lmx_dtype bias_dtype;   /* of bias and its gradient; LMX_F32 from lmx_linear_defaults() */
     double label_smoothing; /* in [0, 1] */
     double logz_penalty;    /* >= 0: adds logz_penalty * log(sum_k exp(o[k]))^2 to a row, o being capped */
-    double softcap;         /* 0: none, else > 0: the logits are cap * tanh(logit / cap) */
+    double softcap;         /* 0: none, else > 0: the logits are cap * tanh(logit / cap); a class masked by -inf, in its
+                             * bias say, then has the logit -cap and takes part */
     int64_t ignore_index;   /* such a row has loss 0 and gradient 0, whatever it holds */
     lmx_reduction reduction;
+
+    /*
+     * Finite numbers >= 0, for row i at row_weight[i * row_weight_stride], by which its loss and gradients are multiplied
+     * (a weight of 0 keeps NaN and inf; ignore_index does not); LMX_MEAN divides by their sum over the rows that are
+     * not ignored.  NULL: 1.  The stride is 1 from lmx_linear_defaults().
+     */
+    const double *row_weight;
+    ptrdiff_t     row_weight_stride;
+
+    /*
+     * Not 0: gradients are added to what their arrays hold, which may not be left unset then.  An entry becomes the sum of
+     * it and of the gradient, an addition in float (LMX_F64: double; dbias: in double if either type is LMX_F64), rounded once
+     * to the array's type.  The logits cannot wait in dweight then and are computed twice.
+     */
+    int accumulate;
 
     /*
      * Gradients: tiles of 32 rows (ignored ones not counted) by 256 classes, counted from 0, in which no probability
@@ -460,8 +477,8 @@ LMX_API lmx_status lmx_linear_defaults(lmx_linear_options *options);
 /*
  * cross_entropy of the logits, as lmx_loss() has it, and its gradients by hidden, weight and bias, in one call.
  *
- * Each gradient is NULL where it is not wanted; all are of the operands' type and summed in float (LMX_F64: double):
- * dhidden over tiles of classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are
+ * Each gradient is NULL where it is not wanted; dhidden and dweight are of the operands' type, dbias of bias_dtype, bias or
+ * not; sums are taken in float (LMX_F64: double), dbias in pairs of doubles: dhidden over tiles of classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are
  * those of the sum of the losses.  Where dweight is wanted and its rows follow each other without gaps, the logits of
  * as many rows as fit wait in it for the second pass; those of other rows are computed twice.
  *
@@ -509,7 +526,10 @@ LMX_API lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype,
                                    void *values, ptrdiff_t values_stride,
                                    int64_t *indices, ptrdiff_t indices_stride);
 
-/* Bytes that lmx_linear_cross_entropy() allocates, with or without gradients, where nothing limits it. */
+/*
+ * Bytes that lmx_linear_cross_entropy() allocates where nothing limits it.  gradients: 0 without, 1 with them, 2 with
+ * accumulate, which takes rows x depth floats (LMX_F64: doubles) more.
+ */
 LMX_API size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t depth,
                                     int gradients);
 
@@ -691,8 +711,9 @@ typedef struct lmx_spherical lmx_spherical;
  *     LMX_LOSS_z_loss                  parameters a > 0, b
  *     LMX_LOSS_spherical_softmax_loss  parameter eps >= 0
  *     LMX_LOSS_taylor_softmax_loss     parameter 2, the order
- *     LMX_LOSS_one_hot_mse_loss        none; its targets may have several classes with values (lmx_spherical_batch)
- * with the parameters of the registry; NULL: their defaults.  dtype is float or double.  weight has rows of d
+ *     LMX_LOSS_one_hot_mse_loss        parameter label_smoothing c in [0, 1], 0 by default: the target y of a class becomes
+ *                                      (1 - c) y + c / D; targets may have several classes with values (lmx_spherical_batch)
+ * with the parameters of the registry, two numbers; NULL: their defaults.  dtype is float or double.  weight has rows of d
  * numbers next to each other; NULL: zeros, for lmx_spherical_set_state().
  *
  * Errors: OP, DTYPE, ARG (parameter), NULL (out), SHAPE (an extent is 0), OVERFLOW, ALIGN, NOMEM, NUMERIC (a weight is
@@ -721,7 +742,8 @@ typedef struct lmx_spherical_batch {
     size_t      targets;
     int64_t     ignore_index;
 
-    /* Squared error: targets of a row at its classes, 0 elsewhere; NULL: 1.  Those of one class add up. */
+    /* Squared error: targets of a row at its classes, before label smoothing, 0 elsewhere; NULL: 1.  Those of one class
+     * add up. */
     const double *values;
     ptrdiff_t     values_stride;
 

@@ -81,9 +81,11 @@ static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lm
 
 /* ---------------------------------------------------------- a new layer --- */
 
-/* The order of the Taylor softmax is 2 here. */
+/* The order of the Taylor softmax is 2 here, and the squared error has label smoothing for a parameter. */
 static int parameters_fit(lmx_loss_code loss, const double *p)
 {
+    if (loss == LMX_LOSS_one_hot_mse_loss)
+        return p[0] >= 0 && p[0] <= 1;
     return lmx_loss_parameters_fit(loss, p) && (loss != LMX_LOSS_taylor_softmax_loss || p[0] == 2);
 }
 

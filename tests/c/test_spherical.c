@@ -477,6 +477,7 @@ static void test_arguments(void)
     const lmx_loss_code z = LMX_LOSS_z_loss;
     static const double slope[] = { 0, 0 }, eps[] = { -1, 0 }, order[] = { 4, 0 };
     static const double location[] = { 1, (double)NAN };
+    static const double smoothing[][2] = { { -0.5, 0 }, { 1.5, 0 }, { (double)NAN, 0 } };
 #define CREATE(type, loss, p, D, d, w, stride, want) \
   CHECK(lmx_spherical_create(NULL, type, loss, p, D, d, w, stride, &l) == (want) && l == NULL)
     CREATE(LMX_F64, LMX_LOSS_cross_entropy, NULL, 4, 3, w, 3, LMX_ERR_OP);
@@ -487,6 +488,8 @@ static void test_arguments(void)
     CREATE(LMX_F64, z, location, 4, 3, w, 3, LMX_ERR_ARG);
     CREATE(LMX_F64, LMX_LOSS_spherical_softmax_loss, eps, 4, 3, w, 3, LMX_ERR_ARG);
     CREATE(LMX_F64, LMX_LOSS_taylor_softmax_loss, order, 4, 3, w, 3, LMX_ERR_ARG);
+    for (size_t i = 0; i < sizeof smoothing / sizeof *smoothing; i++)
+        CREATE(LMX_F64, LMX_LOSS_one_hot_mse_loss, smoothing[i], 4, 3, w, 3, LMX_ERR_ARG);
     CREATE(LMX_F64, z, NULL, 0, 3, w, 3, LMX_ERR_SHAPE);
     CREATE(LMX_F64, z, NULL, 4, 0, w, 3, LMX_ERR_SHAPE);
     CREATE(LMX_F64, z, NULL, SIZE_MAX / 2, 3, w, 3, LMX_ERR_OVERFLOW);
