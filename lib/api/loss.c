@@ -631,7 +631,7 @@ static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, con
 static int is_direct(const call *c)
 {
     const int one = c->shape.cols == 1;
-    return (c->o.stride[1] == 1 || one) &&
+    return c->table->elem_size == c->table->real_size && (c->o.stride[1] == 1 || one) &&
            (c->grad.data == NULL || c->grad.stride[1] == 1 || one) && !is_soft(c) &&
            c->opt.softcap == 0 && c->opt.temperature == NULL;
 }

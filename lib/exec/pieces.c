@@ -284,7 +284,7 @@ lmx_status lmx_pieces_run(lmx_ctx *ctx, lmx_pieces *p, double *sums, double *col
     }
     /* Sums are those of groups of rows, so that rows with gaps are brought together for them. */
     const int alone = shape->cols >= LMX_CHUNK || (p->sums == 0 && shape->cols >= SHORT_ROW);
-    c.direct = !p->gathered && (c.packed || (rows && alone));
+    c.direct = p->table == p->real_table && !p->gathered && (c.packed || (rows && alone));
     if (c.packed && c.direct && p->flat && p->sums == 0 && p->columns == 0) /* one long row */
         c.shape = (lmx_shape){ 1, shape->rows * shape->cols, 1 };
     c.how = !in_place && bytes > lmx_cache_size() ? LMX_HOW_STREAM : 0; /* past the caches */

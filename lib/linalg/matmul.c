@@ -4,6 +4,7 @@
 #include "kernels/gemm/tile.h"
 
 typedef struct {
+    const lmx_pack_kernel *pack;
     const lmx_tile_kernel *tile;
     size_t m, n, k, rows; /* rows of C in a task */
     const double *a, *b;
@@ -32,15 +33,15 @@ static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, 
     do { /* k = 0: zeros */
         const size_t k = at_most(p->k - at, LMX_TILE);
         if (a_turned) {
-            p->tile->block(&a, at, k, i, m, block);
+            p->pack->block(&a, at, k, i, m, block);
             p->tile->turn(block, m, k, turned);
         } else {
-            p->tile->block(&a, i, m, at, k, block);
+            p->pack->block(&a, i, m, at, k, block);
         }
         if (b_turned)
-            p->tile->panels_across(&b, j, n, at, k, panels);
+            p->pack->panels_across(&b, j, n, at, k, panels);
         else
-            p->tile->panels(&b, at, k, j, n, panels);
+            p->pack->panels(&b, at, k, j, n, panels);
         const lmx_tile_product q = {
             .block = a_turned ? turned : block,
             .is_turned = a_turned,
@@ -80,8 +81,8 @@ void lmx_matmul(const lmx_table *f64_table, lmx_pool *pool, size_t m, size_t n, 
     size_t rows = LMX_TILE;
     while (rows > 32 && (m - 1) / rows + 1 < 2 * workers)
         rows /= 2;
-    product p = { f64_table->tile, m,     n,     k, rows,  a,   b,      a_row,
-                  a_col,           b_row, b_col, c, c_row, add, scratch };
+    product p = { f64_table->pack, f64_table->tile, m,     n,     k, rows,  a,   b,      a_row,
+                  a_col,           b_row,           b_col, c, c_row, add,   scratch };
     const size_t tasks = ((m - 1) / rows + 1) * ((n - 1) / LMX_TILE + 1);
     lmx_parallel_for(pool, tasks, 1, task, &p);
 }

@@ -285,7 +285,7 @@ static void hidden_task(void *job, size_t begin_part, size_t end_part, unsigned 
             size_t begin = 0, end;
             if (!next_run(c->active[tile], s->m, &begin, &end))
                 continue;
-            c->l.table->tile->panels(&c->l.weight, from, n, j, wide, panels);
+            c->l.table->pack->panels(&c->l.weight, from, n, j, wide, panels);
             for (; next_run(c->active[tile], s->m, &begin, &end); begin = end) {
                 const size_t at = (s->first + begin) * (size_t)c->dhidden_row + j;
                 const lmx_tile_product p = {
@@ -314,7 +314,7 @@ static void pack_task(void *job, size_t begin, size_t end, unsigned worker)
     (void)worker;
     for (size_t at = begin; at < end; at++) {
         const size_t i = at / parts * LMX_TILE, j = at % parts * LMX_TILE;
-        c->l.table->tile->panels(&c->l.hidden, s->first + i, lmx_at_most(s->m - i, LMX_TILE), j,
+        c->l.table->pack->panels(&c->l.hidden, s->first + i, lmx_at_most(s->m - i, LMX_TILE), j,
                                  lmx_at_most(c->l.depth - j, LMX_TILE),
                                  c->hidden + at * lmx_linear_panels_size(&c->l));
     }

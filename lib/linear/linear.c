@@ -30,19 +30,32 @@ void lmx_linear_pack(lmx_linear *l, size_t first, size_t count)
     char *to = l->blocks;
     for (size_t i = 0; i < count; i += LMX_TILE)
         for (size_t k = 0; k < l->depth_blocks; k++, to += block_size(l))
-            l->table->tile->block(&l->hidden, first + i, lmx_at_most(count - i, LMX_TILE),
+            l->table->pack->block(&l->hidden, first + i, lmx_at_most(count - i, LMX_TILE),
                                   k * l->depth_step, step_of(l, k), to);
+}
+
+static void add_bias(const lmx_linear *l, size_t count, size_t from, size_t n, void *z,
+                     ptrdiff_t z_row)
+{
+    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    LMX_ALIGN(64) double bias[LMX_TILE];
+    for (size_t j = 0; j < n; j += LMX_TILE) {
+        const size_t part = lmx_at_most(n - j, LMX_TILE);
+        l->table->gather((const char *)l->bias + (from + j) * l->table->elem_size, part, &as_is,
+                         bias);
+        l->real->tile->add_bias(bias, count, part, (char *)z + j * l->real->real_size, z_row);
+    }
 }
 
 void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_t count,
                        size_t from, size_t n, void *z, ptrdiff_t z_row)
 {
-    const lmx_tile_kernel *const tile = l->table->tile;
+    const lmx_tile_kernel *const tile = l->real->tile;
     const size_t real_size = l->real->real_size;
     char *const panels = l->panels + worker * lmx_linear_panels_size(l);
     for (size_t k = 0; k < l->depth_blocks; k++) {
         const size_t step = step_of(l, k);
-        tile->panels_across(&l->weight, from, n, k * l->depth_step, step, panels);
+        l->table->pack->panels_across(&l->weight, from, n, k * l->depth_step, step, panels);
         for (size_t i = begin, m; i < begin + count; i += m) {
             const size_t within = i % LMX_TILE;
             m = lmx_at_most(begin + count - i, LMX_TILE - within);
@@ -62,5 +75,5 @@ void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_
         }
     }
     if (l->bias != NULL)
-        tile->add_bias((const char *)l->bias + from * l->table->elem_size, count, n, z, z_row);
+        add_bias(l, count, from, n, z, z_row);
 }

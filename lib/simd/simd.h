@@ -75,9 +75,11 @@
 #endif
 
 #if defined(LMX_REAL_F64)
+#  define LMX_REAL f64
 typedef double  real;
 typedef int64_t ibits;
 #else
+#  define LMX_REAL f32
 typedef float   real;
 typedef int32_t ibits;
 #endif
@@ -109,8 +111,9 @@ typedef real elem;
 #  error "kernel files are compiled with one of LMX_TIER_PORTABLE, _AVX2, _AVX512, _NEON"
 #endif
 
-/* The name of a kernel: lmx_<name>_<dtype>_<tier>. */
-#define LMX_K(name) LMX_CAT4(lmx_##name, _, LMX_DTYPE, _, LMX_ISA)
+/* The name of a kernel: lmx_<name>_<dtype>_<tier>; and of the one that takes the reals of this type. */
+#define LMX_K(name)      LMX_CAT4(lmx_##name, _, LMX_DTYPE, _, LMX_ISA)
+#define LMX_K_REAL(name) LMX_CAT4(lmx_##name, _, LMX_REAL, _, LMX_ISA)
 
 #if LMX_ELEM_IS_REAL
 LMX_INLINE vreal e_load(const elem *p) { return v_load(p); }

@@ -343,6 +343,8 @@ static void test_together(lmx_channel_code op)
 /* Kernels with and without streams, which calls take for arrays larger than the caches: rows with gaps. */
 static void test_streams(lmx_channel_code op)
 {
+    if (size != real_size)
+        return; /* kernels see reals alone */
     enum { ROWS = 5, WIDEST = 1040, GAP = 16, ALL = ROWS * (WIDEST + GAP) + 16 };
     static const size_t widths[] = { 16, 112, 128, 144, 528, WIDEST };
     static const double turn[4] = { 0.25, 0.96875, 0.625, 0.78125 };

@@ -373,6 +373,7 @@ LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk
   }                                                                                             \
   const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply,               \
                                        name##_rows,    beside_,     mcols_,                     \
-                                       acols_,         keeps_,      terms_ };
+                                       acols_,         keeps_,      terms_,                     \
+                                       sizeof(elem) };
 
 #endif
