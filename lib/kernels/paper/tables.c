@@ -4,7 +4,10 @@
 #include "kernels/paper/paper.h"
 
 #define DECLARE(isa) extern const lmx_paper_kernel lmx_paper_f32_##isa, lmx_paper_f64_##isa;
-#define TIER(isa)    { #isa, { &lmx_paper_f32_##isa, &lmx_paper_f64_##isa } }
+#define TIER(isa)                                        \
+  {                                                      \
+#    isa, { &lmx_paper_f32_##isa, &lmx_paper_f64_##isa } \
+  }
 
 #ifdef LMX_BUILD_AVX512
 DECLARE(avx512)
