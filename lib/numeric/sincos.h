@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sin and cos of an angle in radians, |x| <= LMX_SINCOS_MAX, within 0.6 ulp: scalar double arithmetic as in double_double.h,
- * with the same bits everywhere.  Largest errors found (tests/c/test_sincos.c): of 10^8 doubles 0.5938 ulp of sin at
- * 0x1.11b0df4170e0bp+29 and 0.5908 of cos at 0x1.25ba90a4c9da9p+29; of all floats from 2^-27 to 2^30 0.5913 of sin at
- * 0x1.c428a8p+22 and 0.5903 of cos at 0x1.7f398p+5.
+ * sin and cos of an angle in radians, |x| <= LMX_SINCOS_MAX, within 0.6 ulp: scalar double
+ * arithmetic as in double_double.h, with the same bits everywhere.  Largest errors found
+ * (tests/c/test_sincos.c): of 10^8 doubles 0.5938 ulp of sin at 0x1.11b0df4170e0bp+29 and 0.5908 of
+ * cos at 0x1.25ba90a4c9da9p+29; of all floats from 2^-27 to 2^30 0.5913 of sin at 0x1.c428a8p+22
+ * and 0.5903 of cos at 0x1.7f398p+5.
  */
 #ifndef LMX_SINCOS_H
 #define LMX_SINCOS_H
@@ -26,9 +27,10 @@ typedef struct lmx_sincos {
 } lmx_sincos;
 
 /*
- * The angle is reduced to x = r + n pi / 2 with |r| <= pi / 4 in two parts.  No double in range is nearer than 2^-62 to
- * a multiple of pi / 2, and there the relative error of r is still at most 2^-60.  Taylor's series follow, to r^17 for
- * the sine and r^18 for the cosine; their next terms are below 2^-62.
+ * The angle is reduced to x = r + n pi / 2 with |r| <= pi / 4 in two parts.  No double in range is
+ * nearer than 2^-62 to a multiple of pi / 2, and there the relative error of r is still at most
+ * 2^-60.  Taylor's series follow, to r^17 for the sine and r^18 for the cosine; their next terms
+ * are below 2^-62.
  */
 LMX_INLINE lmx_sincos lmx_sincos_of(double x)
 {
@@ -58,7 +60,9 @@ LMX_INLINE lmx_sincos lmx_sincos_of(double x)
 
     /* sin(hi + lo) = sin hi + lo cos hi; cos(hi + lo) = cos hi - lo sin hi. */
     const double half = 0.5 * z, near = 1 - half, z_lo = fma(r.hi, r.hi, -z);
-    /* hi - hi^3 / 6 to twice the digits: rounding that term alone would cost a quarter of an ulp. */
+    /*
+     * hi - hi^3 / 6 to twice the digits: rounding that term alone would cost a quarter of an ulp.
+     */
     const double cube = r.hi * z, cube_lo = fma(r.hi, z, -cube) + r.hi * z_lo;
     const double sixth = cube * LMX_SIXTH;
     const double sixth_lo =
