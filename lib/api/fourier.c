@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries of the Fourier head: they check arguments, allocate workspaces, run the job, and reduce losses. */
+/*
+ * Entries of the Fourier head: they check arguments, allocate workspaces, run the job, and reduce
+ * losses.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +14,10 @@
 #include "exec/reach.h"
 #include "base/targets.h"
 
-/* The largest number of terms or bins, so that sizes of arrays fit size_t and angles are exact in double. */
+/*
+ * The largest number of terms or bins, so that sizes of arrays fit size_t and angles are exact in
+ * double.
+ */
 #define MAX_TERMS ((size_t)1 << 31)
 
 /* Calls of fewer multiplications run on one thread: waking another would cost more. */
@@ -31,8 +37,8 @@ lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
 }
 
 /*
- * Fills o with the options given, or the defaults; checks the type first, as every entry does.  The comparisons run in
- * the library's floating-point environment, where a NaN does not trap.
+ * Fills o with the options given, or the defaults; checks the type first, as every entry does.  The
+ * comparisons run in the library's floating-point environment, where a NaN does not trap.
  */
 static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given,
                                lmx_fourier_options *o)
@@ -76,7 +82,10 @@ static lmx_array coefficients(const lmx_fourier *f, const void *data, ptrdiff_t 
     return lmx_array_rows(data, f->table->elem_size, f->rows, 2 * f->terms, row);
 }
 
-/* Whether all points are from `least` to 1; NaN is not.  The caller's environment might trap the comparison. */
+/*
+ * Whether all points are from `least` to 1; NaN is not.  The caller's environment might trap the
+ * comparison.
+ */
 static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points, double least)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
@@ -93,8 +102,8 @@ static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points
 /* ------------------------------------------------------------ workspace --- */
 
 /*
- * Allocates the workers' workspaces, the tables of the correlation, and `more` bytes for the caller, which it takes from
- * the arena returned.  The arena has no base if there is no memory.
+ * Allocates the workers' workspaces, the tables of the correlation, and `more` bytes for the
+ * caller, which it takes from the arena returned.  The arena has no base if there is no memory.
  */
 static lmx_arena open_workspaces(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
 {
@@ -218,7 +227,10 @@ lmx_status lmx_fourier_variance(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
 
 /* ----------------------------------------------------------------- bins --- */
 
-/* The bins, or their vjp with backward: then dy is the gradient by the bins and out that by the coefficients. */
+/*
+ * The bins, or their vjp with backward: then dy is the gradient by the bins and out that by the
+ * coefficients.
+ */
 static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
                            size_t bins, int backward, const void *dy, ptrdiff_t dy_stride,
                            const void *coef, ptrdiff_t coef_stride,
@@ -323,7 +335,10 @@ typedef struct {
     ptrdiff_t loss_stride;
 } loss_arrays;
 
-/* Reads the target bin of each row and counts the rows that are not ignored; LMX_ERR_LABEL if a target is no bin. */
+/*
+ * Reads the target bin of each row and counts the rows that are not ignored; LMX_ERR_LABEL if a
+ * target is no bin.
+ */
 static lmx_status read_targets(const lmx_fourier *f, const loss_arrays *a, int64_t ignore_index,
                                size_t *target, size_t *count)
 {

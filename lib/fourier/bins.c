@@ -4,10 +4,12 @@
  *
  * Centres, with the folded row b (rows.h) and S = sum |b|^2:
  *     q[j] = |A(x[j])|^2 / (m S),
- *     gradient by b[n] from g[j] = dL/dq[j]:  2 / (m S) sum_j g[j] A(x[j]) e^(-i pi n x[j]) - 2 b[n] / S sum_j g[j] q[j]
+ *     gradient by b[n] from g[j] = dL/dq[j]:
+ *         2 / (m S) sum_j g[j] A(x[j]) e^(-i pi n x[j]) - 2 b[n] / S sum_j g[j] q[j]
  *
  * Masses, from the correlation c:
- *     q[j] = 2 / m (1/2 + Re sum_k c[k] / c[0] sinc(k / m) e^(i pi k x[j])),   sinc(u) = sin(pi u) / (pi u)
+ *     q[j] = 2 / m (1/2 + Re sum_k c[k] / c[0] sinc(k / m) e^(i pi k x[j])),
+ *     sinc(u) = sin(pi u) / (pi u)
  */
 #include "fourier/head.h"
 
@@ -28,7 +30,10 @@ void lmx_fourier_sincs(const lmx_fourier *f, double *sinc)
 
 /* -------------------------------------------------------------- centres --- */
 
-/* Computes q into ws->values and A into ws->bins.  Returns 0 if |A| is 0 at every centre: q is then uniform. */
+/*
+ * Computes q into ws->values and A into ws->bins.  Returns 0 if |A| is 0 at every centre: q is then
+ * uniform.
+ */
 static int centres(const lmx_fourier_bin_job *k, lmx_fourier_workspace *ws)
 {
     const size_t m = k->job.f.bins;

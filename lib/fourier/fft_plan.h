@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plans of discrete Fourier transforms: their tables of angles, their workspace, and the length of those that
- * correlate a series with itself.
+ * Plans of discrete Fourier transforms: their tables of angles, their workspace, and the length of
+ * those that correlate a series with itself.
  */
 #ifndef LMX_FOURIER_FFT_PLAN_H
 #define LMX_FOURIER_FFT_PLAN_H
@@ -19,11 +19,17 @@ LMX_INLINE void lmx_series_clear(const lmx_series *s)
     memset(s->im, 0, s->n * sizeof *s->im);
 }
 
-/* index[i] = start + linear i + square i^2 modulo 2 m for i < n, as integers from -m to m; m <= 2^31. */
+/*
+ * index[i] = start + linear i + square i^2 modulo 2 m for i < n, as integers from -m to m; m <=
+ * 2^31.
+ */
 void lmx_fourier_angles(uint64_t start, uint64_t linear, uint64_t square, uint64_t m, size_t n,
                         double *index);
 
-/* Makes the plan of a transform of length n.  Its tables stay in memory, 4 n doubles; index is scratch of n doubles. */
+/*
+ * Makes the plan of a transform of length n.  Its tables stay in memory, 4 n doubles; index is
+ * scratch of n doubles.
+ */
 void lmx_fourier_fft_open(lmx_fft *fft, const lmx_fourier_kernel *kernel, size_t n, double *memory,
                           double *index);
 /* The doubles of workspace that a transform of length n needs. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs of the Fourier head: an entry of lib/api/fourier.c fills one, and it is then run over the rows. */
+/*
+ * Jobs of the Fourier head: an entry of lib/api/fourier.c fills one, and it is then run over the
+ * rows.
+ */
 #ifndef LMX_FOURIER_HEAD_H
 #define LMX_FOURIER_HEAD_H
 
@@ -48,7 +51,10 @@ typedef struct lmx_fourier_bin_job {
     ptrdiff_t out_row;  /* stride of its rows, in elements */
 } lmx_fourier_bin_job;
 
-/* Fills sinc[n] = sinc(n / bins) for each term n.  The array has twice as many numbers: the upper half is scratch. */
+/*
+ * Fills sinc[n] = sinc(n / bins) for each term n.  The array has twice as many numbers: the upper
+ * half is scratch.
+ */
 void lmx_fourier_sincs(const lmx_fourier *f, double *sinc);
 void lmx_fourier_bins_run(lmx_fourier_bin_job *k);
 

@@ -2,14 +2,16 @@
 /*
  * Losses of the Fourier head.  Each looks at single points of a row, so that a row costs O(N).
  *
- * Cross-entropy of m bins, the target t, P = |A(x[t])|^2 / (m sum |b|^2) with the folded row b (rows.h):
+ * Cross-entropy of m bins, the target t, P = |A(x[t])|^2 / (m sum |b|^2) with the folded row b
+ * (rows.h):
  *
  *     -log((P + eps) / (1 + m eps)) = log(1 + (1 - P + (m - 1) eps) / (P + eps)),
  *     gradient by b[n]: 2 (P b[n] - A(x[t]) e^(-i pi n x[t]) / m) / ((P + eps) sum |b|^2)
  *
  * -log p(x): the same with eps = 0 and another constant.
  *
- * The penalty of a row, gamma 4 pi^2 sum k^2 |c[k]|^2, needs the correlation c of its coefficients: O(N log N).
+ * The penalty of a row, gamma 4 pi^2 sum k^2 |c[k]|^2, needs the correlation c of its coefficients:
+ * O(N log N).
  */
 #include "fourier/head.h"
 #include "kernels/loss_state.h"
@@ -25,7 +27,10 @@ static double log_of(double v)
     return l.hi + l.lo;
 }
 
-/* The penalty of a row.  Its gradient is added to t once for each point, as every point's loss has the penalty. */
+/*
+ * The penalty of a row.  Its gradient is added to t once for each point, as every point's loss has
+ * the penalty.
+ */
 static double penalty(const lmx_fourier_loss_job *k, lmx_fourier_workspace *ws)
 {
     const double unit =
@@ -88,7 +93,10 @@ static double bin_loss(const lmx_fourier_loss_job *k, lmx_fourier_workspace *ws,
     return l.hi + l.lo;
 }
 
-/* -log p(x).  The part of the gradient that depends on x is added to t; point_losses() adds the part in a[n]. */
+/*
+ * -log p(x).  The part of the gradient that depends on x is added to t; point_losses() adds the
+ * part in a[n].
+ */
 static double point_loss(const lmx_fourier_loss_job *k, lmx_fourier_workspace *ws, double x)
 {
     const lmx_fourier *const f = &k->job.f;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The density of a row at points, its integral and moments, from p = |A|^2 / (2 c[0]) and from the correlation c:
+ * The density of a row at points, its integral and moments, from p = |A|^2 / (2 c[0]) and from the
+ * correlation c:
  *
  *     cdf(x)   = (x + 1) / 2 + Re (S(x) - S(-1)),   S(x) = sum_k c[k] / (i pi k c[0]) e^(i pi k x)
  *     E[x]     = sum_k 2 (-1)^k Im c[k] / (pi k c[0])
@@ -47,8 +48,9 @@ static double cdf(const lmx_fourier *f, lmx_fourier_workspace *ws, double start,
 }
 
 /*
- * The x at which the cdf is y, by Newton's steps inside a bracket.  A step that leaves the bracket, or is more than
- * half of the one before the last, is replaced by a bisection, so that the loop ends within about 120 steps, mostly 8.
+ * The x at which the cdf is y, by Newton's steps inside a bracket.  A step that leaves the bracket,
+ * or is more than half of the one before the last, is replaced by a bisection, so that the loop
+ * ends within about 120 steps, mostly 8.
  */
 static double quantile(const lmx_fourier *f, lmx_fourier_workspace *ws, double start, double y)
 {

@@ -106,8 +106,8 @@ static void power_of_2(int64_t n, double *first, double *second)
 }
 
 /*
- * Divides the row by 2^e such that the largest real or imaginary part is between 1/2 and 1.  Only parts that become
- * subnormal are rounded, and they are negligible beside the largest.
+ * Divides the row by 2^e such that the largest real or imaginary part is between 1/2 and 1.  Only
+ * parts that become subnormal are rounded, and they are negligible beside the largest.
  */
 static void scale(lmx_fourier_workspace *ws, double most)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows of coefficients as the functions of the Fourier head take them: in double, divided by a power of two so that
- * squares stay in range, and folded where there are bins.
+ * Rows of coefficients as the functions of the Fourier head take them: in double, divided by a
+ * power of two so that squares stay in range, and folded where there are bins.
  *
- * Folding: at the centres x[j] = -1 + (2 j + 1) / m of m bins e^(i pi m x[j]) is (-1)^(m + 1), so that the terms
- * a[l], a[l + m], a[l + 2 m] ... can be added with these signs.  A row b of at most m terms results, and
- * sum_j |A(x[j])|^2 = m sum_l |b[l]|^2 without aliases.
+ * Folding: at the centres x[j] = -1 + (2 j + 1) / m of m bins e^(i pi m x[j]) is (-1)^(m + 1), so
+ * that the terms a[l], a[l + m], a[l + 2 m] ... can be added with these signs.  A row b of at most
+ * m terms results, and sum_j |A(x[j])|^2 = m sum_l |b[l]|^2 without aliases.
  */
 #ifndef LMX_FOURIER_ROWS_H
 #define LMX_FOURIER_ROWS_H

@@ -4,7 +4,10 @@
 #include "base/arena.h"
 #include "base/vectors.h"
 
-/* Up to so many terms times bins one block has all bins; more are split into blocks of about half of that. */
+/*
+ * Up to so many terms times bins one block has all bins; more are split into blocks of about half
+ * of that.
+ */
 #define FEW 4096
 
 /* A transform of more bins does not fit into the second-level cache. */
@@ -16,8 +19,8 @@
 static int is_power_of_2(size_t n) { return (n & (n - 1)) == 0; }
 
 /*
- * Up to so many terms matrix products are faster than a plain transform, or than the chirp transform, which takes two
- * of twice the length; measured.
+ * Up to so many terms matrix products are faster than a plain transform, or than the chirp
+ * transform, which takes two of twice the length; measured.
  */
 static size_t few_terms(size_t bins, int plain)
 {
@@ -79,7 +82,9 @@ static void begin(lmx_fourier_transform *t, const lmx_fourier_kernel *kernel, si
                                   .chirp = size != 0 && size != bins };
 }
 
-/* Places all tables, and the scratch for filling them: index for angles, scratch for a transform. */
+/*
+ * Places all tables, and the scratch for filling them: index for angles, scratch for a transform.
+ */
 static void lay_out(lmx_fourier_transform *t, lmx_arena *a, double **fft, double **index,
                     double **scratch)
 {
@@ -147,7 +152,10 @@ static void open_blocks(lmx_fourier_transform *t, double *index)
     }
 }
 
-/* The transform of e^(-i pi k^2 / m), k from 1 - terms to m - 1, with negative k at the end of the array. */
+/*
+ * The transform of e^(-i pi k^2 / m), k from 1 - terms to m - 1, with negative k at the end of the
+ * array.
+ */
 static void open_filter(lmx_fourier_transform *t, double *index, double *work)
 {
     const size_t m = t->bins, n = t->size;
@@ -196,7 +204,10 @@ static void add(const lmx_series *x, const lmx_series *u)
     lmx_axpy(1, x->im, x->n, u->im);
 }
 
-/* Copies x to re and im, times cos + i sin or its conjugate, and pads with zeros to the transform's length. */
+/*
+ * Copies x to re and im, times cos + i sin or its conjugate, and pads with zeros to the transform's
+ * length.
+ */
 static void load(const lmx_fourier_transform *t, const lmx_series *x, const double *cos,
                  const double *sin, int conjugate, double *re, double *im)
 {

@@ -2,13 +2,15 @@
 /*
  * The transform from the terms of a folded row to the centres of all bins, and its adjoint:
  *
- *     y[j] = sum_n x[n] e^(i pi n x[j]),  u[n] = sum_j v[j] e^(-i pi n x[j]),   x[j] = -1 + (2 j + 1) / m
+ *     y[j] = sum_n x[n] e^(i pi n x[j]),  u[n] = sum_j v[j] e^(-i pi n x[j]),
+ *     x[j] = -1 + (2 j + 1) / m
  *
- * Few terms are multiplied by a matrix of rotations.  It has the columns of the first block of bins; for the block that
- * begins at bin s the terms are first multiplied by e^(2 i pi n s / m).  More terms go through a discrete Fourier
- * transform of length m, after they have been multiplied by the twiddles (-1)^n e^(i pi n / m).  If m is not a power of
- * two, that is done by the chirp transform (Bluestein 1970): with 2 n j = n^2 + j^2 - (j - n)^2 it is a convolution with
- * e^(-i pi k^2 / m), computed by transforms whose length is a power of two.
+ * Few terms are multiplied by a matrix of rotations.  It has the columns of the first block of
+ * bins; for the block that begins at bin s the terms are first multiplied by e^(2 i pi n s / m).
+ * More terms go through a discrete Fourier transform of length m, after they have been multiplied
+ * by the twiddles (-1)^n e^(i pi n / m).  If m is not a power of two, that is done by the chirp
+ * transform (Bluestein 1970): with 2 n j = n^2 + j^2 - (j - n)^2 it is a convolution with e^(-i pi
+ * k^2 / m), computed by transforms whose length is a power of two.
  */
 #ifndef LMX_FOURIER_TRANSFORM_H
 #define LMX_FOURIER_TRANSFORM_H

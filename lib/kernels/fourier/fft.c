@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Discrete Fourier transforms of 2^k complex doubles, k >= 6, by Bailey's four steps: the data are a matrix of rows x
- * cols; its columns are transformed, multiplied by twiddle factors and transposed, and the columns of the transpose are
- * transformed.  A panel of WIDE columns goes through all of its passes in a cache, and vectors run across it, so that
- * they are full in every pass.  Columns are transformed by Stockham's passes of radix 4, with one of radix 2 if the
- * length is an odd power of two; a pass has the same twiddle factors for a whole panel.
+ * Discrete Fourier transforms of 2^k complex doubles, k >= 6, by Bailey's four steps: the data are
+ * a matrix of rows x cols; its columns are transformed, multiplied by twiddle factors and
+ * transposed, and the columns of the transpose are transformed.  A panel of WIDE columns goes
+ * through all of its passes in a cache, and vectors run across it, so that they are full in every
+ * pass.  Columns are transformed by Stockham's passes of radix 4, with one of radix 2 if the length
+ * is an odd power of two; a pass has the same twiddle factors for a whole panel.
  */
 #include "kernels/fourier/fft.h"
 #include "simd/transpose.h"
@@ -40,7 +41,10 @@ LMX_INLINE vcomplex times(vcomplex a, vreal c, vreal s)
                        v_fma(a.re, s, v_mul(a.im, c)) };
 }
 
-/* A panel in two buffers: each pass reads one and writes the other; `at` says which one holds the data. */
+/*
+ * A panel in two buffers: each pass reads one and writes the other; `at` says which one holds the
+ * data.
+ */
 typedef struct {
     double *re[2], *im[2];
     int at;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels of the Fourier head (fourier.h), in double.  A sum over n is made of 32 chains of FMAs, one for each n mod
- * 32, which are added in a tree; where there is a sum for each n, it is one chain in the order of the other index.  So
- * the width of a tier's vectors changes no bit.
+ * Kernels of the Fourier head (fourier.h), in double.  A sum over n is made of 32 chains of FMAs,
+ * one for each n mod 32, which are added in a tree; where there is a sum for each n, it is one
+ * chain in the order of the other index.  So the width of a tier's vectors changes no bit.
  */
 #include "kernels/fourier/fft.h"
 #include "simd/vmath.h"
@@ -79,8 +79,9 @@ LMX_INLINE vreal round_near(vreal v) /* |v| <= 2^51 */
 #  define PI_LO 0x1.1a62633145c07p-53
 
 /*
- * cos and sin of pi (f + q / 2) for |f| up to slightly above 1/4 and an integer q from -2 to 2.  With t = pi f, Taylor's
- * series to t^17 and t^18 are summed, whose next terms are below 2^-60; the rounding errors of t and t^2 are added.
+ * cos and sin of pi (f + q / 2) for |f| up to slightly above 1/4 and an integer q from -2 to 2.
+ * With t = pi f, Taylor's series to t^17 and t^18 are summed, whose next terms are below 2^-60;
+ * the rounding errors of t and t^2 are added.
  */
 LMX_INLINE vsincos sincospi(vreal f, vreal q)
 {
@@ -128,7 +129,7 @@ static void roots(const double *k, size_t n, double m, double *c, double *s)
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
         const vreal v = v_load_n(k + i, left, 0);
-        /* 2 k = q m + r, exactly, so that the angle's only rounding is that of r / (2 m) */
+        /* 2 k = q m + r exactly, so the angle is rounded once, by r / (2 m) */
         const vreal q = round_near(v_mul(v, rate));
         const vreal r = v_fma(v_sub(v_set1(0), q), whole, v_add(v, v));
         const vsincos w = sincospi(v_div(r, twice), q);
@@ -143,7 +144,8 @@ static void phases(const double *k, size_t n, double x, double *c, double *s)
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
         const vreal v = v_load_n(k + i, left, 0);
-        /* k x = p + e; modulo 2 and less the quarters q it is (h - q / 2) + e, the first of which is exact */
+        /* k x = p + e; less multiples of 2 and q quadrants it is (h - q / 2) + e, and h - q / 2 is
+         * exact */
         const vreal p = v_mul(v, at), e = v_fma(v, at, v_sub(zero, p));
         const vreal h = v_fma(round_near(v_mul(p, half)), v_set1(-2), p);
         const vreal q = round_near(v_add(h, h));
@@ -282,8 +284,8 @@ static void multiply(double *re, double *im, const double *c, const double *s, s
 /* --------------------------------------------------------- correlations --- */
 
 /*
- * Computes `vectors` vectors of c from element `from` on.  Lanes past the end of the series sum products with the zeros
- * that follow it; they are not stored.
+ * Computes `vectors` vectors of c from element `from` on.  Lanes past the end of the series sum
+ * products with the zeros that follow it; they are not stored.
  */
 LMX_INLINE void correlate_some(const lmx_series *a, const lmx_series *c, size_t from,
                                size_t vectors)

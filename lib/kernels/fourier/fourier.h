@@ -2,13 +2,15 @@
 /*
  * The Fourier head: a row of coefficients a[0] ... a[N] is the density
  *
- *     p(x) = |A(x)|^2 / (2 c[0])  on [-1, 1],   A(x) = sum_n a[n] e^(i pi n x),   c[0] = sum_n |a[n]|^2.
+ *     p(x) = |A(x)|^2 / (2 c[0])  on [-1, 1],
+ *     A(x) = sum_n a[n] e^(i pi n x),   c[0] = sum_n |a[n]|^2.
  *
- * Everything is computed in double, whatever the type of the coefficients, and rounded once.  The kernels
- * (kernels/fourier/fourier.c) are compiled for double alone; the tables of all types of a tier share them.
+ * Everything is computed in double, whatever the type of the coefficients, and rounded once.  The
+ * kernels (kernels/fourier/fourier.c) are compiled for double alone; the tables of all types of a
+ * tier share them.
  *
- * A point x enters through the powers of w = e^(i pi x), w^n = near[n % 32] far[n / 32].  Both factors come from an
- * exactly reduced angle, so that the error does not grow with n.
+ * A point x enters through the powers of w = e^(i pi x), w^n = near[n % 32] far[n / 32].  Both
+ * factors come from an exactly reduced angle, so that the error does not grow with n.
  */
 #ifndef LMX_FOURIER_H
 #define LMX_FOURIER_H
@@ -20,8 +22,10 @@
 /* The number of terms that share a far power, and the virtual width of the sums over n. */
 #define LMX_FOURIER_LANES 32
 
-/* n complex numbers, with LMX_FOURIER_LANES zeros before them and at least as many behind: kernels load whole
- * vectors there. */
+/*
+ * n complex numbers, with LMX_FOURIER_LANES zeros before them and at least as many behind: kernels
+ * load whole vectors there.
+ */
 typedef struct lmx_series {
     double *re, *im;
     size_t n;
@@ -37,8 +41,9 @@ typedef struct lmx_powers {
 #define LMX_FFT_PANEL 8
 
 /*
- * The plan of X[k] = sum_n x[n] e^(-2 i pi n k / N), N a power of two, at least 2^6.  With re and im exchanged it is
- * the inverse transform, times N.  N is split in rows x cols, both at least LMX_FFT_PANEL.
+ * The plan of X[k] = sum_n x[n] e^(-2 i pi n k / N), N a power of two, at least 2^6.  With re and
+ * im exchanged it is the inverse transform, times N.  N is split in rows x cols, both at least
+ * LMX_FFT_PANEL.
  */
 typedef struct lmx_fft {
     size_t n, cols;
@@ -50,7 +55,10 @@ typedef struct lmx_fft {
 /* The doubles of workspace that a transform needs. */
 #define LMX_FFT_WORK(n, cols) (2 * (n) + 4 * LMX_FFT_PANEL * ((n) / (cols) + (cols)))
 
-/* A table of rotations e^(i pi ...), a matrix whose rows are `row` apart, a multiple of LMX_FOURIER_LANES. */
+/*
+ * A table of rotations e^(i pi ...), a matrix whose rows are `row` apart, a multiple of
+ * LMX_FOURIER_LANES.
+ */
 typedef struct lmx_rotations {
     const double *cos, *sin;
     size_t row;
