@@ -76,7 +76,7 @@ static lmx_status check_parameters(call *c, size_t cols)
         if (o->parameter == NULL || o->parameters == 0)
             return LMX_ERR_ARG;
         for (size_t i = 0; i < o->parameters; i++)
-            if (!finite_in(LMX_TURN_MOST, o->parameter[i]))
+            if (!finite_in(LMX_SINCOS_MAX, o->parameter[i]))
                 return LMX_ERR_ARG;
         c->spec.group = 2;
         return cols % 2 != 0 || (o->parameters > 1 && o->parameters != cols / 2) ? LMX_ERR_SHAPE
@@ -122,7 +122,7 @@ static char *turns(const lmx_table *table, const double *theta, size_t n)
     const size_t size = table->real_size;
     char *all = n > SIZE_MAX / 4 / size ? NULL : malloc(4 * n * size);
     for (size_t i = 0; all != NULL && i < n; i++) {
-        const lmx_turn t = lmx_turn_of(theta[i]), half = lmx_turn_of(theta[i] / 2);
+        const lmx_sincos t = lmx_sincos_of(theta[i]), half = lmx_sincos_of(theta[i] / 2);
         char *at = all + 4 * i * size;
         table->put_value(at, t.cos);
         table->put_value(at + size, t.sin);

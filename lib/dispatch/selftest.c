@@ -213,14 +213,14 @@ static void run_series(const lmx_fourier_kernel *k, workspace *w)
     for (int i = 0; i < PAD; i++)
         index[i] = i;
     k->roots(index, TERMS, 53, a.re, a.im);
-    k->turns(index, PAD, 0.3, powers.near_cos, powers.near_sin);
-    k->turns(index, 1, 0.3, powers.far_cos, powers.far_sin);
+    k->phases(index, PAD, 0.3, powers.near_cos, powers.near_sin);
+    k->phases(index, 1, 0.3, powers.far_cos, powers.far_sin);
     k->sum(&a, &powers, out + 4 * PAD);
     k->spread(out + 4 * PAD, &powers, &t);
     k->correlate(&a, &c);
-    k->pull(&c, &a, &t);
-    k->twist(t.re, t.im, powers.near_cos, powers.near_sin, TERMS, 1);
-    k->product(&a, &(lmx_turns){ powers.near_cos, powers.near_sin, 0 }, &t);
+    k->correlate_vjp(&c, &a, &t);
+    k->multiply(t.re, t.im, powers.near_cos, powers.near_sin, TERMS, 1);
+    k->product(&a, &(lmx_rotations){ powers.near_cos, powers.near_sin, 0 }, &t);
     out[4 * PAD + 2] = k->power(&a);
     out[4 * PAD + 3] = k->largest(re, 3 * PAD);
     k->narrow(a.re, TERMS, (float *)(void *)(out + 4 * PAD + 4));

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The algorithms that the paper compares, on one contiguous row, with the same exponential and
- * the same loops, for the benchmarks alone (Dukhan and Ablavatski 2020, table 2):
+ * The algorithms that the paper compares, on one contiguous row, with the same exponential and the
+ * same loops, for the benchmarks alone (Dukhan and Ablavatski 2020, table 2):
  *
  *   two pass               sum of exp(x); exp(x) / sum                 2 reads, 1 write
  *   three pass, recompute  max; sum of exp(x - max); exp(x - max) / sum   3 reads, 1 write
  *   three pass, reload     max; exp(x - max) stored and summed; scaled    3 reads, 2 writes
  *
- * and the copy, the floor of them all.  Also the exponential by itself, for its exhaustive test.  No shipped table
- * holds these; benchmarks and tests reach them through tables.c.
+ * and the copy, the floor of them all.  Also the exponential by itself, for its exhaustive test.
+ * No shipped table holds these; benchmarks and tests reach them through tables.c.
  */
 #include "kernels/loops/expsum.h"
 #include "kernels/paper/paper.h"
@@ -68,8 +68,9 @@ static real row_max(const elem *x, size_t n)
         m[u] = v_set1(-LMX_INF);
     size_t i = 0;
     for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
+        /* as the other passes do */
         for (size_t q = 0; q < 4 * V_LANES * sizeof(elem); q += 64)
-            LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q); /* as the other passes do */
+            LMX_PREFETCH_READ((const char *)(x + i) + PREFETCH_DISTANCE + q);
         for (size_t u = 0; u < 4; u++)
             m[u] = v_max(m[u], e_load(x + i + u * V_LANES));
     }

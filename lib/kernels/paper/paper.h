@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The algorithms that the paper compares, for benchmarks and tests; the library itself does not contain them. */
+/*
+ * The algorithms that the paper compares, for benchmarks and tests; the library itself does not
+ * contain them.
+ */
 #ifndef LMX_PAPER_H
 #define LMX_PAPER_H
 
