@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import _call, _check, _linear, _losses
+from ._core.errors import check, is_label_error
+from ._core.registry import REDUCTIONS
 
 #: More bins, or terms, the library does not take.
 _MOST = 2**31
@@ -61,7 +63,6 @@ class _Points:
 
 def _between(name: str, x: Any, low: float, high: float) -> Any:
     """Real numbers in [low, high], as an array of float64."""
-    _check._refuse_masked(name, x, "plain numbers")
     array = _check.array(name, x).astype(np.float64)
     bad = ~((array >= low) & (array <= high))
     if bad.any():
@@ -493,13 +494,13 @@ def _cross_entropy(
     values["eps"] = _check.in_range("eps", eps)
     values["ignore_index"] = ignored = _losses._ignored_index(ignore_index)
     labels = _losses._integers(_losses._as_labels(target), head.lead, "coef")
-    each = values["reduction"] == _call.REDUCTIONS["none"]
+    each = values["reduction"] == REDUCTIONS["none"]
     loss = np.empty(head.lead if each else (), head.real)
     grad = np.empty(head.coef.shape, head.dtype) if gradient else None
     status = _call.fourier_cross_entropy(head.rows, labels, count, values, loss, grad)
-    if _call.is_label_error(status):
+    if is_label_error(status):
         raise _losses._bad_label(labels, count, ignored)
-    _call.check(status)
+    check(status)
     return (loss[()], grad) if gradient else loss[()]
 
 
@@ -624,7 +625,7 @@ def fourier_cross_entropy_and_grad(
 def _nll(gradient: bool, coef: Any, x: Any, values: dict[str, Any]) -> Any:
     head = _Head(coef)
     points = _Points("x", head, _between("x", x, -1, 1))
-    each = values["reduction"] == _call.REDUCTIONS["none"]
+    each = values["reduction"] == REDUCTIONS["none"]
     loss = np.empty(points.x.shape if each else (), head.real)
     grad = np.empty(head.coef.shape, head.dtype) if gradient else None
     _call.fourier_nll(head.rows, points.x, values, loss, grad)

@@ -5,29 +5,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _call, _check
-from ._softmax import _LAST, _given, _run
+from . import _check
+from ._core.registry import ROW_OPS
+from ._rows import Op, run
 
-_STANDARD = {op["name"]: op["standard"] for op in _call.ROW_OPS}
-_CODES = {name: 4 * code for name, code in _call.CODES.items()}
+_STANDARD = {op["name"]: op["standard"] for op in ROW_OPS}
+_FORWARD = {
+    name: Op(name, "x")
+    for name in ("spherical_softmax", "taylor_softmax", "stablemax", "log_stablemax")
+}
+_BACKWARD = {name: Op(name + "_vjp", "dy", "x") for name in _FORWARD}
 
 
 def _forward(name: str, x: Any, axis: Any, out: Any, parameter: float | None = None) -> Any:
-    if axis is _LAST and (parameter is None or parameter == _STANDARD[name]):
-        y = _call.fast_row(_CODES[name], x, out)
-        if y is not None:
-            return y
-    return _run(name, x, None, axis, out=out, parameter=parameter)
+    return run(_FORWARD[name], x, None, axis, out, _given(name, parameter))
 
 
 def _backward(
     name: str, dy: Any, x: Any, axis: Any, out: Any, parameter: float | None = None
 ) -> Any:
-    if axis is _LAST and (parameter is None or parameter == _STANDARD[name]):
-        dx = _call.fast_gradient(_CODES[name], dy, x, out)
-        if dx is not None:
-            return dx
-    return _run(name, dy, _given(x, "x"), axis, out=out, parameter=parameter, names=("dy", "x"))
+    return run(_BACKWARD[name], dy, x, axis, out, _given(name, parameter))
+
+
+def _given(name: str, parameter: float | None) -> dict[str, Any] | None:
+    """Options; none for the parameter that the operation has without them."""
+    if parameter is None or parameter == _STANDARD[name]:
+        return None
+    return {"parameter": parameter}
 
 
 def spherical_softmax(x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = None) -> Any:
@@ -254,7 +258,7 @@ def spherical_softmax_vjp(
     >>> lm.spherical_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])).round(4)
     array([ 0.1326, -0.0204, -0.0306])
     """
-    return _backward("spherical_softmax_vjp", dy, x, axis, out, _check.in_range("eps", eps))
+    return _backward("spherical_softmax", dy, x, axis, out, _check.in_range("eps", eps))
 
 
 def taylor_softmax_vjp(dy: Any, x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -> Any:
@@ -299,7 +303,7 @@ def taylor_softmax_vjp(dy: Any, x: Any, axis: Any = -1, *, order: Any = 2, out: 
     >>> lm.taylor_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 2.0])).round(4)
     array([ 0.1038, -0.0277, -0.0415])
     """
-    return _backward("taylor_softmax_vjp", dy, x, axis, out, _check.in_range("order", order))
+    return _backward("taylor_softmax", dy, x, axis, out, _check.in_range("order", order))
 
 
 def stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
@@ -343,7 +347,7 @@ def stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     >>> lm.stablemax_vjp(np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 2.0])).round(4)
     array([ 0.0494, -0.0247, -0.0247])
     """
-    return _backward("stablemax_vjp", dy, x, axis, out)
+    return _backward("stablemax", dy, x, axis, out)
 
 
 def log_stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
@@ -387,4 +391,4 @@ def log_stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> An
     >>> lm.log_stablemax_vjp(np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 2.0])).round(4)
     array([ 0.4444, -0.2222, -0.2222])
     """
-    return _backward("log_stablemax_vjp", dy, x, axis, out)
+    return _backward("log_stablemax", dy, x, axis, out)
