@@ -201,7 +201,11 @@ static int row_op(lmx_ctx *ctx, int op, int axis, uintptr_t a, uintptr_t b, uint
         return LMXPY_UNUSUAL;
     if (elements(&c.out) == 0)
         return LMX_OK;
-    int status = lay_out(c.array, c.count, c.over, &l);
+    int status = LMX_OK;
+    if (elements(&c.array[0]) != 0)
+        status = lay_out(c.array, c.count, c.over, &l);
+    else
+        lay_out_nothing(elements(&c.out), 0, &l);
     if (status != LMX_OK)
         return status;
     double few[FEW], *temperatures = NULL;
@@ -400,15 +404,11 @@ static int loss_op(lmx_ctx *ctx, int op, int reduction, uintptr_t logits, uintpt
     if (!loss_arrays(&c, op, reduction, logits, target, loss, grad, given))
         return LMXPY_UNUSUAL;
     const view *x = &c.array[0];
-    int status;
-    if (elements(x) != 0) {
+    int status = LMX_OK;
+    if (elements(x) != 0)
         status = lay_out(c.array, c.count, (uint64_t)1 << (x->ndim - 1), &l);
-    } else {
-        memset(&l, 0, sizeof l); /* no rows */
-        l.shape.cols = (size_t)x->shape[x->ndim - 1];
-        l.shape.inner = 1;
-        status = LMX_OK;
-    }
+    else
+        lay_out_nothing(0, (size_t)x->shape[x->ndim - 1], &l);
     lmx_loss_options options;
     if (status == LMX_OK)
         status = lmx_loss_defaults((lmx_loss_code)op, &options);

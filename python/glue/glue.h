@@ -42,6 +42,9 @@ typedef struct lmxpy_image {
 /* What the calls below see of an array, so that Python can compare it with NumPy's own answer. */
 int lmxpy_see(uintptr_t object, lmxpy_image *image);
 
+/* Address of an array's first element; NULL if the object is no numpy.ndarray. */
+void *lmxpy_data(uintptr_t object);
+
 /*
  * A row operation.  Arrays that are not given are None.
  *

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "view.h"
 
 /*
@@ -94,6 +96,12 @@ int lmxpy_see(uintptr_t object, lmxpy_image *image)
     image->shape = v.shape;
     image->strides = v.strides;
     return LMX_OK;
+}
+
+void *lmxpy_data(uintptr_t object)
+{
+    view v;
+    return is_array(object, &v) ? v.data : NULL;
 }
 
 int is_contiguous(const view *v)
@@ -252,6 +260,14 @@ int lay_out_pointwise(const view *arrays, int count, const view *like, layout *f
     if (k == 0)
         return store(arrays, count, &one, &g[0], &one, found);
     return store(arrays, count, &g[0], &g[k], k == 1 ? &one : &g[1], found);
+}
+
+void lay_out_nothing(size_t rows, size_t cols, layout *found)
+{
+    memset(found, 0, sizeof *found);
+    found->shape.rows = rows;
+    found->shape.cols = cols;
+    found->shape.inner = 1;
 }
 
 int broadcast(view *v, const view *x, ptrdiff_t *strides)

@@ -42,6 +42,9 @@ int lay_out(const view *arrays, int count, uint64_t over, layout *found);
 /* The same for what is done to each element by itself: axes in the order that `like` has in memory. */
 int lay_out_pointwise(const view *arrays, int count, const view *like, layout *found);
 
+/* Arrays without an element, whose strides mean nothing. */
+void lay_out_nothing(size_t rows, size_t cols, layout *found);
+
 /* Strides with which v, whose shape broadcasts to that of x, is read over x.  v.shape and v.strides
  * become those of x and `strides`.  Returns whether it broadcasts. */
 int broadcast(view *v, const view *x, ptrdiff_t *strides);

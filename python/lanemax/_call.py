@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ._core.calls import DTYPES, F16, F32, F64, INTS, SUM
 from ._core.context import (
     default_threads,
@@ -65,9 +67,13 @@ _NULL = ffi.NULL
 _INTS = INTS
 
 
+_data = lib.lmxpy_data
+
+
 def _pointer(array: Any) -> Any:
     """Address of an array's first element; the caller keeps the array alive."""
-    return ffi.cast("void *", array.__array_interface__["data"][0])
+    plain = np.asarray(array)
+    return _data(id(plain))
 
 
 def _linear_options(values: dict[str, Any], bias: Any, dropped: Any = None) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from typing import Any
@@ -36,38 +37,53 @@ class _Head:
         self.rows = _linear._matrix(self.coef)
 
 
+@functools.lru_cache(maxsize=256)
+def _order(lead: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of points that broadcast against rows: their shape, its axes in the order of rows and points,
+    the extents in that order, how many are rows and how many points of each; None if they do not.
+    """
+    try:
+        full = np.broadcast_shapes(lead, shape)
+    except ValueError:
+        return (None,)
+    padded = (1,) * (len(full) - len(lead)) + lead
+    own = [i for i, n in enumerate(full) if padded[i] == n]
+    order = (*own, *(i for i, n in enumerate(full) if padded[i] != n))
+    extents = tuple(full[i] for i in order)
+    counts = math.prod(extents[: len(own)]), math.prod(extents[len(own) :])
+    return full, order, extents, counts, tuple(np.argsort(order).tolist())
+
+
 class _Points:
     """A head and points that broadcast against its rows, as so many points for each row."""
 
     def __init__(self, name: str, head: _Head, x: Any) -> None:
-        try:
-            self.shape = np.broadcast_shapes(head.lead, x.shape)
-        except ValueError:
+        self.shape, *rest = _order(head.lead, x.shape)
+        if self.shape is None:
             raise ValueError(
                 f"{name}: shape {x.shape} does not broadcast against the shape of coef without "
                 f"its last axis, {head.lead}"
-            ) from None
-        lead = (1,) * (len(self.shape) - len(head.lead)) + head.lead
-        own = [i for i, n in enumerate(self.shape) if lead[i] == n]
-        self.order = own + [i for i, n in enumerate(self.shape) if lead[i] != n]
-        full = np.broadcast_to(x, self.shape).transpose(self.order)
-        self.extents = full.shape
-        rows = math.prod(self.extents[: len(own)])
-        points = math.prod(self.extents[len(own) :])
-        self.x = np.require(full.reshape(rows, points), np.float64, ["C", "A"])
+            )
+        self.order, self.extents, counts, self.back = rest
+        self.x = np.empty(counts)
+        full = x.reshape((1,) * (len(self.shape) - x.ndim) + x.shape)
+        self.x.reshape(self.extents)[...] = full.transpose(self.order)
 
     def result(self, flat: Any) -> Any:
-        back = flat.reshape(self.extents).transpose(np.argsort(self.order))
+        back = flat.reshape(self.extents).transpose(self.back)
         return np.require(back, requirements=["C"])[()]
 
 
 def _between(name: str, x: Any, low: float, high: float) -> Any:
-    """Real numbers in [low, high], as an array of float64."""
-    array = _check.array(name, x).astype(np.float64)
-    bad = ~((array >= low) & (array <= high))
-    if bad.any():
-        raise ValueError(f"{name}: must be from {low:g} to {high:g}, got {array[bad].flat[0]}")
-    return array
+    """Real numbers in [low, high], as an array."""
+    given = _check.array(name, x)
+    if given.itemsize == 2:  # NumPy's reductions of bfloat16 are not its own
+        given = given.astype(np.float32)
+    if given.size and not (low <= given.min() and given.max() <= high):  # NaN is in neither
+        wide = given.astype(np.float64)
+        bad = ~((wide >= low) & (wide <= high))
+        raise ValueError(f"{name}: must be from {low:g} to {high:g}, got {wide[bad].flat[0]}")
+    return given
 
 
 def _bin_count(bins: Any) -> int:
