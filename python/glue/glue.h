@@ -39,7 +39,7 @@ typedef struct lmxpy_image {
     const ptrdiff_t *shape, *strides; /* strides in bytes */
 } lmxpy_image;
 
-/* What the calls below see of an array, so that Python can compare it with NumPy's own answer. */
+/* Fills *image with an array as the calls below see it, for Python to compare with NumPy's answer. */
 int lmxpy_see(uintptr_t object, lmxpy_image *image);
 
 /* Address of an array's first element; NULL if the object is no numpy.ndarray. */

@@ -48,6 +48,9 @@ int lmxpy_set_type(int number, int type)
         builtin[number] = (signed char)(type + 1);
         return 0;
     }
+    for (int i = 0; i < others_count; i++)
+        if (others[i].number == number)
+            return 0;
     if (others_count == OTHER_TYPES)
         return -1;
     others[others_count].number = number;

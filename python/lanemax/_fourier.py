@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _call, _check, _linear, _losses
+from ._arrays.types import ArrayLike, Reduction
 from ._core.errors import check, is_label_error
 from ._core.registry import REDUCTIONS
 
@@ -101,7 +102,7 @@ def _at_points(name: str, coef: Any, x: Any) -> Any:
     return points.result(out)
 
 
-def fourier_density(coef: Any, x: Any) -> Any:
+def fourier_density(coef: ArrayLike, x: ArrayLike) -> Any:
     r"""Density of a Fourier head at points.
 
     .. math::
@@ -142,7 +143,7 @@ def fourier_density(coef: Any, x: Any) -> Any:
     return _at_points("density", coef, x)
 
 
-def fourier_cdf(coef: Any, x: Any) -> Any:
+def fourier_cdf(coef: ArrayLike, x: ArrayLike) -> Any:
     r"""Distribution function of a Fourier head: the integral of `fourier_density` from -1 to x.
 
     .. math::
@@ -186,7 +187,7 @@ def _moment(name: str, coef: Any) -> Any:
     return out[()]
 
 
-def fourier_mean(coef: Any) -> Any:
+def fourier_mean(coef: ArrayLike) -> Any:
     r"""Mean of the density of a Fourier head.
 
     .. math::
@@ -220,7 +221,7 @@ def fourier_mean(coef: Any) -> Any:
     return _moment("mean", coef)
 
 
-def fourier_variance(coef: Any) -> Any:
+def fourier_variance(coef: ArrayLike) -> Any:
     r"""Variance of the density of a Fourier head.
 
     .. math::
@@ -255,7 +256,7 @@ def fourier_variance(coef: Any) -> Any:
     return _moment("variance", coef)
 
 
-def fourier_sample(coef: Any, size: Any = None, *, rng: Any = None) -> Any:
+def fourier_sample(coef: ArrayLike, size: Any = None, *, rng: Any = None) -> Any:
     """Samples of the density of a Fourier head: the points where `fourier_cdf` is a random number.
 
     Parameters
@@ -334,7 +335,7 @@ def _binned(name: str, coef: Any, bins: Any, dy: Any, values: dict[str, Any]) ->
     return out
 
 
-def fourier_bins(coef: Any, bins: Any, *, exact: bool = False) -> Any:
+def fourier_bins(coef: ArrayLike, bins: int, *, exact: bool = False) -> Any:
     r"""Probabilities of equal bins of [-1, 1] under a Fourier head.
 
     .. math::
@@ -378,7 +379,7 @@ def fourier_bins(coef: Any, bins: Any, *, exact: bool = False) -> Any:
     return _binned("bins", coef, bins, None, {"exact": bool(exact)})
 
 
-def fourier_bins_vjp(dy: Any, coef: Any, bins: Any, *, exact: bool = False) -> Any:
+def fourier_bins_vjp(dy: ArrayLike, coef: ArrayLike, bins: int, *, exact: bool = False) -> Any:
     """Gradient through `fourier_bins`.
 
     Parameters
@@ -413,7 +414,7 @@ def fourier_bins_vjp(dy: Any, coef: Any, bins: Any, *, exact: bool = False) -> A
     return _binned("bins", coef, bins, dy, {"exact": bool(exact)})
 
 
-def fourier_log_bins(coef: Any, bins: Any, *, eps: Any = 1e-5) -> Any:
+def fourier_log_bins(coef: ArrayLike, bins: int, *, eps: float = 1e-5) -> Any:
     r"""Logits of the Fourier head.
 
     .. math::
@@ -454,7 +455,7 @@ def fourier_log_bins(coef: Any, bins: Any, *, eps: Any = 1e-5) -> Any:
     return _binned("log_bins", coef, bins, None, {"eps": _check.in_range("eps", eps)})
 
 
-def fourier_log_bins_vjp(dy: Any, coef: Any, bins: Any, *, eps: Any = 1e-5) -> Any:
+def fourier_log_bins_vjp(dy: ArrayLike, coef: ArrayLike, bins: int, *, eps: float = 1e-5) -> Any:
     """Gradient through `fourier_log_bins`.
 
     Parameters
@@ -521,15 +522,15 @@ def _cross_entropy(
 
 
 def fourier_cross_entropy(
-    coef: Any,
-    target: Any,
-    bins: Any,
+    coef: ArrayLike,
+    target: ArrayLike,
+    bins: int,
     *,
-    eps: Any = 1e-5,
-    gamma: Any = 0.0,
+    eps: float = 1e-5,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
 ) -> Any:
     r"""Softmax cross-entropy of the logits of a Fourier head, without computing them.
 
@@ -590,15 +591,15 @@ def fourier_cross_entropy(
 
 
 def fourier_cross_entropy_and_grad(
-    coef: Any,
-    target: Any,
-    bins: Any,
+    coef: ArrayLike,
+    target: ArrayLike,
+    bins: int,
     *,
-    eps: Any = 1e-5,
-    gamma: Any = 0.0,
+    eps: float = 1e-5,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
 ) -> Any:
     """`fourier_cross_entropy` with its gradient.
 
@@ -650,12 +651,12 @@ def _nll(gradient: bool, coef: Any, x: Any, values: dict[str, Any]) -> Any:
 
 
 def fourier_nll(
-    coef: Any,
-    x: Any,
+    coef: ArrayLike,
+    x: ArrayLike,
     *,
-    gamma: Any = 0.0,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    reduction: Any = "mean",
+    reduction: Reduction = "mean",
 ) -> Any:
     r"""Negative log of the density of a Fourier head at points: the continuous head's loss.
 
@@ -697,12 +698,12 @@ def fourier_nll(
 
 
 def fourier_nll_and_grad(
-    coef: Any,
-    x: Any,
+    coef: ArrayLike,
+    x: ArrayLike,
     *,
-    gamma: Any = 0.0,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    reduction: Any = "mean",
+    reduction: Reduction = "mean",
 ) -> Any:
     """`fourier_nll` with its gradient by the coefficients.
 

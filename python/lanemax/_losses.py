@@ -13,6 +13,7 @@ from . import _check
 from ._arrays import layout
 from ._arrays.convert import array, doubles, is_float, ndarray
 from ._arrays.outputs import fill
+from ._arrays.types import Array, ArrayLike, Reduction
 from ._core import calls
 from ._core.context import state
 from ._core.errors import check, is_label_error
@@ -545,17 +546,17 @@ FUNCTIONS: dict[str, Any] = {
 
 
 def smooth_adversarial_comp_sum_loss(
-    logits: Any,
-    adversarial_logits: Any,
-    target: Any,
+    logits: ArrayLike,
+    adversarial_logits: ArrayLike,
+    target: ArrayLike,
     *,
-    tau: Any = 1.0,
-    rho: Any = 1.0,
-    nu: Any = 1.0,
-    weight: Any = None,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
-    out: Any = None,
+    tau: float = 1.0,
+    rho: float = 1.0,
+    nu: float = 1.0,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Any:
     r"""Smooth adversarial comp-sum loss: a comp-sum loss and the distance of the margins.
 
@@ -606,18 +607,18 @@ def smooth_adversarial_comp_sum_loss(
 
 
 def smooth_adversarial_comp_sum_loss_and_grad(
-    logits: Any,
-    adversarial_logits: Any,
-    target: Any,
+    logits: ArrayLike,
+    adversarial_logits: ArrayLike,
+    target: ArrayLike,
     *,
-    tau: Any = 1.0,
-    rho: Any = 1.0,
-    nu: Any = 1.0,
-    weight: Any = None,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
-    out: Any = None,
-    grad_out: Any = None,
+    tau: float = 1.0,
+    rho: float = 1.0,
+    nu: float = 1.0,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    out: Array | None = None,
+    grad_out: tuple[Array | None, Array | None] | None = None,
 ) -> Any:
     """`smooth_adversarial_comp_sum_loss` with its gradients.
 

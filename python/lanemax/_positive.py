@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _check
+from ._arrays.types import Array, ArrayLike, Axis
 from ._core.registry import ROW_OPS
 from ._rows import Op, run
 
@@ -81,7 +82,9 @@ def spherical_softmax(x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = Non
     return _forward("spherical_softmax", x, axis, out, _check.in_range("eps", eps))
 
 
-def taylor_softmax(x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -> Any:
+def taylor_softmax(
+    x: ArrayLike, axis: Axis = -1, *, order: int = 2, out: Array | None = None
+) -> Any:
     r"""Taylor softmax: the exponential's Taylor polynomial of even order, which is positive.
 
     .. math:: y_i = \frac{f(x_i)}{\sum_k f(x_k)}, \quad f(x) = \sum_{j=0}^{order} \frac{x^j}{j!}
@@ -129,7 +132,7 @@ def taylor_softmax(x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -
     return _forward("taylor_softmax", x, axis, out, _check.in_range("order", order))
 
 
-def stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def stablemax(x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
     r"""Stablemax: softmax with a function that grows linearly.
 
     .. math:: y_i = \frac{s(x_i)}{\sum_k s(x_k)}, \quad
@@ -173,7 +176,7 @@ def stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     return _forward("stablemax", x, axis, out)
 
 
-def log_stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def log_stablemax(x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
     r"""Logarithm of stablemax, accurate also for the most probable element.
 
     .. math:: y_i = \log s(x_i) - \log \sum_k s(x_k)
@@ -216,7 +219,7 @@ def log_stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
 
 
 def spherical_softmax_vjp(
-    dy: Any, x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = None
+    dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, eps: float = 1e-4, out: Array | None = None
 ) -> Any:
     r"""Vector-Jacobian product of spherical softmax, from its input.
 
@@ -261,7 +264,9 @@ def spherical_softmax_vjp(
     return _backward("spherical_softmax", dy, x, axis, out, _check.in_range("eps", eps))
 
 
-def taylor_softmax_vjp(dy: Any, x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -> Any:
+def taylor_softmax_vjp(
+    dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, order: int = 2, out: Array | None = None
+) -> Any:
     r"""Vector-Jacobian product of Taylor softmax, from its input.
 
     .. math:: dx_i = \frac{f'(x_i)}{\sum_k f(x_k)} \left(dy_i - \sum_k y_k\, dy_k\right)
@@ -306,7 +311,7 @@ def taylor_softmax_vjp(dy: Any, x: Any, axis: Any = -1, *, order: Any = 2, out: 
     return _backward("taylor_softmax", dy, x, axis, out, _check.in_range("order", order))
 
 
-def stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def stablemax_vjp(dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
     r"""Vector-Jacobian product of stablemax, from its input.
 
     .. math:: dx_i = \frac{s'(x_i)}{\sum_k s(x_k)} \left(dy_i - \sum_k y_k\, dy_k\right)
@@ -350,7 +355,9 @@ def stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     return _backward("stablemax", dy, x, axis, out)
 
 
-def log_stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def log_stablemax_vjp(
+    dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, out: Array | None = None
+) -> Any:
     r"""Vector-Jacobian product of log-stablemax, from its input.
 
     .. math:: dx_i = \frac{dy_i - y_i \sum_k dy_k}{1 + |x_i|}, \quad y = \mathrm{stablemax}(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._arrays.types import Array, ArrayLike, Axis
 from ._expsum import ExpSum
 from ._rows import ONE as _ONE
 from ._rows import Op, run
@@ -18,13 +19,13 @@ _LOG_SOFTMAX_VJP = Op("log_softmax_vjp", "dy", "y")
 
 
 def softmax(
-    x: Any,
-    axis: Any = -1,
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = _ONE,
-    where: Any = None,
+    temperature: ArrayLike = _ONE,
+    where: ArrayLike | None = None,
     total: ExpSum | None = None,
-    out: Any = None,
+    out: Array | None = None,
 ) -> Any:
     r"""Softmax: exponentials that sum to 1.
 
@@ -91,13 +92,13 @@ def softmax(
 
 
 def log_softmax(
-    x: Any,
-    axis: Any = -1,
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = _ONE,
-    where: Any = None,
+    temperature: ArrayLike = _ONE,
+    where: ArrayLike | None = None,
     total: ExpSum | None = None,
-    out: Any = None,
+    out: Array | None = None,
 ) -> Any:
     r"""Logarithm of softmax, accurate also for the most probable element.
 
@@ -153,7 +154,12 @@ def log_softmax(
 
 
 def logsumexp(
-    x: Any, axis: Any = -1, *, keepdims: bool = False, where: Any = None, out: Any = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    keepdims: bool = False,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
 ) -> Any:
     r"""Logarithm of the sum of exponentials, without overflow.
 
@@ -205,7 +211,12 @@ def logsumexp(
 
 
 def softmax_vjp(
-    dy: Any, y: Any, axis: Any = -1, *, temperature: Any = _ONE, out: Any = None
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = _ONE,
+    out: Array | None = None,
 ) -> Any:
     r"""Vector-Jacobian product of softmax, from its output.
 
@@ -252,7 +263,12 @@ def softmax_vjp(
 
 
 def log_softmax_vjp(
-    dy: Any, y: Any, axis: Any = -1, *, temperature: Any = _ONE, out: Any = None
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = _ONE,
+    out: Array | None = None,
 ) -> Any:
     r"""Vector-Jacobian product of log-softmax, from its output.
 
@@ -296,7 +312,7 @@ def log_softmax_vjp(
     return run(_LOG_SOFTMAX_VJP, dy, y, axis, out, given)
 
 
-def exp_sum(x: Any, axis: Any = -1) -> ExpSum:
+def exp_sum(x: ArrayLike, axis: Axis = -1) -> ExpSum:
     r"""Sum of exponentials as (mantissa, exponent), to be merged with others.
 
     .. math:: \sum_k \exp(x_k) = m \cdot 2^e
