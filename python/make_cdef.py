@@ -56,7 +56,7 @@ static lmx_status lmx_contiguous_loss(lmx_ctx *ctx, int op, int types, size_t ro
     const lmx_shape shape = { rows, cols, 1 };
     const lmx_strides row = { (ptrdiff_t)cols, 1, 0 };
     lmx_loss_options options;
-    const lmx_status status = lmx_loss_defaults((lmx_loss_code)op, &options);
+    const lmx_status status = lmx_loss_options_init((lmx_loss_code)op, &options);
     if (status != LMX_OK)
         return status;
     options.reduction = (lmx_reduction)(types >> 5);

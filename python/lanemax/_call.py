@@ -173,7 +173,7 @@ class _State:
     def renew(self, threads: int, isa: str | None) -> None:
         options = ffi.new("lmx_options *")
         name = _NULL if isa is None else ffi.new("char[]", isa.encode())
-        options.size = ffi.sizeof("lmx_options")
+        check(lib.lmx_options_init(options))
         options.threads = threads
         options.isa = name
         pointer = ffi.new("lmx_ctx **")
@@ -371,7 +371,9 @@ def _rows_of(cols: int, rows: int = 1) -> tuple[Any, Any]:
 
 _DOUBLES = ffi.typeof("double[]")
 _UNARY_OPTIONS = ffi.typeof("lmx_unary_options *")
-_UNARY_OPTIONS_SIZE = ffi.sizeof("lmx_unary_options")
+_UNARY_TEMPLATE = ffi.new(_UNARY_OPTIONS)
+lib.lmx_unary_options_init(_UNARY_TEMPLATE)
+_UNARY_TAG = _UNARY_TEMPLATE.tag
 
 
 def _unary_options(
@@ -385,7 +387,7 @@ def _unary_options(
         _NULL if bias_grad is None else _from_buffer(_DOUBLES, bias_grad, True),
     )
     count = len(parameters) if parameters else 0
-    return ffi.new(_UNARY_OPTIONS, (_UNARY_OPTIONS_SIZE, alive[0], count, *alive[1:])), alive
+    return ffi.new(_UNARY_OPTIONS, (_UNARY_TAG, alive[0], count, *alive[1:])), alive
 
 
 @functools.lru_cache(maxsize=64)
@@ -489,7 +491,6 @@ def fast_unary_vjp(
 _channel = lib.lmx_channel
 _channel_vjp = lib.lmx_channel_vjp
 _CHANNEL_OPTIONS = ffi.typeof("lmx_channel_options *")
-_CHANNEL_OPTIONS_SIZE = ffi.sizeof("lmx_channel_options")
 
 
 def doubles(numbers: Any) -> Any:
@@ -504,8 +505,10 @@ def channel_options(fields: dict[str, Any] | None, sums: Any = None) -> Any:
     """
     if fields is None:
         return _NULL
-    options = ffi.new(_CHANNEL_OPTIONS, fields)
-    options.size = _CHANNEL_OPTIONS_SIZE
+    options = ffi.new(_CHANNEL_OPTIONS)
+    check(lib.lmx_channel_options_init(options))
+    for name, value in fields.items():
+        setattr(options, name, value)
     if sums is not None:
         options.parameter_grad = first = _from_buffer(_DOUBLES, sums, True)
         if options.denominators:
@@ -575,7 +578,7 @@ def row_op(
     options = _NULL
     if any(option is not None for option in (temperature, where, total, parameter)):
         options = ffi.new("lmx_row_options *")
-        options.size = ffi.sizeof("lmx_row_options")
+        check(lib.lmx_row_options_init(CODES[name], options))
         if parameter is not None:
             options.parameter = parameter
         if temperature is not None:
@@ -668,7 +671,7 @@ def loss(
 ) -> int:
     """`lmx_loss` on arrays whose layout is worked out; returns its status."""
     options = ffi.new("lmx_loss_options *")
-    check(lib.lmx_loss_defaults(op, options))
+    check(lib.lmx_loss_options_init(op, options))
     for name in ("label_smoothing", "logz_penalty", "softcap", "ignore_index", "rho", "nu"):
         if name in values:
             setattr(options, name, values[name])
@@ -762,7 +765,7 @@ def channel(
 
 def _linear_options(values: dict[str, Any], bias: Any, dropped: Any = None) -> Any:
     options = ffi.new("lmx_linear_options *")
-    check(lib.lmx_linear_defaults(options))
+    check(lib.lmx_linear_options_init(options))
     for name, value in values.items():
         setattr(options, name, value)
     if bias is not None:
@@ -916,7 +919,7 @@ class Spherical:
         """`lmx_spherical_step` with (lr, weight_decay), else `lmx_spherical_loss`; its status."""
         rows, d = hidden.shape
         b = ffi.new("lmx_spherical_batch *")
-        b.size = ffi.sizeof("lmx_spherical_batch")
+        check(lib.lmx_spherical_batch_init(b))
         b.rows, b.dtype = rows, DTYPES[hidden.dtype]
         b.hidden, b.hidden_stride = _pointer(hidden), d
         b.target, b.target_type = _pointer(target), _INTS[target.dtype]
@@ -977,14 +980,14 @@ class Spherical:
     def counts(self) -> dict[str, int]:
         """How often the layer has done what."""
         about = ffi.new("lmx_spherical_description *")
-        about.size = ffi.sizeof("lmx_spherical_description")
+        check(lib.lmx_spherical_description_init(about))
         check(lib.lmx_spherical_info(self.layer, about))
         return {name: int(getattr(about, name)) for name in SPHERICAL_COUNTS}
 
     def state(self, arrays: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
         """The layer's state into arrays, or with the rest `given` out of them; the rest."""
         s = ffi.new("lmx_spherical_state *")
-        s.size = ffi.sizeof("lmx_spherical_state")
+        check(lib.lmx_spherical_state_init(s))
         for name, array in arrays.items():
             setattr(s, name, ffi.cast(ffi.typeof(getattr(s, name)), _pointer(array)))
         if given is None:
@@ -1008,7 +1011,7 @@ def _fourier_rows(coef: Any) -> tuple[Any, ...]:
 
 def _fourier_options(values: dict[str, Any]) -> Any:
     options = ffi.new("lmx_fourier_options *")
-    check(lib.lmx_fourier_defaults(options))
+    check(lib.lmx_fourier_options_init(options))
     for name, value in values.items():
         setattr(options, name, value)
     return options
