@@ -8,6 +8,7 @@
 #include "exec/ctx.h"
 #include "linear/loss.h"
 #include "linear/topk.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "base/targets.h"
 
@@ -24,12 +25,11 @@ typedef struct {
 
 /* ------------------------------------------------------------ checking --- */
 
-lmx_status lmx_linear_defaults(lmx_linear_options *options)
+lmx_status lmx_linear_options_init(lmx_linear_options *options)
 {
     if (options == NULL)
         return LMX_ERR_NULL;
-    memset(options, 0, sizeof *options);
-    options->size = sizeof *options;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_LINEAR);
     options->bias_dtype = LMX_F32;
     options->ignore_index = -100;
     options->row_weight_stride = 1;
@@ -54,9 +54,9 @@ static lmx_status check_call(call *c, const lmx_linear_options *options)
 {
     if ((unsigned)c->dtype >= LMX_DTYPES)
         return LMX_ERR_DTYPE;
-    lmx_linear_defaults(&c->opt);
+    lmx_linear_options_init(&c->opt);
     if (options != NULL) {
-        if (options->size != sizeof *options)
+        if (!LMX_OPTIONS_FIT(options, LMX_TAG_LINEAR))
             return LMX_ERR_ARG;
         c->opt = *options;
     }

@@ -11,6 +11,7 @@
 #include "platform/cpu.h"
 #include "exec/ctx.h"
 #include "exec/plan.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "base/targets.h"
 
@@ -580,14 +581,13 @@ static lmx_status run(lmx_ctx *ctx, call *c)
 
 /* ------------------------------------------------------------ checking --- */
 
-lmx_status lmx_loss_defaults(lmx_loss_code op, lmx_loss_options *options)
+lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *options)
 {
     if ((unsigned)op >= LMX_LOSS_COUNT)
         return LMX_ERR_OP;
     if (options == NULL)
         return LMX_ERR_NULL;
-    memset(options, 0, sizeof *options);
-    options->size = sizeof *options;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_LOSS);
     memcpy(options->parameter, lmx_loss_info((int)op)->defaults, sizeof options->parameter);
     options->ignore_index = -100;
     options->rho = options->nu = 1;
@@ -657,11 +657,11 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
     c.op = op;
     c.shape = *shape;
     if (options != NULL) {
-        if (options->size != sizeof *options)
+        if (!LMX_OPTIONS_FIT(options, LMX_TAG_LOSS))
             return LMX_ERR_ARG;
         c.opt = *options;
     } else {
-        lmx_loss_defaults(op, &c.opt);
+        lmx_loss_options_init(op, &c.opt);
     }
     if (shape->inner != 0 && shape->rows > (size_t)PTRDIFF_MAX / shape->inner)
         return LMX_ERR_OVERFLOW;

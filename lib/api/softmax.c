@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "platform/cpu.h"
 #include "exec/ctx.h"
+#include "exec/options.h"
 #include "exec/plan.h"
 #include "exec/reach.h"
 #include "kernels/total.h"
@@ -640,11 +641,22 @@ static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, con
                         { t->row, by_row ? 0 : t->col, t->inner } };
 }
 
+lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options)
+{
+    if ((unsigned)op >= LMX_ROW_COUNT)
+        return LMX_ERR_OP;
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_ROW);
+    options->parameter = lmx_row_op_info((int)op)->standard;
+    return LMX_OK;
+}
+
 static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
 
 static lmx_status check_options(const call *c, const lmx_row_options *o)
 {
-    if (o->size != sizeof *o)
+    if (!LMX_OPTIONS_FIT(o, LMX_TAG_ROW))
         return LMX_ERR_ARG;
     if ((o->temperature != NULL && !has(c->info->options, 'T')) ||
         (o->where != NULL && !has(c->info->options, 'W')) ||
@@ -688,8 +700,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         (c.info->inputs > 1 && b_strides == NULL))
         return LMX_ERR_NULL;
     c.shape = *shape;
-    memset(&c.opt, 0, sizeof c.opt);
-    c.opt.parameter = c.info->standard;
+    lmx_row_options_init(op, &c.opt);
     if (options != NULL) {
         const lmx_status status = check_options(&c, options);
         if (status != LMX_OK)
@@ -858,7 +869,9 @@ static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                                  ptrdiff_t b_stride, double parameter, void *out,
                                  ptrdiff_t out_stride)
 {
-    const lmx_row_options options = { .size = sizeof options, .parameter = parameter };
+    lmx_row_options options;
+    lmx_row_options_init(op, &options);
+    options.parameter = parameter;
     return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, &options, out,
                            out_stride);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "rows.h"
 #include "platform/cpu.h"
 #include "dispatch/dispatch.h"
 #include "kernels/fourier/fourier.h"
@@ -327,13 +328,13 @@ static void test_information(void)
             const char *const name = lmx_isa_available(n++);
             CHECK(name != NULL && strcmp(name, lmx_tier_at(i)->isa) == 0);
             lmx_ctx *ctx = NULL;
-            const lmx_options options = { sizeof options, 0, name };
+            const lmx_options options = ctx_options(0, name);
             CHECK(lmx_ctx_create(&ctx, &options) == LMX_OK);
             CHECK(strcmp(lmx_isa_name(ctx), lmx_tier_at(i)->isa) == 0);
             lmx_ctx_free(ctx);
         } else {
             lmx_ctx *ctx = NULL;
-            const lmx_options options = { sizeof options, 0, lmx_tier_at(i)->isa };
+            const lmx_options options = ctx_options(0, lmx_tier_at(i)->isa);
             CHECK(lmx_ctx_create(&ctx, &options) == LMX_ERR_ISA && ctx == NULL);
         }
     CHECK(n > 0 && strcmp(lmx_isa_available(n - 1), "portable") == 0);

@@ -95,7 +95,7 @@ static void problem_free(problem *p)
 static lmx_linear_options options_of(const problem *p, const setting *s)
 {
     lmx_linear_options o;
-    CHECK(lmx_linear_defaults(&o) == LMX_OK);
+    CHECK(lmx_linear_options_init(&o) == LMX_OK);
     o.bias = s->bias ? p->in[BIAS] : NULL;
     o.bias_dtype = p->type[BIAS];
     o.row_weight = s->weighted ? p->row_weight : NULL;
@@ -178,7 +178,7 @@ static void test_values(shape s, lmx_dtype bias)
     void *const want = get_memory(n * size);
     const ptrdiff_t d = (ptrdiff_t)s.depth, v = (ptrdiff_t)s.classes;
     lmx_linear_options o;
-    lmx_linear_defaults(&o);
+    lmx_linear_options_init(&o);
     o.bias = p.in[BIAS];
     o.bias_dtype = bias;
     for (size_t i = 0; i < s.rows; i++)
@@ -787,7 +787,8 @@ static void test_errors(void)
     change;                                                      \
     expect(&p, run(ctx_of[0], &p, &o, p.out), (status), before); \
   } while (0)
-    TRY(LMX_ERR_ARG, o.size = 8);
+    TRY(LMX_ERR_ARG, o.tag = 0);
+    TRY(LMX_ERR_ARG, o.tag = sizeof o);
     TRY(LMX_ERR_ARG, o.softcap = -1);
     TRY(LMX_ERR_ARG, o.softcap = NAN);
     TRY(LMX_ERR_ARG, o.label_smoothing = 1.5);
@@ -833,7 +834,7 @@ static void test_errors(void)
     CHECK(lmx_linear_cross_entropy(NULL, dtype, (size_t)1 << 62, 4, 5, p.in[0], 4, p.in[1], 4,
                                    p.target, LMX_I32, 1, NULL, p.out[0], 1, NULL, 0, NULL, 0,
                                    NULL) == LMX_ERR_OVERFLOW);
-    CHECK(lmx_linear_defaults(NULL) == LMX_ERR_NULL);
+    CHECK(lmx_linear_options_init(NULL) == LMX_ERR_NULL);
     int64_t indices[5];
     CHECK(lmx_linear_topk(NULL, dtype, 1, 4, 5, 6, p.in[0], 4, p.in[1], 4, NULL, p.out[1], 6,
                           indices, 6) == LMX_ERR_SHAPE);
