@@ -76,15 +76,20 @@ def _pointer(array: Any) -> Any:
     return _data(id(plain))
 
 
-def _linear_options(values: dict[str, Any], bias: Any, dropped: Any = None) -> Any:
+def _linear_options(
+    values: dict[str, Any], bias: Any, row_weight: Any = None, dropped: Any = None
+) -> Any:
+    """Options of an output layer; bias has a dtype of its own, the other arrays are float64."""
     options = ffi.new("lmx_linear_options *")
     check(lib.lmx_linear_options_init(options))
     for name, value in values.items():
         setattr(options, name, value)
     if bias is not None:
         options.bias = _pointer(bias)
-    if dropped is not None:
-        options.dropped = ffi.cast("double *", _pointer(dropped))
+        options.bias_dtype = DTYPES[bias.dtype]
+    for name, array in (("row_weight", row_weight), ("dropped", dropped)):
+        if array is not None:
+            setattr(options, name, ffi.cast("double *", _pointer(array)))
     return options
 
 
@@ -107,6 +112,7 @@ def linear_cross_entropy(
     values: dict[str, Any],
     loss: Any,
     grads: list[Any],
+    row_weight: Any,
     dropped: Any,
 ) -> int:
     """`lmx_linear_cross_entropy` on matrices; grads is empty, or dhidden, dweight and dbias."""
@@ -119,13 +125,13 @@ def linear_cross_entropy(
             _pointer(target) if rows else _NULL,
             _INTS[target.dtype],
             1,
-            _linear_options(values, bias, dropped),
+            _linear_options(values, bias, row_weight, dropped),
             _pointer(loss),
             1,
             _NULL if dhidden is None else _pointer(dhidden),
-            hidden.shape[1],
+            0 if dhidden is None else _row_stride(dhidden),
             _NULL if dweight is None else _pointer(dweight),
-            hidden.shape[1],
+            0 if dweight is None else _row_stride(dweight),
             _NULL if dbias is None else _pointer(dbias),
         )
     )

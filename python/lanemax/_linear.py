@@ -22,12 +22,12 @@ def _matrix(x: Any) -> Any:
 
 
 class _Layer:
-    """Operands of one dtype: that of hidden and weight, or the common one they are computed in."""
+    """hidden and weight in the dtype that they are computed in, and the bias in its own."""
 
     def __init__(self, hidden: Any, weight: Any, bias: Any) -> None:
         self.hidden = _check.array("hidden", hidden)
         self.weight = _check.array("weight", weight)
-        self.bias = None if bias is None else _check.reals("bias", bias)
+        self.bias = None if bias is None else _check.array("bias", bias)
         if self.hidden.ndim == 0:
             raise ValueError("hidden: expected an axis of features, got a 0-d array")
         if self.weight.ndim != 2:
@@ -54,62 +54,134 @@ class _Layer:
         self.real = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.rows = _matrix(self.hidden.astype(self.dtype, copy=False))
         self.columns = _matrix(self.weight.astype(self.dtype, copy=False))
-        self.added = (
-            None
-            if self.bias is None
-            else np.require(self.bias.astype(self.dtype, copy=False), requirements=["C", "A"])
-        )
+        self.added = None if self.bias is None else np.require(self.bias, requirements=["C", "A"])
+
+    def labels(self, target: Any) -> Any:
+        """Classes of the rows; that they are in range is checked by the library."""
+        found = _losses._integers(_losses._as_labels(target), self.lead, "hidden")
+        self.need_classes()
+        return found
 
     def need_classes(self) -> None:
         if self.rows.shape[0] and self.classes == 0:
             raise ValueError("weight: there are no classes: it has no rows")
 
 
-def _cross_entropy(
-    gradient: bool,
-    hidden: Any,
-    weight: Any,
-    target: Any,
-    bias: Any,
-    options: dict[str, Any],
-    ignore_index: Any,
-    reduction: Any,
-    return_dropped: bool = False,
-) -> Any:
-    layer = _Layer(hidden, weight, bias)
+def _row_weights(row_weight: Any, lead: tuple[int, ...]) -> Any:
+    """Weights of the rows, one after the other, as float64; None for 1."""
+    if row_weight is None:
+        return None
+    given = _check.array("row_weight", row_weight)
+    if given.shape != lead:
+        raise ValueError(
+            f"row_weight: expected shape {lead}, that of hidden without the last axis, "
+            f"got {given.shape}"
+        )
+    wide = np.require(given.astype(np.float64, copy=False), requirements=["C", "A"]).reshape(-1)
+    bad = ~((wide >= 0) & np.isfinite(wide))
+    if bad.any():
+        raise ValueError(
+            f"row_weight: must be finite and 0 or more, got {float(wide[bad.argmax()])} "
+            f"in row {int(bad.argmax())}"
+        )
+    return wide
+
+
+class _Gradient:
+    """An array that takes a gradient, and the matrix that the library writes for it."""
+
+    def __init__(self, given: Any, like: Any, dtype: Any, accumulate: bool) -> None:
+        new = np.zeros if accumulate else np.empty
+        self.result = new(like.shape, like.dtype) if given is None else given
+        self.matrix = _matrix(self.result.astype(dtype, copy=False))
+
+    def detach(self) -> None:
+        """The matrix has memory of its own, for layouts that the library refuses."""
+        self.matrix = self.matrix.copy()
+
+    def store(self) -> None:
+        if not np.may_share_memory(self.matrix, self.result):
+            with np.errstate(all="ignore"):  # beyond the range of a dtype is inf
+                self.result[...] = self.matrix.reshape(self.result.shape)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays have an element in common, or as good as, where that is hard to tell."""
+    return bool(np.may_share_memory(a, b, max_work=10_000))  # type: ignore[arg-type, unused-ignore]
+
+
+def _gradient_arrays(grad_out: Any, layer: _Layer, others: dict[str, Any]) -> list[Any]:
+    """What `grad_out` offers for dhidden, dweight and dbias, None for nothing; checked."""
+    operands = {"hidden": layer.hidden, "weight": layer.weight, "bias": layer.bias}
+    if grad_out is None:
+        return [None] * 3
+    if not isinstance(grad_out, (tuple, list)) or len(grad_out) not in (2, 3):
+        got = f"{len(grad_out)} of them" if isinstance(grad_out, (tuple, list)) else "one object"
+        raise TypeError(
+            "grad_out: expected a tuple of arrays or None, (dhidden, dweight) or "
+            f"(dhidden, dweight, dbias), got {got}, {type(grad_out).__name__}"
+        )
+    found: list[Any] = [*grad_out, None][:3]
+    if layer.bias is None and found[2] is not None:
+        raise ValueError("grad_out[2]: expected None, for there is no bias")
+    inputs = {name: x for name, x in {**operands, **others}.items() if x is not None}
+    for i, operand in enumerate(operands.values()):
+        if found[i] is None:
+            continue
+        name = f"grad_out[{i}]"
+        found[i] = _check.output(found[i], operand.shape, operand.dtype, name)
+        before = {f"grad_out[{k}]": found[k] for k in range(i) if found[k] is not None}
+        for other, x in {**inputs, **before}.items():
+            if _overlap(found[i], x):
+                raise ValueError(f"{name}: shares memory with {other}")
+    return found
+
+
+def _option_values(options: dict[str, Any]) -> dict[str, Any]:
+    """Fields of `lmx_linear_options`."""
     values: dict[str, Any] = {
-        "reduction": _losses._reduction_code(reduction),
-        "ignore_index": (ignored := _losses._ignored_index(ignore_index)),
+        "reduction": _losses._reduction_code(options.pop("reduction")),
+        "ignore_index": _losses._ignored_index(options.pop("ignore_index")),
     }
     for name, value in options.items():
         if value is not None:
             values[name] = _check.in_range(name, value)
         elif name not in ("softcap", "filter_eps"):
             raise TypeError(f"{name}: expected a number, got None")
-    labels = _losses._integers(_losses._as_labels(target), layer.lead, "hidden")
-    layer.need_classes()
-    loss = np.empty(layer.lead if reduction == "none" else (), layer.real)
-    grads: list[Any] = []
-    if gradient:
-        grads = [np.empty(x.shape, layer.dtype) for x in (layer.rows, layer.columns)]
-        grads.append(None if layer.bias is None else np.empty(layer.classes, layer.dtype))
-    dropped = np.zeros(layer.lead) if return_dropped else None
-    status = _call.linear_cross_entropy(
-        layer.rows, layer.columns, labels, layer.added, values, loss, grads, dropped
-    )
+    return values
+
+
+def _run(
+    layer: _Layer,
+    labels: Any,
+    values: dict[str, Any],
+    grads: list[_Gradient | None],
+    row_weight: Any,
+    dropped: Any,
+) -> Any:
+    """The loss, with the gradients stored."""
+    each = values["reduction"] == _call.REDUCTIONS["none"]
+    loss = np.empty(layer.lead if each else (), layer.real)
+
+    def call() -> int:
+        matrices = [None if g is None else g.matrix for g in grads]
+        return _call.linear_cross_entropy(
+            layer.rows, layer.columns, labels, layer.added, values, loss, matrices, row_weight,
+            dropped,
+        )  # fmt: skip
+
+    wanted = [g for g in grads if g is not None]
+    status = call()
+    if wanted and _call.needs_own_output(status):
+        for g in wanted:
+            g.detach()
+        status = call()
     if _call.is_label_error(status):
-        raise _losses._bad_label(labels, layer.classes, ignored)
+        raise _losses._bad_label(labels, layer.classes, values["ignore_index"])
     _call.check(status)
-    if not gradient:
-        return loss[()]
-    dhidden, dweight, dbias = grads
-    found = [
-        loss[()],
-        dhidden.reshape(layer.hidden.shape).astype(layer.hidden.dtype, copy=False),
-        dweight.astype(layer.weight.dtype, copy=False),
-        None if layer.bias is None else dbias.astype(layer.bias.dtype, copy=False),
-    ]
-    return (*found, dropped) if return_dropped else tuple(found)
+    for g in wanted:
+        g.store()
+    return loss[()]
 
 
 def linear_cross_entropy(
@@ -123,6 +195,7 @@ def linear_cross_entropy(
     label_smoothing: Any = 0.0,
     ignore_index: Any = -100,
     reduction: Any = "mean",
+    row_weight: Any = None,
 ) -> Any:
     r"""Cross-entropy of ``hidden @ weight.T + bias``, without those logits ever in memory.
 
@@ -139,9 +212,11 @@ def linear_cross_entropy(
     target : array_like of int, shape (...)
         Class indices in [0, V).
     bias : array_like, shape (V,), optional
-        Added to the logits.
+        Added to the logits, in the type that they are computed in; of any dtype of the library,
+        whatever that of hidden.
     softcap : float, optional
-        The logits become softcap * tanh(logits / softcap).
+        The logits become softcap * tanh(logits / softcap).  A class that a bias of -inf masks then
+        has the logit -softcap and takes part.
     logz_penalty : float
         0 or more: adds logz_penalty * log(sum exp(o))**2 to each row.
     label_smoothing : float
@@ -149,12 +224,16 @@ def linear_cross_entropy(
     ignore_index : int
         Rows with this target have loss 0 and gradient 0, whatever they hold.
     reduction : {"mean", "sum", "none"}
-        "mean" divides by the number of rows that are not ignored; without such a row it is NaN.
+        "mean" divides by the number of rows that are not ignored, with `row_weight` by the sum of
+        their weights; without such a row it is NaN.
+    row_weight : array_like, shape (...), optional
+        Finite numbers of 0 or more by which the rows' losses are multiplied; 0 times a loss of inf
+        or NaN is NaN.
 
     Returns
     -------
     loss : scalar, or numpy.ndarray of shape (...)
-        float32; float64 for float64 operands.
+        float32; float64 for float64 hidden or weight.
 
     Raises
     ------
@@ -180,12 +259,16 @@ def linear_cross_entropy(
     >>> bool(abs(lm.linear_cross_entropy(h, w, [3, 1, 4, 1]) - full) < 1e-12 * full)
     True
     """
-    options = {
+    layer = _Layer(hidden, weight, bias)
+    values = _option_values({
         "softcap": softcap,
         "logz_penalty": logz_penalty,
         "label_smoothing": label_smoothing,
-    }
-    return _cross_entropy(False, hidden, weight, target, bias, options, ignore_index, reduction)
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+    })  # fmt: skip
+    labels = layer.labels(target)
+    return _run(layer, labels, values, [], _row_weights(row_weight, layer.lead), None)
 
 
 def linear_cross_entropy_and_grad(
@@ -201,6 +284,9 @@ def linear_cross_entropy_and_grad(
     reduction: Any = "mean",
     filter_eps: Any = None,
     return_dropped: bool = False,
+    grad_out: Any = None,
+    accumulate: bool = False,
+    row_weight: Any = None,
 ) -> Any:
     r"""`linear_cross_entropy` with its gradients, without logits or their gradient in memory.
 
@@ -220,13 +306,24 @@ def linear_cross_entropy_and_grad(
         large as this, and no target, are left out of the gradients.  None, and 0: nothing is.
     return_dropped : bool
         Whether to return the probability that each row lost to `filter_eps`.
+    grad_out : tuple of numpy.ndarray or None, optional
+        (dhidden, dweight) or (dhidden, dweight, dbias), which take the gradients and are returned:
+        of the shape and dtype of their operands, sharing no memory with them or each other.  For
+        None in a place a new array is made.
+    accumulate : bool
+        Whether to add the gradients to what the arrays of `grad_out` hold: one addition in float32
+        (float64), rounded once to the array's dtype.  The logits cannot wait in the memory of
+        dweight then and are all computed twice.
+    row_weight : array_like, shape (...), optional
+        As for `linear_cross_entropy`; multiplies the gradients of the rows too.
 
     Returns
     -------
     loss : scalar, or numpy.ndarray of shape (...)
-        float32; float64 for float64 operands; `filter_eps` does not change it.
+        float32; float64 for float64 hidden or weight; `filter_eps` does not change it.
     dhidden, dweight, dbias : numpy.ndarray
-        Shape and dtype of their operands; dbias is None without bias.
+        Shape and dtype of their operands, those of `grad_out` where given; dbias is None without
+        bias.
     dropped : numpy.ndarray of float64, shape (...)
         Only with `return_dropped`.  An entry of a gradient is off by no more than what these
         probabilities would have contributed to it.
@@ -252,16 +349,42 @@ def linear_cross_entropy_and_grad(
     >>> loss, dh, dw, db = lm.linear_cross_entropy_and_grad(h, w, [3, 1, 4, 1])
     >>> dh.shape, dw.shape, db is None
     ((4, 8), (1000, 8), True)
+
+    Gradients of two batches, added up in the same memory:
+
+    >>> for batch in (h[:2], [3, 1]), (h[2:], [4, 1]):
+    ...     found = lm.linear_cross_entropy_and_grad(
+    ...         batch[0], w, batch[1], reduction="sum", grad_out=(None, dw), accumulate=True)
+    >>> found[2] is dw
+    True
     """
-    options = {
+    layer = _Layer(hidden, weight, bias)
+    values = _option_values({
         "softcap": softcap,
         "logz_penalty": logz_penalty,
         "label_smoothing": label_smoothing,
         "filter_eps": filter_eps,
-    }
-    return _cross_entropy(
-        True, hidden, weight, target, bias, options, ignore_index, reduction, bool(return_dropped)
-    )
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+    })  # fmt: skip
+    labels = layer.labels(target)
+    weights = _row_weights(row_weight, layer.lead)
+    if accumulate and grad_out is None:
+        raise ValueError("accumulate: needs grad_out, the arrays to add to, got None")
+    values["accumulate"] = bool(accumulate)
+    given = _gradient_arrays(grad_out, layer, {"target": labels, "row_weight": weights})
+    grads = [
+        None if like is None else _Gradient(array, like, dtype, bool(accumulate))
+        for array, like, dtype in (
+            (given[0], layer.hidden, layer.dtype),
+            (given[1], layer.weight, layer.dtype),
+            (given[2], layer.bias, None if layer.bias is None else layer.bias.dtype),
+        )
+    ]
+    dropped = np.zeros(layer.lead) if return_dropped else None
+    loss = _run(layer, labels, values, grads, weights, dropped)
+    found = [None if g is None else g.result for g in grads]
+    return (loss, *found, dropped) if return_dropped else (loss, *found)
 
 
 def linear_logsumexp(hidden: Any, weight: Any, *, bias: Any = None) -> Any:
@@ -277,7 +400,7 @@ def linear_logsumexp(hidden: Any, weight: Any, *, bias: Any = None) -> Any:
     weight : array_like, shape (V, d)
         The output layer, as for `linear_cross_entropy`.
     bias : array_like, shape (V,), optional
-        Added to the logits.
+        Added to the logits, in the type that they are computed in.
 
     Returns
     -------
@@ -315,7 +438,7 @@ def linear_topk(hidden: Any, weight: Any, k: Any, *, bias: Any = None) -> tuple[
     k : int
         How many, from 0 to V.
     bias : array_like, shape (V,), optional
-        Added to the logits.
+        Added to the logits, in the type that they are computed in.
 
     Returns
     -------

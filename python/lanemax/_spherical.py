@@ -23,6 +23,8 @@ def _loss_called(loss: Any) -> tuple[int, dict[str, float]]:
         known = ", ".join(map(repr, _call.SPHERICAL_LOSSES))
         raise ValueError(f"loss: expected one of {known}, got {loss!r}")
     code, op = _LOSSES[_call.SPHERICAL_LOSSES[loss]]
+    if loss == "mse":  # an option of the function, a parameter of the layer
+        return code, {"label_smoothing": 0.0}
     return code, dict(zip(op["parameters"], op["defaults"], strict=False))
 
 
@@ -54,7 +56,9 @@ class SphericalOutput:
         ``z_loss``, ``spherical_softmax_loss``, ``taylor_softmax_loss`` of order 2, or the squared
         distance from the target, summed over the classes (``one_hot_mse_loss``).
     **loss_parameters
-        As of those functions: ``a`` and ``b`` for "z", ``eps`` for "spherical".
+        As of those functions: ``a`` and ``b`` for "z", ``eps`` for "spherical",
+        ``label_smoothing`` for "mse": a share s from 0 to 1, with which the target of a class
+        becomes (1 - s) y + s / D, y being 1 (or its value) at targets and 0 elsewhere.
 
     Raises
     ------
@@ -266,6 +270,7 @@ class SphericalOutput:
             0 or more.
         values : array_like, the shape of target, optional
             Only with loss="mse": the targets at those classes, in place of 1; elsewhere they are 0.
+            Label smoothing comes after.
         ignore_index : int
             Rows with this target (with K of them: with nothing else) do not count: no loss, and
             gradient 0, whatever they hold.

@@ -412,29 +412,42 @@ static void test_layer(void)
 
 typedef struct linear_results {
     float loss, dhidden[ROWS * D], dweight[CLASSES * D], lse[ROWS], best[ROWS * 2];
+    double dbias[CLASSES];
     int64_t classes[ROWS * 2];
-    lmx_status wrong;
+    lmx_status wrong[2];
 } linear_results;
 
 static void live_linear(const void *inputs, void *results)
 {
     static const int32_t target[ROWS] = { 1, 39, 1 };
+    /* rounded to float, to infinity even */
+    static const double bias[CLASSES] = { 0.1, 0.3, -1e300, 1e-300 };
+    static double row_weight[ROWS];
     const layer_inputs *const in = inputs;
     linear_results *const r = results;
     lmx_linear_options o;
     memset(r, 0, sizeof *r);
     lmx_linear_options_init(&o);
     o.softcap = 3;
+    o.bias = bias;
+    o.bias_dtype = LMX_F64;
+    o.accumulate = 1;
+    for (size_t i = 0; i < ROWS; i++)
+        row_weight[i] = 0.3 * (double)i;
+    o.row_weight = row_weight;
     lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D, target,
-                             LMX_I32, 1, &o, &r->loss, 1, r->dhidden, D, r->dweight, D, NULL);
+                             LMX_I32, 1, &o, &r->loss, 1, r->dhidden, D, r->dweight, D, r->dbias);
     lmx_linear_logsumexp(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D, NULL,
                          r->lse, 1);
     lmx_linear_topk(NULL, LMX_F32, ROWS, D, CLASSES, 2, in->hidden, D, in->weight, D, NULL, r->best,
                     2, r->classes, 2);
-    o.softcap = (double)NAN;
-    r->wrong =
-        lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D,
-                                 target, LMX_I32, 1, &o, &r->loss, 1, NULL, D, NULL, D, NULL);
+    for (int i = 0; i < 2; i++) {
+        o.softcap = i == 0 ? (double)NAN : 3;
+        row_weight[1] = i == 0 ? 1 : (double)NAN;
+        r->wrong[i] =
+            lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D,
+                                     target, LMX_I32, 1, &o, &r->loss, 1, NULL, D, NULL, D, NULL);
+    }
 }
 
 static void test_linear(void)
@@ -443,7 +456,8 @@ static void test_linear(void)
     const layer_inputs in = draw_layer();
     check_at.test = "output layers without logits in a foreign environment";
     live_linear(&in, &want);
-    CHECK(want.wrong == LMX_ERR_ARG && want.loss > 0 && want.lse[0] != 0);
+    CHECK(want.wrong[0] == LMX_ERR_ARG && want.wrong[1] == LMX_ERR_ARG);
+    CHECK(want.loss > 0 && want.lse[0] != 0 && want.dbias[1] != 0 && want.dweight[0] != 0);
     in_environments(live_linear, &in, &want, &got, sizeof got);
 }
 

@@ -54,7 +54,8 @@ class DenseLayer:
         y = np.zeros(o.size)
         keep = target != ignored
         np.add.at(y, target[keep], values[keep])
-        return mse(o, y)
+        s = self.parameters.get("label_smoothing", 0.0)
+        return mse(o, (1 - s) * y + s / o.size)
 
     def loss_and_grad(
         self, hidden: Any, target: Any, values: Any = None, ignore_index: int = -100

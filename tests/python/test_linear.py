@@ -220,6 +220,315 @@ def test_masked_classes_have_no_part():
     assert lm.linear_cross_entropy(hidden, weight, np.zeros(20, int), bias=bias) == np.inf
 
 
+# ------------------------------------------------------------------------ the bias's own type
+
+
+ZEROS = [(np.zeros((1, 4), d), np.zeros((3, 4), d)) for d in DTYPES]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("bias_dtype", DTYPES, ids=str)
+def test_bias_of_any_type_is_not_narrowed(bias_dtype, dtype):
+    """It enters the logits as float32, with float64 operands as float64; dbias is of its type."""
+    real = F64 if dtype == F64 else F32
+    hidden, weight, _, target = draw(9, 6, 700, dtype)
+    bias = (8 + np.random.default_rng(1).normal(size=700)).astype(bias_dtype)
+    wide = bias.astype(real)
+    call = lm.linear_cross_entropy_and_grad
+    loss, dh, dw, db = call(hidden, weight, target, bias=bias)
+    assert db.dtype == bias_dtype and dh.dtype == dw.dtype == dtype
+    want = call(hidden, weight, target, bias=wide)
+    for a, b in zip((loss, dh, dw), want, strict=False):
+        assert_same_bits(a, b)
+    # the sums as they are, for operands in float64 have the same logits and no rounding after
+    sums = call(hidden.astype(real), weight.astype(real), target, bias=wide.astype(F64))[3]
+    assert_same_bits(
+        db, sums.astype(bias_dtype if db.dtype.itemsize > 2 else F32).astype(bias_dtype)
+    )
+    assert_same_bits(lm.linear_cross_entropy(hidden, weight, target, bias=bias), loss)
+    assert_same_bits(
+        lm.linear_logsumexp(hidden, weight, bias=bias),
+        lm.linear_logsumexp(hidden, weight, bias=wide),
+    )
+    assert lm._linear._Layer(hidden, weight, bias).added is bias  # converted by the library alone
+    got, expected = (lm.linear_topk(hidden, weight, 5, bias=b) for b in (bias, wide))
+    for a, b in zip(got, expected, strict=True):
+        assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize(("hidden", "weight"), ZEROS, ids=map(str, DTYPES))
+def test_digits_of_the_bias_decide(hidden, weight):
+    """Biases that are equal, or infinite, in 16 bits."""
+    bias = np.array([2001, 2003, 0], F32)
+    for call in (lm.linear_cross_entropy, lm.linear_cross_entropy_and_grad):
+        found = call(hidden, weight, [0], bias=bias)
+        loss = found[0] if isinstance(found, tuple) else found
+        assert abs(loss - 2.1269280110429727) <= 2.0**-23 * 2.2
+    lse = lm.linear_logsumexp(hidden, weight, bias=bias)
+    assert abs(lse - 2003.1269280110429727) <= 2.0**-23 * 2004
+    assert lm.linear_topk(hidden, weight, 1, bias=[10.01, 10.02, 10.03])[1] == 2
+
+
+def test_bias_beyond_the_range_of_hidden():
+    hidden, weight = np.zeros((1, 4), F16), np.zeros((2, 4), F16)
+    loss, _, _, dbias = lm.linear_cross_entropy_and_grad(hidden, weight, [0], bias=[70000, 0])
+    assert loss == 0 and dbias.dtype == F64 and not dbias.any()
+    assert lm.linear_cross_entropy(hidden, weight, [0], bias=[70000, 0]) == 0
+    assert lm.linear_logsumexp(hidden, weight, bias=[70000, 0]) == 70000
+    assert lm.linear_topk(hidden, weight, 1, bias=[70000, 0])[1] == 0
+
+
+class OnlyDLPack:
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def test_bias_and_row_weight_come_in_any_container():
+    hidden, weight, bias, target = draw(6, 5, 9, F32)
+    row_weight = np.arange(6, dtype=F32)
+    call = lm.linear_cross_entropy_and_grad
+    want = call(hidden, weight, target, bias=bias, row_weight=row_weight)
+    for change in (
+        OnlyDLPack,
+        lambda x: x.astype(">f4"),
+        lambda x: np.repeat(x, 2)[::2],
+        lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(F32),
+    ):
+        got = call(hidden, weight, target, bias=change(bias), row_weight=change(row_weight))
+        for a, b in zip(got, want, strict=True):
+            assert_same_bits(a, b)
+    got = call(hidden, weight, target, bias=bias.tolist(), row_weight=row_weight.tolist())
+    assert got[3].dtype == F64
+    for a, b in zip(got[:3], want, strict=False):
+        assert_same_bits(a, b)
+
+
+def test_softcap_turns_a_mask_into_the_cap():
+    """As documented: -inf becomes -cap, which has a part in the sum."""
+    hidden, weight = np.zeros((1, 2)), np.zeros((3, 2))
+    loss = lm.linear_cross_entropy(hidden, weight, [0], bias=[0, 0, -np.inf], softcap=2.0)
+    assert abs(loss - np.log(2 + np.exp(-2.0))) <= 2.0**-51
+
+
+# ------------------------------------------------------------------------ the caller's memory
+
+
+def gradients_at(layout, operands):
+    """Arrays for gradients, not 0, in a layout."""
+    rng = np.random.default_rng(7)
+    found = []
+    for x in operands:
+        values = (rng.normal(size=x.shape) / 4).astype(x.dtype)
+        if layout == "gaps":
+            values = np.pad(values, [(0, 0)] * (x.ndim - 1) + [(0, 3)])[..., : x.shape[-1]]
+        elif layout == "steps":
+            values = np.repeat(values, 2, axis=-1)[..., ::2]
+        elif layout == "reversed":
+            values = np.ascontiguousarray(values[::-1])[::-1]
+        elif layout == "columns":
+            values = np.asfortranarray(values)
+        found.append(values)
+    return found
+
+
+@pytest.mark.parametrize("layout", ["rows", "gaps", "steps", "reversed", "columns"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_gradients_in_memory_of_the_caller(dtype, layout):
+    hidden, weight, bias, target = draw(0, 20, 300, dtype, lead=(3, 5))
+    target[1, 2] = -100
+    given = (hidden, weight, target)
+    call = lm.linear_cross_entropy_and_grad
+    want = call(*given, bias=bias, softcap=4.0)
+    for count in (2, 3):
+        out = tuple(gradients_at(layout, (hidden, weight, bias)[:count]))
+        got = call(*given, bias=bias, softcap=4.0, grad_out=out)
+        assert all(a is b for a, b in zip(got[1:], out, strict=False))
+        for a, b in zip(got, want, strict=True):
+            assert_same_bits(a, b)
+    some = np.empty_like(weight)
+    got = call(*given, softcap=4.0, grad_out=(None, some, None))
+    assert got[2] is some and got[3] is None
+    for a, b in zip(got[:3], call(*given, softcap=4.0), strict=False):
+        assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("layout", ["rows", "gaps", "steps", "reversed", "columns"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_gradients_are_added_to_what_is_there(dtype, layout):
+    """One addition in the compute type of what the call computes, and one rounding."""
+    real = F64 if dtype == F64 else F32
+    for rows in (15, 600):  # of which 600 are more than are worked on together
+        hidden, weight, bias, target = draw(rows, 20, 300, dtype)
+        target[3] = -100
+        operands = hidden, weight, bias
+        call = lm.linear_cross_entropy_and_grad
+        wide = call(hidden.astype(real), weight.astype(real), target, bias=bias.astype(real))
+        out = gradients_at(layout, operands)
+        before = [x.copy() for x in out]
+        got = call(hidden, weight, target, bias=bias, grad_out=out, accumulate=True)
+        assert_same_bits(got[0], wide[0])
+        for a, b, g in zip(got[1:], before, wide[1:], strict=True):
+            assert_same_bits(a, (b.astype(real) + g).astype(dtype))
+        zeros = [np.zeros_like(x) for x in operands]
+        onto = call(hidden, weight, target, bias=bias, grad_out=zeros, accumulate=True)
+        fresh = call(hidden, weight, target, bias=bias)
+        for a, b in zip(onto, fresh, strict=True):
+            assert_same_bits(a + a.dtype.type(0), b + b.dtype.type(0))
+        new = call(hidden, weight, target, bias=bias, grad_out=(None, None), accumulate=True)
+        for a, b in zip(new, onto, strict=True):
+            assert_same_bits(a, b)
+
+
+def test_gradients_of_two_types_are_added_in_the_wider():
+    hidden, weight, bias, target = draw(7, 6, 50, F32)
+    hidden = hidden.astype(F16)
+    operands = hidden, weight, bias.astype(F64)
+    wide = lm.linear_cross_entropy_and_grad(hidden.astype(F32), weight, target, bias=operands[2])
+    out = gradients_at("rows", operands)
+    before = [x.copy() for x in out]
+    got = lm.linear_cross_entropy_and_grad(
+        hidden, weight, target, bias=operands[2], grad_out=out, accumulate=True
+    )
+    assert all(a is b for a, b in zip(got[1:], out, strict=True))
+    for a, b, g in zip(out, before, wide[1:], strict=True):
+        assert_same_bits(a, (b.astype(np.result_type(F32, b.dtype)) + g).astype(b.dtype))
+
+
+def test_gradients_may_be_columns_of_one_array():
+    """[dweight | dbias], whose memory interleaves without being shared."""
+    hidden, weight, bias, target = draw(7, 6, 50, F32)
+    whole = np.zeros((50, 7), F32)
+    lm.linear_cross_entropy_and_grad(
+        hidden, weight, target, bias=bias, grad_out=(None, whole[:, :6], whole[:, 6])
+    )
+    _, _, dw, db = lm.linear_cross_entropy_and_grad(hidden, weight, target, bias=bias)
+    assert_same_bits(whole[:, :6], dw)
+    assert_same_bits(whole[:, 6], db)
+    both = np.zeros((7, 12), F32)
+    both[:, 6:] = hidden
+    _, dh, _, _ = lm.linear_cross_entropy_and_grad(
+        both[:, 6:], weight, target, grad_out=(both[:, :6], None)
+    )
+    assert_same_bits(dh, lm.linear_cross_entropy_and_grad(hidden, weight, target)[1])
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "change"),
+    [
+        (TypeError, r"grad_out: expected a tuple of arrays", lambda h, w, b: w),
+        (TypeError, r"grad_out: expected .*, got 1 of them", lambda h, w, b: (h,)),
+        (TypeError, r"grad_out\[0\]: expected a numpy.ndarray", lambda h, w, b: ([1.0], w)),
+        (TypeError, r"grad_out\[1\]: expected dtype float64", lambda h, w, b: (h, w.astype(F32))),
+        (ValueError, r"grad_out\[0\]: expected shape \(2, 3\)", lambda h, w, b: (h.T, w)),
+        (ValueError, r"grad_out\[2\]: expected shape \(5,\)", lambda h, w, b: (h, w, b[1:])),
+        (ValueError, r"grad_out\[2\]: the array is read-only",
+         lambda h, w, b: (h, w, np.broadcast_to(0.0, 5))),
+        (ValueError, r"grad_out\[1\]: shares memory with grad_out\[0\]",
+         lambda h, w, b: (w[:2], w, b)),
+        (ValueError, r"grad_out\[0\]: shares memory with hidden", lambda h, w, b: ("hidden", w)),
+        (ValueError, r"grad_out\[2\]: shares memory with row_weight",
+         lambda h, w, b: (h, w, "row_weight")),
+    ],
+)  # fmt: skip
+def test_bad_grad_out_is_named_and_nothing_is_written(error, words, change):
+    hidden, weight, bias, target = draw(2, 3, 5)
+    memory = np.ones(8)
+    shared = {"hidden": hidden, "row_weight": memory[:5]}
+    out = [np.full(x.shape, 7.0) for x in (hidden, weight, bias)]
+    given = change(*out)
+    if isinstance(given, tuple):
+        given = tuple(shared.get(x, x) if isinstance(x, str) else x for x in given)
+    before = hidden.copy()
+    with pytest.raises(error, match=words):
+        lm.linear_cross_entropy_and_grad(
+            hidden, weight, target, bias=bias, row_weight=memory[3:5], grad_out=given,
+            accumulate=True,
+        )  # fmt: skip
+    assert all((x == 7).all() for x in out) and (memory == 1).all() and (hidden == before).all()
+
+
+def test_what_accumulate_needs():
+    hidden, weight, bias, target = draw(2, 3, 5)
+    with pytest.raises(ValueError, match=r"accumulate: needs grad_out"):
+        lm.linear_cross_entropy_and_grad(hidden, weight, target, accumulate=True)
+    with pytest.raises(ValueError, match=r"grad_out\[2\]: expected None, for there is no bias"):
+        lm.linear_cross_entropy_and_grad(hidden, weight, target, grad_out=(None, None, bias))
+    out = np.ones_like(hidden), np.ones_like(weight)
+    with pytest.raises(IndexError, match=r"target: row 1 holds 5"):
+        lm.linear_cross_entropy_and_grad(hidden, weight, [0, 5], grad_out=out)
+    assert all((x == 1).all() for x in out)
+
+
+# ------------------------------------------------------------------------ weights of rows
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("weight_dtype", DTYPES, ids=str)
+def test_rows_are_weighted(weight_dtype, options):
+    """Each row's loss and gradients times its weight; the mean is over the weights that count."""
+    hidden, weight, bias, target = draw(0, 8, 60, F64, lead=(4, 10))
+    target[2, 3:6] = 3 if "ignore_index" in options else -100
+    rng = np.random.default_rng(4)
+    row_weight = rng.integers(0, 6, target.shape).astype(weight_dtype) / weight_dtype.type(2)
+    given_options = {**options, **({"bias": bias} if options.get("bias") else {})}
+    each = {**given_options, "reduction": "none"}
+    counted = target != options.get("ignore_index", -100)
+    factor = row_weight.astype(F64) * counted
+    losses = lm.linear_cross_entropy(hidden, weight, target, **each) * factor
+    grads = [0.0, 0.0, 0.0]
+    for i in np.ndindex(target.shape):
+        if not counted[i]:
+            continue
+        part = lm.linear_cross_entropy_and_grad(hidden[i][None], weight, target[i][None], **each)
+        own = np.zeros_like(hidden)
+        own[i] = part[1][0]
+        for k, g in enumerate((own, part[2], part[3])):
+            grads[k] = grads[k] + (0 if g is None else factor[i] * g)
+    reduction = options.get("reduction", "mean")
+    scale = factor.sum() if reduction == "mean" else 1.0
+    want = losses if reduction == "none" else losses.sum() / scale
+    loss, *found = lm.linear_cross_entropy_and_grad(
+        hidden, weight, target, row_weight=row_weight, **given_options
+    )
+    assert_same_bits(
+        lm.linear_cross_entropy(hidden, weight, target, row_weight=row_weight, **given_options),
+        loss,
+    )
+    assert np.all(abs(loss - want) <= 1e-14 * abs(want))
+    for a, b in zip(found, grads, strict=True):
+        if a is not None:
+            assert np.all(abs(a - b / scale) <= 1e-13 * abs(np.asarray(b)).max() / scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_weights_of_1_change_no_bit(dtype):
+    hidden, weight, bias, target = draw(30, 8, 300, dtype)
+    target[7] = -100
+    for reduction in ("mean", "sum", "none"):
+        options = {"bias": bias, "reduction": reduction, "label_smoothing": 0.1}
+        want = lm.linear_cross_entropy_and_grad(hidden, weight, target, **options)
+        got = lm.linear_cross_entropy_and_grad(
+            hidden, weight, target, row_weight=np.ones(30, F16), **options
+        )
+        for a, b in zip(got, want, strict=True):
+            assert_same_bits(a, b)
+
+
+def test_weights_that_sum_to_0_have_no_mean():
+    hidden, weight, _, target = draw(3, 4, 5)
+    call = lm.linear_cross_entropy_and_grad
+    loss, dh, dw, _ = call(hidden, weight, target, row_weight=np.zeros(3))
+    assert np.isnan(loss) and np.isnan(dh).all() and np.isnan(dw).all()
+    loss, dh, dw, _ = call(hidden, weight, target, row_weight=np.zeros(3), reduction="sum")
+    assert loss == 0 and not dh.any() and not dw.any()
+
+
 # ------------------------------------------------------------------------ bits
 
 
@@ -231,7 +540,11 @@ def everything(hidden, weight, bias, target):
         ),
         lm.linear_logsumexp(hidden, weight, bias=bias),
         *lm.linear_topk(hidden, weight, 5, bias=bias),
-    )
+        *lm.linear_cross_entropy_and_grad(
+            hidden, weight, target, bias=bias.astype(F32), row_weight=np.arange(len(hidden)) % 3,
+            grad_out=gradients_at("rows", (hidden, weight, bias.astype(F32))), accumulate=True,
+        ),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", [F32, F64, F16], ids=str)
@@ -346,17 +659,24 @@ weight[:, :8] = rng.standard_normal((classes, 8), np.float32)
 target = rng.integers(0, classes, rows)
 f = lm.linear_cross_entropy_and_grad if gradient else lm.linear_cross_entropy
 f(hidden[:4, :8], weight[:40, :8], target[:4] % 40)
+options = {}
+if gradient == 2:
+    out = np.ones_like(hidden), np.ones_like(weight)
+    options = {"grad_out": out, "accumulate": True, "row_weight": np.ones(rows)}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-f(hidden, weight, target)
+f(hidden, weight, target, **options)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux")
 @pytest.mark.parametrize("classes", [4000, 40000])
-@pytest.mark.parametrize("gradient", [0, 1])
+@pytest.mark.parametrize("gradient", [0, 1, 2])
 def test_memory_does_not_depend_on_the_vocabulary(classes, gradient):
-    """512 x 1024 rows: 10 MiB for the loss, 16 MiB beside the gradients, peak resident."""
+    """512 x 1024 rows: 10 MiB for the loss, 16 MiB beside the gradients, peak resident.
+
+    Gradients that are added to the caller's arrays take those of the rows and of some classes.
+    """
     rows, depth = (512, 1024)
     if gradient and classes > 4000:
         rows = 64  # as many tiles, in a tenth of the time
@@ -364,7 +684,7 @@ def test_memory_does_not_depend_on_the_vocabulary(classes, gradient):
         [sys.executable, "-c", MEMORY, *map(str, (rows, depth, classes, gradient))],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    gradients = (rows + classes) * depth * 4 if gradient else 0
+    gradients = (0, rows + classes, rows + 1024)[gradient] * depth * 4
     assert int(used.stdout) * 1024 <= gradients + (16 if gradient else 10) * 2**20
 
 
@@ -379,7 +699,18 @@ def test_memory_does_not_depend_on_the_vocabulary(classes, gradient):
         (ValueError, r"weight: expected shape \(V, 3\)", {"weight": np.zeros((5, 4))}),
         (ValueError, r"weight: there are no classes", {"weight": np.zeros((0, 3))}),
         (ValueError, r"bias: expected shape \(5,\)", {"bias": np.zeros(4)}),
-        (TypeError, r"bias: expected real", {"bias": np.zeros(5, complex)}),
+        (TypeError, r"bias: dtype complex128 is not supported", {"bias": np.zeros(5, complex)}),
+        (TypeError, r"bias: a MaskedArray's mask", {"bias": np.ma.zeros(5)}),
+        (ValueError, r"row_weight: expected shape \(2,\)", {"row_weight": np.ones(3)}),
+        (
+            ValueError,
+            r"row_weight: must be finite and 0 or more, got -1.0 in row 1",
+            {"row_weight": [0, -1]},
+        ),
+        (ValueError, r"row_weight: must be finite", {"row_weight": [np.nan, 1]}),
+        (ValueError, r"row_weight: must be finite", {"row_weight": [1, np.inf]}),
+        (TypeError, r"row_weight: dtype complex128", {"row_weight": np.ones(2, complex)}),
+        (TypeError, r"row_weight: a MaskedArray's mask", {"row_weight": np.ma.ones(2)}),
         (ValueError, r"target: expected shape \(2,\)", {"target": [1, 2, 3]}),
         (TypeError, r"target: expected integers", {"target": [0.5, 1.0]}),
         (IndexError, r"target: row 1 holds 5; expected 0 to 4", {"target": [0, 5]}),

@@ -90,7 +90,7 @@ def test_steps_are_those_of_dense_gradient_descent(loss, rows, decay, rng):
 @pytest.mark.parametrize(
     ("loss", "parameters"),
     [("z", {"a": 0.7, "b": 2.5}), ("z", {"b": -3}), ("spherical", {"eps": 0.5}),
-     ("taylor", {"order": 2})],
+     ("taylor", {"order": 2}), ("mse", {"label_smoothing": 0.1})],
 )  # fmt: skip
 def test_parameters_of_the_losses(loss, parameters, rng):
     w = weights(rng, 30, 8)
@@ -99,11 +99,13 @@ def test_parameters_of_the_losses(loss, parameters, rng):
     assert_same_steps(layer, dense, batches, BOUND[loss])
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("rows", [3, 20])
-def test_several_targets_with_values(rows, rng):
+def test_several_targets_with_values(rows, smoothing, rng):
     """The same class twice in a row adds up; what is ignored is left out; rows of nothing else."""
     w = weights(rng, 30, 8)
-    layer, dense = lm.SphericalOutput(w, loss="mse"), DenseLayer(w, "mse")
+    layer = lm.SphericalOutput(w, loss="mse", label_smoothing=smoothing)
+    dense = DenseLayer(w, "mse", label_smoothing=smoothing)
     batches = []
     for _ in range(60):
         target = rng.integers(5, size=(rows, 4))
@@ -112,6 +114,57 @@ def test_several_targets_with_values(rows, rng):
         options = {"values": rng.normal(size=target.shape), "ignore_index": -7, "lr": 0.02}
         batches.append((rng.normal(size=(rows, 8)), target, options))
     assert_same_steps(layer, dense, batches, BOUND["mse"])
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+@pytest.mark.parametrize("rows", [1, 7, 64])
+@pytest.mark.parametrize("smoothing", [0.05, 0.5, 1.0])
+def test_smoothed_steps_are_those_of_dense_gradient_descent(smoothing, rows, decay, rng):
+    """More rows than inputs, and fewer; few classes; a rate that makes a step singular."""
+    for classes, d in ((40, 6), (12, 70), (300, 5)):
+        w = weights(rng, classes, d)
+        layer = lm.SphericalOutput(w, loss="mse", label_smoothing=smoothing)
+        dense = DenseLayer(w, "mse", label_smoothing=smoothing)
+        batches = [
+            (
+                rng.normal(size=(rows, d)),
+                rng.integers(9, size=rows),
+                {"lr": RATE["mse"] * rng.uniform(0, 2), "weight_decay": decay},
+            )
+            for _ in range(30)
+        ]
+        one = rng.normal(size=d)
+        alone = {"lr": 1 / (2 * float(one @ one) + decay), "weight_decay": decay}
+        batches.append((np.tile(one, (rows, 1)), rng.integers(9, size=rows), alone))
+        assert_same_steps(layer, dense, batches, BOUND["mse"])
+        assert layer.counts["dense_steps"] > 0
+
+
+def test_smoothed_loss_is_that_of_the_function(rng):
+    w, hidden, target = weights(rng, 50, 6), rng.normal(size=(9, 6)), rng.integers(50, size=9)
+    for smoothing in (0.0, 0.1, 1.0):
+        want, dlogits = lm.one_hot_mse_loss_and_grad(
+            hidden @ w.T, target, label_smoothing=smoothing
+        )
+        layer = lm.SphericalOutput(w, loss="mse", label_smoothing=smoothing)
+        got, dhidden = layer.loss_and_grad(hidden, target)
+        assert error(got, want) < 1e-13
+        assert error(dhidden, dlogits @ w) < 1e-13
+
+
+def test_smoothing_is_part_of_the_state(rng):
+    layer = lm.SphericalOutput(weights(rng, 30, 8, F32), loss="mse", label_smoothing=0.25)
+    assert layer.state_dict()["label_smoothing"] == 0.25
+    assert "label_smoothing=0.25" in repr(layer)
+    file = io.BytesIO()
+    np.savez(file, **layer.state_dict())
+    file.seek(0)
+    again = lm.SphericalOutput.from_state_dict(np.load(file))
+    for one in (layer, again):
+        one.step(np.ones((2, 8), F32), [3, 4], 0.1)
+    assert_same_states(layer.state_dict(), again.state_dict())
+    plain = lm.SphericalOutput.from_state_dict({**layer.state_dict(), "label_smoothing": 0.0})
+    assert plain.loss(np.ones(8), 3) != layer.loss(np.ones(8), 3)
 
 
 def test_targets_of_one_class_add_up(rng):
@@ -754,7 +807,31 @@ def test_wrong_targets_of_the_squared_error(target, values, exception, words, rn
         ([[1.0]], {"a": 0}, ValueError, "a: must be positive"),
         ([[1.0]], {"b": np.inf}, ValueError, "b: must be finite"),
         ([[1.0]], {"eps": 1}, TypeError, "unexpected argument 'eps'; parameters of loss='z': a, b"),
-        ([[1.0]], {"loss": "mse", "label_smoothing": 0.1}, TypeError, "loss='mse': none"),
+        (
+            [[1.0]],
+            {"label_smoothing": 0.1},
+            TypeError,
+            "unexpected argument 'label_smoothing'; parameters of loss='z': a, b",
+        ),
+        ([[1.0]], {"loss": "mse", "eps": 0.1}, TypeError, "loss='mse': label_smoothing"),
+        (
+            [[1.0]],
+            {"loss": "mse", "label_smoothing": 1.5},
+            ValueError,
+            "label_smoothing: must be from 0 to 1, got 1.5",
+        ),
+        (
+            [[1.0]],
+            {"loss": "mse", "label_smoothing": -0.1},
+            ValueError,
+            "label_smoothing: must be from 0 to 1",
+        ),
+        (
+            [[1.0]],
+            {"loss": "mse", "label_smoothing": np.nan},
+            ValueError,
+            "label_smoothing: must be finite",
+        ),
         ([[1.0]], {"loss": "taylor", "order": 4}, ValueError, "order: must be 2"),
         ([[1.0]], {"loss": "spherical", "eps": -1}, ValueError, "eps: must be 0 or more"),
     ],
