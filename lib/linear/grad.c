@@ -219,9 +219,9 @@ static void add_weight(const step *s, unsigned worker, size_t tile, size_t from,
 
 void lmx_linear_put_row(const lmx_linear_loss *c, void *reals, void *to)
 {
-    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     if (c->accumulate)
-        c->l.table->tile->add_bias(to, 1, c->l.depth, reals, 0);
+        lmx_linear_add_row(c->l.table, to, c->l.real, 1, c->l.depth, reals, 0);
     c->l.table->scatter(reals, c->l.depth, &as_is, to);
 }
 

@@ -34,22 +34,22 @@ void lmx_linear_pack(lmx_linear *l, size_t first, size_t count)
                                   k * l->depth_step, step_of(l, k), to);
 }
 
-/* Bias of n <= LMX_TILE classes from `from` on, in the compute type, is added to each row of z. */
-static void add_bias(const lmx_linear *l, size_t from, size_t count, size_t n, void *z,
-                     ptrdiff_t z_row)
+void lmx_linear_add_row(const lmx_table *own, const char *from, const lmx_table *real, size_t rows,
+                        size_t n, char *z, ptrdiff_t z_row)
 {
-    const lmx_table *const own = l->bias_table;
-    const char *const bias = (const char *)l->bias + from * own->elem_size;
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     LMX_ALIGN(64) double converted[LMX_TILE]; /* reals */
-    if (own->real_size == l->real->real_size) {
-        static const lmx_gather as_is = { .stride = 1, .rate = 1 };
-        own->gather(bias, n, &as_is, converted);
-    } else {
-        for (size_t i = 0; i < n; i++)
-            l->real->put_value((char *)converted + i * l->real->real_size,
-                               own->get(bias + i * own->elem_size));
+    for (size_t at = 0; at < n; at += LMX_TILE) {
+        const size_t part = lmx_at_most(n - at, LMX_TILE);
+        const char *const some = from + at * own->elem_size;
+        if (own->real_size == real->real_size)
+            own->gather(some, part, &as_is, converted);
+        else
+            for (size_t i = 0; i < part; i++)
+                real->put_value((char *)converted + i * real->real_size,
+                                own->get(some + i * own->elem_size));
+        real->tile->add_bias(converted, rows, part, z + at * real->real_size, z_row);
     }
-    l->real->tile->add_bias(converted, count, n, z, z_row);
 }
 
 void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_t count,
@@ -80,5 +80,6 @@ void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_
         }
     }
     if (l->bias != NULL)
-        add_bias(l, from, count, n, z, z_row);
+        lmx_linear_add_row(l->bias_table, (const char *)l->bias + from * l->bias_table->elem_size,
+                           l->real, count, n, z, z_row);
 }

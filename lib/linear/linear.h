@@ -57,4 +57,8 @@ LMX_INLINE size_t lmx_at_most(size_t n, size_t most) { return n < most ? n : mos
 /* How many tiles n rows or columns take. */
 LMX_INLINE size_t lmx_tiles(size_t n) { return (n + LMX_TILE - 1) / LMX_TILE; }
 
+/* n elements of the type of `own` are converted and added to each of `rows` rows of reals, z_row apart. */
+void lmx_linear_add_row(const lmx_table *own, const char *from, const lmx_table *real, size_t rows,
+                        size_t n, char *z, ptrdiff_t z_row);
+
 #endif
