@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the C source of the extension module from the public header.
+"""Write the C source of the extension module from the public header and the glue's.
 
-usage: make_cdef.py PREPROCESSED OUTPUT
+usage: make_cdef.py PREPROCESSED GLUE OUTPUT
 
 PREPROCESSED is include/lanemax/lanemax.h after the C preprocessor, so that the registry is
-expanded; what it includes (the standard headers) is dropped by its line markers.  The compiler
-checks every declaration against the real header: cffi's API mode.
+expanded; what it includes (the standard headers) is dropped by its line markers.  GLUE is
+python/glue/glue.h.  The compiler checks every declaration against the real headers: cffi's API
+mode.
 """
 
 import re
@@ -29,58 +30,20 @@ def declarations(preprocessed: str) -> str:
     return re.sub(r"\n\s*\n+", "\n", text)
 
 
-# Rows that follow each other in memory, with as few arguments as that takes: each costs cffi 20 ns.
-FEW_ARGUMENTS = """
-static lmx_status lmx_contiguous(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,
-                                 const void *a, const void *b, void *out)
-{
-    const lmx_row_code op = (lmx_row_code)(op_and_dtype >> 2);
-    const lmx_row_info *info = lmx_row_op_info(op);
-    const lmx_shape shape = { cols != 0 ? size / cols : 0, cols, 1 };
-    const lmx_strides row = { (ptrdiff_t)cols, 1, 0 }, value = { 1, 0, 0 };
-    return lmx_row_op(ctx, op, (lmx_dtype)(op_and_dtype & 3), &shape, a, &row, b, &row, NULL, out,
-                      info->result == 0 ? &row : &value);
-}
-
-static lmx_status lmx_contiguous1(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,
-                                  const void *a, void *out)
-{
-    return lmx_contiguous(ctx, op_and_dtype, size, cols, a, NULL, out);
-}
-
-/* types: lmx_dtype, from bit 2 on lmx_int, from bit 5 on lmx_reduction */
-static lmx_status lmx_contiguous_loss(lmx_ctx *ctx, int op, int types, size_t rows, size_t cols,
-                                      const void *logits, const void *target, void *loss,
-                                      void *grad)
-{
-    const lmx_shape shape = { rows, cols, 1 };
-    const lmx_strides row = { (ptrdiff_t)cols, 1, 0 };
-    lmx_loss_options options;
-    const lmx_status status = lmx_loss_defaults((lmx_loss_code)op, &options);
-    if (status != LMX_OK)
-        return status;
-    options.reduction = (lmx_reduction)(types >> 5);
-    return lmx_loss(ctx, (lmx_loss_code)op, (lmx_dtype)(types & 3), &shape, logits, &row, target,
-                    (lmx_int)(types >> 2 & 7), 1, &options, loss, 1, grad, &row);
-}
-"""
-FEW_ARGUMENTS_CDEF = """
-lmx_status lmx_contiguous(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,
-                          const void *a, const void *b, void *out);
-lmx_status lmx_contiguous1(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,
-                           const void *a, void *out);
-lmx_status lmx_contiguous_loss(lmx_ctx *ctx, int op, int types, size_t rows, size_t cols,
-                               const void *logits, const void *target, void *loss, void *grad);
-"""
+def plain(header: str) -> str:
+    """The declarations of a header that has no preprocessor beyond its guard and includes."""
+    return "\n".join(line for line in header.splitlines() if not line.startswith("#"))
 
 
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as f:
         cdef = declarations(f.read())
+    with open(sys.argv[2], encoding="utf-8") as f:
+        cdef += plain(f.read())
     builder = FFI()
-    builder.cdef(cdef + FEW_ARGUMENTS_CDEF)
-    builder.set_source("lanemax._lanemax", '#include "lanemax/lanemax.h"' + FEW_ARGUMENTS)
-    builder.emit_c_code(sys.argv[2])
+    builder.cdef(cdef)
+    builder.set_source("lanemax._lanemax", '#include "glue.h"')
+    builder.emit_c_code(sys.argv[3])
 
 
 if __name__ == "__main__":

@@ -242,7 +242,10 @@ static void time_ops(const request *q)
                                         { 1, 100000 },  { 1, 1000000 },  { 4096, 128 },
                                         { 4096, 1024 }, { 1, 10000000 }, { 512, 32768 },
                                         { 128, 128256 } };
-    const lmx_options options = { sizeof options, q->threads, q->isa };
+    lmx_options options;
+    lmx_options_init(&options);
+    options.threads = q->threads;
+    options.isa = q->isa;
     lmx_ctx *ctx;
     const lmx_status status = lmx_ctx_create(&ctx, &options);
     if (status != LMX_OK)

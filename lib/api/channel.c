@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "platform/cpu.h"
+#include "exec/options.h"
 #include "exec/pieces.h"
 #include "exec/reach.h"
 #include "numeric/sincos.h"
@@ -22,6 +23,17 @@ static void compute(const void *job, const lmx_table *table, const lmx_piece *e)
 }
 
 /* ------------------------------------------------------------ checking --- */
+
+lmx_status lmx_channel_options_init(lmx_channel_options *options)
+{
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_CHANNEL);
+    options->parameter_sets = options->denominator_sets = 1;
+    options->form = 'B';
+    options->eps = 1e-6;
+    return LMX_OK;
+}
 
 static int finite_in(double most, double v) { return v >= -most && v <= most; }
 
@@ -98,10 +110,10 @@ static lmx_status check_parameters(call *c, size_t cols)
 
 static lmx_status check_options(call *c, const lmx_channel_options *o, int backward, size_t cols)
 {
-    memset(&c->opt, 0, sizeof c->opt);
+    lmx_channel_options_init(&c->opt);
     memset(&c->spec, 0, sizeof c->spec);
     if (o != NULL) {
-        if (o->size != sizeof *o)
+        if (!LMX_OPTIONS_FIT(o, LMX_TAG_CHANNEL))
             return LMX_ERR_ARG;
         c->opt = *o;
     }

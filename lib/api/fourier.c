@@ -11,6 +11,7 @@
 #include "platform/cpu.h"
 #include "exec/ctx.h"
 #include "fourier/head.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "base/targets.h"
 
@@ -25,12 +26,11 @@
 
 /* ------------------------------------------------------------- checking --- */
 
-lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
+lmx_status lmx_fourier_options_init(lmx_fourier_options *options)
 {
     if (options == NULL)
         return LMX_ERR_NULL;
-    memset(options, 0, sizeof *options);
-    options->size = sizeof *options;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_FOURIER);
     options->eps = 1e-5;
     options->ignore_index = -100;
     return LMX_OK;
@@ -45,10 +45,10 @@ static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given
 {
     if ((unsigned)dtype >= LMX_DTYPES)
         return LMX_ERR_DTYPE;
-    lmx_fourier_defaults(o);
+    lmx_fourier_options_init(o);
     if (given == NULL)
         return LMX_OK;
-    if (given->size != sizeof *given)
+    if (!LMX_OPTIONS_FIT(given, LMX_TAG_FOURIER))
         return LMX_ERR_ARG;
     *o = *given;
     const lmx_fpenv env = lmx_fpenv_enter();

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "platform/cpu.h"
 #include "exec/ctx.h"
+#include "exec/options.h"
 #include "exec/plan.h"
 #include "exec/reach.h"
 #include "kernels/total.h"
@@ -44,7 +45,7 @@ typedef struct call {
     size_t keep_size;
     char *blocks; /* converted columns: a chunk of a strip of a and b as reals, for each worker */
     size_t block_size;
-    size_t strips, strip, first_strip; /* columns: how many, and how many columns in each */
+    size_t strips, strip_cols, first_cols; /* columns: how many strips, and how wide they are */
     lmx_chunk *chunk;
     size_t chunk_count;
 } call;
@@ -77,10 +78,12 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     w->out = (char *)(uintptr_t)lmx_row_at(&c->out, r, j);
     w->chunk = chunk;
     w->norm.rate = 1;
-    w->ga = w->gb = w->gout = (lmx_gather){ 1, 1, 0, NULL, 0, c->op == LMX_ROW_log_softmax };
+    w->ga = w->gb = w->gout =
+        (lmx_gather){ .stride = 1, .rate = 1, .masked_value = c->op == LMX_ROW_log_softmax };
     w->ga.stride = c->a.stride[1];
     w->gb.stride = c->b.stride[1];
     w->gout.stride = c->out.stride[1];
+    w->gout.stream = (c->plan.how & LMX_HOW_STREAM) != 0;
     if (o->temperature != NULL) {
         const double t =
             o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
@@ -112,18 +115,17 @@ static size_t chunk_len(const call *c, size_t i)
     return left < LMX_CHUNK ? left : LMX_CHUNK;
 }
 
-/* Elements of chunk i as contiguous reals in this worker's scratch. */
-static void gather_chunk(const row *w, size_t i, unsigned worker)
+/* n elements from `first` on as contiguous reals in this worker's scratch. */
+static void gather_range(const row *w, size_t first, size_t n, unsigned worker)
 {
     const call *c = w->c;
-    const size_t n = chunk_len(c, i), size = c->table->elem_size;
-    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+    const ptrdiff_t at = (ptrdiff_t)first, size = (ptrdiff_t)c->table->elem_size;
     lmx_gather g = w->ga;
     if (g.where != NULL)
-        g.where += first * g.where_stride;
-    c->table->gather(w->a + first * g.stride * (ptrdiff_t)size, n, &g, scratch_of(c, worker, SCRATCH_A));
+        g.where += at * g.where_stride;
+    c->table->gather(w->a + at * g.stride * size, n, &g, scratch_of(c, worker, SCRATCH_A));
     if (w->b != NULL)
-        c->table->gather(w->b + first * w->gb.stride * (ptrdiff_t)size, n, &w->gb,
+        c->table->gather(w->b + at * w->gb.stride * size, n, &w->gb,
                          scratch_of(c, worker, SCRATCH_B));
 }
 
@@ -137,33 +139,44 @@ static void measure_chunk(const row *w, size_t i, unsigned worker)
         c->kernel->measure(w->a + offset, w->b != NULL ? w->b + offset : NULL, n, terms,
                            &w->chunk[i]);
     } else {
-        gather_chunk(w, i, worker);
-        c->real_kernel->measure(scratch_of(c, worker, SCRATCH_A), scratch_of(c, worker, SCRATCH_B), n, NULL,
-                                &w->chunk[i]);
+        gather_range(w, i * LMX_CHUNK, n, worker);
+        c->real_kernel->measure(scratch_of(c, worker, SCRATCH_A), scratch_of(c, worker, SCRATCH_B),
+                                n, NULL, &w->chunk[i]);
     }
 }
 
-/* gathered: the scratch still holds this chunk. */
+/* Through scratch, which holds the chunk already if `gathered`, else as much as the first-level cache does. */
+static void apply_gathered(const row *w, size_t i, unsigned worker, int gathered)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), step = gathered ? n : LMX_BATCH;
+    char *const z = scratch_of(c, worker, SCRATCH_A);
+    for (size_t at = 0; at < n; at += step) {
+        const size_t part = n - at < step ? n - at : step, first = i * LMX_CHUNK + at;
+        const ptrdiff_t to = (ptrdiff_t)first;
+        if (!gathered)
+            gather_range(w, first, part, worker);
+        c->real_kernel->apply(z, scratch_of(c, worker, SCRATCH_B), part, &w->chunk[i], &w->norm, z,
+                              0);
+        lmx_gather g = w->gout;
+        if (g.where != NULL)
+            g.where += to * g.where_stride;
+        c->table->scatter(z, part, &g, w->out + to * g.stride * (ptrdiff_t)c->table->elem_size);
+    }
+}
+
 static void apply_chunk(const row *w, size_t i, unsigned worker, int gathered)
 {
     const call *c = w->c;
-    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
-    if (c->direct) {
-        const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
-        c->kernel->apply(
-            from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm, w->out + offset,
-            (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
+    if (!c->direct) {
+        apply_gathered(w, i, worker, gathered);
         return;
     }
-    void *z = scratch_of(c, worker, SCRATCH_A);
-    if (!gathered)
-        gather_chunk(w, i, worker);
-    c->real_kernel->apply(z, scratch_of(c, worker, SCRATCH_B), n, &w->chunk[i], &w->norm, z, 0);
-    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
-    lmx_gather g = w->gout;
-    if (g.where != NULL)
-        g.where += first * g.where_stride;
-    c->table->scatter(z, n, &g, w->out + first * g.stride * (ptrdiff_t)c->table->elem_size);
+    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
+    c->kernel->apply(from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm,
+                     w->out + offset,
+                     (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
 }
 
 /* What the chunks say of the row; with `total`, only whether it can be normalised by that. */
@@ -234,10 +247,29 @@ static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker
         c->kernel->rows(&r);
 }
 
-/* The rows of a batch as contiguous reals, or with `back` from them to where they lie. */
+/* Whether the rows of x follow each other, with nothing that differs between them. */
+static int packed(const call *c, const lmx_array *x)
+{
+    return c->shape.inner == 1 && (c->shape.cols == 1 || x->stride[1] == 1) &&
+           x->stride[0] == (ptrdiff_t)c->shape.cols && c->opt.where == NULL &&
+           c->opt.temperature == NULL;
+}
+
+/* The rows of a batch as contiguous reals, or results from there to where they lie. */
 static void move_batch(call *c, size_t first, size_t count, const char *z, int which)
 {
+    const int stream = (c->plan.how & LMX_HOW_STREAM) != 0;
+    const lmx_gather as_is = { .stride = 1, .rate = 1, .stream = stream };
+    const lmx_array *const x = which == SCRATCH_A ? &c->a : which == SCRATCH_B ? &c->b : &c->out;
     const size_t cols = c->shape.cols, step = cols * c->table->real_size;
+    if (packed(c, x)) {
+        char *const at = (char *)(uintptr_t)lmx_row_at(x, first, 0);
+        if (which == SCRATCH_OUT)
+            c->table->scatter(z, count * cols, &as_is, at);
+        else
+            c->table->gather(at, count * cols, &as_is, (void *)(uintptr_t)z);
+        return;
+    }
     for (size_t q = 0; q < count; q++, z += step) {
         row w;
         row_begin(&w, c, (first + q) / c->shape.inner, (first + q) % c->shape.inner, NULL);
@@ -307,7 +339,7 @@ static void apply_task(void *job, size_t begin, size_t end, unsigned worker)
  * start at a line of the input. */
 static size_t strip_begin(const call *c, size_t s)
 {
-    const size_t at = s == 0 ? 0 : c->first_strip + (s - 1) * c->strip;
+    const size_t at = s == 0 ? 0 : c->first_cols + (s - 1) * c->strip_cols;
     return at < c->shape.inner ? at : c->shape.inner;
 }
 
@@ -333,7 +365,7 @@ static char *block_of(const strip *s, int second)
 static void convert_block(const strip *s, const lmx_array *x, size_t i, size_t j, size_t n, char *z,
                           int back)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     const call *c = s->c;
     const size_t rows = chunk_len(c, i), step = s->kept_row * c->table->real_size;
     const char *at = at_row(x, s->r, s->j0 + j, i * LMX_CHUNK);
@@ -475,25 +507,28 @@ static void plan_strips(call *c)
     enum { KEEP = 512 << 10, KEEP_MAX = 16 << 20 };
     const size_t line = 64 / c->table->elem_size, cols = c->shape.cols;
     const size_t real_size = c->table->real_size;
-    size_t strip = LMX_COLUMNS;
+    size_t cols_of_strip = LMX_COLUMNS;
     c->keep_size = c->block_size = 0;
     if (c->kernel->keeps_columns || c->converted) {
-        strip = KEEP / (cols * real_size) / line * line;
-        strip = strip < line ? line : strip > LMX_COLUMNS ? LMX_COLUMNS : strip;
-        const size_t row_bytes = (strip + 15) / 16 * 16 * real_size;
+        cols_of_strip = KEEP / (cols * real_size) / line * line;
+        if (cols_of_strip < line)
+            cols_of_strip = line;
+        if (cols_of_strip > LMX_COLUMNS)
+            cols_of_strip = LMX_COLUMNS;
+        const size_t row_bytes = (cols_of_strip + 15) / 16 * 16 * real_size;
         if (c->kernel->keeps_columns && cols <= KEEP_MAX / row_bytes)
             c->keep_size = cols * row_bytes;
         if (c->converted)
             c->block_size = (cols < LMX_CHUNK ? cols : LMX_CHUNK) * row_bytes;
     }
-    size_t first = strip;
-    if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > strip) {
+    size_t first = cols_of_strip;
+    if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > cols_of_strip) {
         const size_t past = (size_t)((uintptr_t)c->a.data % 64) / c->table->elem_size;
-        first = past == 0 ? strip : line - past;
+        first = past == 0 ? cols_of_strip : line - past;
     }
-    c->strip = strip;
-    c->first_strip = first;
-    c->strips = c->shape.inner <= first ? 1 : (c->shape.inner - first + strip - 1) / strip + 1;
+    c->strip_cols = cols_of_strip;
+    c->first_cols = first;
+    c->strips = c->shape.inner <= first ? 1 : (c->shape.inner - first - 1) / cols_of_strip + 2;
 }
 
 /* ------------------------------------------------------------- running --- */
@@ -573,8 +608,8 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     void *to_free = NULL;
     lmx_arena parts = { NULL, 0 };
     divide(c, &parts);
-    parts = parts.used <= sizeof small ? (lmx_arena){ small, 0 }
-                                       : lmx_arena_open(parts.used, &to_free);
+    parts =
+        parts.used <= sizeof small ? (lmx_arena){ small, 0 } : lmx_arena_open(parts.used, &to_free);
     if (parts.base == NULL)
         return LMX_ERR_NOMEM;
     divide(c, &parts);
@@ -606,11 +641,22 @@ static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, con
                         { t->row, by_row ? 0 : t->col, t->inner } };
 }
 
+lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options)
+{
+    if ((unsigned)op >= LMX_ROW_COUNT)
+        return LMX_ERR_OP;
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_ROW);
+    options->parameter = lmx_row_op_info((int)op)->standard;
+    return LMX_OK;
+}
+
 static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
 
 static lmx_status check_options(const call *c, const lmx_row_options *o)
 {
-    if (o->size != sizeof *o)
+    if (!LMX_OPTIONS_FIT(o, LMX_TAG_ROW))
         return LMX_ERR_ARG;
     if ((o->temperature != NULL && !has(c->info->options, 'T')) ||
         (o->where != NULL && !has(c->info->options, 'W')) ||
@@ -654,8 +700,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         (c.info->inputs > 1 && b_strides == NULL))
         return LMX_ERR_NULL;
     c.shape = *shape;
-    memset(&c.opt, 0, sizeof c.opt);
-    c.opt.parameter = c.info->standard;
+    lmx_row_options_init(op, &c.opt);
     if (options != NULL) {
         const lmx_status status = check_options(&c, options);
         if (status != LMX_OK)
@@ -694,7 +739,8 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         return LMX_ERR_OVERLAP;
 
     const int one = shape->cols == 1; /* a stride of extent 1 does not matter */
-    c.direct = c.kernel->elem_size == c.table->elem_size && (c.a.stride[1] == 1 || one) && (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
+    c.direct = c.kernel->elem_size == c.table->elem_size && (c.a.stride[1] == 1 || one) &&
+               (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
                (!row_result || c.out.stride[1] == 1 || one) && c.opt.where == NULL &&
                (c.opt.temperature == NULL || c.info->inputs > 1);
     c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
@@ -823,7 +869,9 @@ static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                                  ptrdiff_t b_stride, double parameter, void *out,
                                  ptrdiff_t out_stride)
 {
-    const lmx_row_options options = { .size = sizeof options, .parameter = parameter };
+    lmx_row_options options;
+    lmx_row_options_init(op, &options);
+    options.parameter = parameter;
     return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, &options, out,
                            out_stride);
 }

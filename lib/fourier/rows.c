@@ -65,7 +65,7 @@ void lmx_fourier_workspace_open(const lmx_fourier *f, lmx_fourier_workspace *ws,
 
 /* ----------------------------------------------------------------- rows --- */
 
-static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+static const lmx_gather as_is = { .stride = 1, .rate = 1 };
 
 void lmx_fourier_get(const lmx_fourier *f, lmx_fourier_workspace *ws, const char *from, size_t n,
                      double *x)

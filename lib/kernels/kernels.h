@@ -152,12 +152,14 @@ typedef struct lmx_gather {
     const unsigned char *where; /* NULL: all kept */
     ptrdiff_t where_stride;
     int masked_value; /* scatter writes 0, or with 1: -inf, where masked */
+    int stream;       /* scatter: nontemporal stores, where elements follow each other */
 } lmx_gather;
 
 /*
  * A tier's table for one element type.  Kernels work on reals: float for LMX_F16, LMX_BF16 and LMX_F32, double for
  * LMX_F64.  16-bit types are storage: their tables have conversions and packing of their own, and the kernels of
- * LMX_F32 but for the row kernels that gain 15 % by reading 16-bit elements themselves (lib/meson.build lists them).
+ * LMX_F32; but for those of operations on rows and losses, which outside the portable tier read 16-bit elements
+ * themselves.
  */
 typedef struct lmx_table {
     const char *isa;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * This tier's table for this element type, expanded from the registry: no slot stays empty.  16-bit types take the
- * kernels of their reals; the row kernels that lib/meson.build names in LMX_NATIVE_<operation> are their own.
+ * kernels of their reals, but for those of operations and losses that lib/meson.build names in LMX_NATIVE_<name>.
  */
 #include "kernels/fourier/fourier.h"
 #include "kernels/gemm/tile.h"
@@ -11,16 +11,16 @@
 
 /* LMX_NATIVE_softmax, say, is a comma where the operation is compiled for this type, and undefined elsewhere: then
  * its name and the next form one argument. */
-#define SECOND(a, b, ...)  b
-#define CHOOSE(...)        SECOND(__VA_ARGS__)
-#define ROW_KERNEL_OF(name) CHOOSE(LMX_NATIVE_##name LMX_K(name), LMX_K_REAL(name), )
+#define SECOND(a, b, ...)    b
+#define CHOOSE(...)          SECOND(__VA_ARGS__)
+#define NATIVE_OR_REAL(name) CHOOSE(LMX_NATIVE_##name LMX_K(name), LMX_K_REAL(name), )
 
 #define DECLARE(number, name, inputs, result, options, parameter, standard, formula) \
-  extern const lmx_row_kernel ROW_KERNEL_OF(name);
+  extern const lmx_row_kernel NATIVE_OR_REAL(name);
 LMX_ROW_LIST(DECLARE)
 #undef DECLARE
 #define DECLARE(number, name, parameters, d0, d1, options, formula) \
-  extern const lmx_loss_kernel LMX_K_REAL(name);
+  extern const lmx_loss_kernel NATIVE_OR_REAL(name);
 LMX_LOSS_LIST(DECLARE)
 #undef DECLARE
 
@@ -50,7 +50,7 @@ const lmx_table LMX_K(table) = {
     .real_size = sizeof(real),
     .row = {
 #define ROW(number, name, inputs, result, options, parameter, standard, formula) \
-  [number] = &ROW_KERNEL_OF(name),
+  [number] = &NATIVE_OR_REAL(name),
         LMX_ROW_LIST(ROW)
 #undef ROW
     },
@@ -60,17 +60,19 @@ const lmx_table LMX_K(table) = {
     .fill = LMX_K(fill),
     .get = LMX_K(get),
     .loss = {
-#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &LMX_K_REAL(name),
+#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &NATIVE_OR_REAL(name),
         LMX_LOSS_LIST(LOSS)
 #undef LOSS
     },
     .unary = {
-#define UNARY(number, name, parameters, standard, learned, ulp, formula) [number] = &LMX_K_REAL(name),
+#define UNARY(number, name, parameters, standard, learned, ulp, formula) \
+  [number] = &LMX_K_REAL(name),
         LMX_UNARY_LIST(UNARY)
 #undef UNARY
     },
     .channel = {
-#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) [number] = &LMX_K_REAL(name),
+#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) \
+  [number] = &LMX_K_REAL(name),
         LMX_CHANNEL_LIST(CHANNEL)
 #undef CHANNEL
     },

@@ -34,17 +34,22 @@ void lmx_linear_pack(lmx_linear *l, size_t first, size_t count)
                                   k * l->depth_step, step_of(l, k), to);
 }
 
-static void add_bias(const lmx_linear *l, size_t count, size_t from, size_t n, void *z,
+/* Bias of n <= LMX_TILE classes from `from` on, in the compute type, is added to each row of z. */
+static void add_bias(const lmx_linear *l, size_t from, size_t count, size_t n, void *z,
                      ptrdiff_t z_row)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
-    LMX_ALIGN(64) double bias[LMX_TILE];
-    for (size_t j = 0; j < n; j += LMX_TILE) {
-        const size_t part = lmx_at_most(n - j, LMX_TILE);
-        l->table->gather((const char *)l->bias + (from + j) * l->table->elem_size, part, &as_is,
-                         bias);
-        l->real->tile->add_bias(bias, count, part, (char *)z + j * l->real->real_size, z_row);
+    const lmx_table *const own = l->bias_table;
+    const char *const bias = (const char *)l->bias + from * own->elem_size;
+    LMX_ALIGN(64) double converted[LMX_TILE]; /* reals */
+    if (own->real_size == l->real->real_size) {
+        static const lmx_gather as_is = { .stride = 1, .rate = 1 };
+        own->gather(bias, n, &as_is, converted);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            l->real->put_value((char *)converted + i * l->real->real_size,
+                               own->get(bias + i * own->elem_size));
     }
+    l->real->tile->add_bias(converted, count, n, z, z_row);
 }
 
 void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_t count,
@@ -75,5 +80,5 @@ void lmx_linear_logits(const lmx_linear *l, unsigned worker, size_t begin, size_
         }
     }
     if (l->bias != NULL)
-        add_bias(l, count, from, n, z, z_row);
+        add_bias(l, from, count, n, z, z_row);
 }

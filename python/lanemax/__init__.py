@@ -4,7 +4,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ._activations import FUNCTIONS as _ACTIVATIONS
-from ._call import version as _version
+from ._core.context import version as _version
 from ._expsum import ExpSum
 from ._fourier import (
     fourier_bins,

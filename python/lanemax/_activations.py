@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import _call, _channels, _check, _operands
+from . import _channels, _check, _operands
+from ._core import calls
+from ._core.context import state
+from ._core.registry import unary_ops
 
+_ndarray = np.ndarray
+_empty_like = np.empty_like
+_NONE = id(None)
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 #: activation -> what its parameter accepts, in words, and the test; the others take finite numbers
@@ -60,6 +66,8 @@ class _Activation:
             defaults = {"approximate": next(iter(variants))}
         elif self.name in _OPTIONAL:
             defaults = {self.names[0]: op["standard"]}
+        #: whether it can be called without parameters
+        self.plain = len(defaults) == len(self.names)
         self.arguments = _operands.Arguments(
             self.name, self.names, defaults, {"bias": None} if self.row_bias else {}
         )
@@ -91,26 +99,19 @@ class _Activation:
     # ----------------------------------------------------------------- runs
 
     def value(self, x: Any, given: tuple[Any, ...], named: dict[str, Any], out: Any) -> Any:
+        if not given and not named and self.plain and type(x) is _ndarray:
+            y = _empty_like(x) if out is None else out
+            if not calls.unary(state.ctx, self.code, _NONE, id(x), id(y)):
+                return y
         values, bias = self.take(given, named)
         code, numbers, _ = self.numbers(values)
-        if self._in_float(numbers):
-            y = _call.fast_unary(code, x, numbers, out, bias)
-            if y is not None:
-                return y
-        return self._run(code, None, x, numbers, None, bias, out)
+        return self._run(code, (), x, numbers, None, bias, out)
 
     def gradient(
         self, dy: Any, x: Any, given: tuple[Any, ...], named: dict[str, Any], out: Any
     ) -> Any:
         values, bias = self.take(given, named)
         code, numbers, arrays = self.numbers(values)
-        if self._in_float(numbers):
-            found = _call.fast_unary_vjp(code, dy, x, numbers, out, self.learned, bias)
-            if found is not None:
-                if type(found) is not tuple:
-                    return found
-                dx, grads, bias_grad = found
-                return self._together(dx, grads, bias_grad, arrays, bias)
         return self._run(code, (dy,), x, numbers, arrays, bias, out)
 
     def _in_float(self, numbers: list[float]) -> bool:
@@ -129,46 +130,52 @@ class _Activation:
     def _run(
         self,
         code: int,
-        dy: tuple[Any] | None,
+        dy: tuple[Any, ...],
         x: Any,
         numbers: list[float],
         arrays: list[Any] | None,
         bias: Any,
         out: Any,
     ) -> Any:
-        """Any layout; with dy a gradient, in a tuple if there are others beside it."""
-        names, given = (("x",), (x,)) if dy is None else (("dy", "x"), (*dy, x))
-        inputs = _operands.operands(names, given, len(names) - 1)
+        """With dy a gradient, in a tuple if there are others beside it."""
+        count = len(numbers)
+        grads = np.zeros(count) if dy and self.learned else None
+        passed = count, numbers[0] if count == 1 else 0.0
+        many = np.array(numbers) if count > 1 else None
+
+        def call(inputs: Sequence[Any], outs: Sequence[Any]) -> int:
+            *before, x = inputs
+            rate = before[0] if before else None
+            return int(
+                calls.unary_with(state.ctx, code, id(rate), id(x), id(outs[0]), *passed, id(many),
+                                 id(row_bias), id(grads), id(bias_grad))
+            )  # fmt: skip
+
+        row_bias, given_bias = bias, bias
+        bias_grad = None
+        if type(x) is _ndarray and (not dy or dy[0] is not None) and self._in_float(numbers):
+            if dy and bias is not None and x.ndim:
+                bias_grad = np.zeros(x.shape[-1])
+            result = _empty_like(x) if out is None else out
+            if not call((*dy, x), (result,)):
+                return self._together(result, grads, bias_grad, arrays, bias)
+        inputs = _operands.operands(("dy", "x")[1 - len(dy) :], (*dy, x), len(dy))
         x = inputs[-1]
-        shape, dtype = x.shape, x.dtype
-        real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+        real = calls.REALS[x.dtype]
         if real.itemsize == 4 and not self._in_float(numbers):
             raise ValueError(
-                f"{self.names[0]}: must be finite in float32, in which {dtype} is computed, "
+                f"{self.names[0]}: must be finite in float32, in which {x.dtype} is computed, "
                 f"got {numbers[0]}"
             )
-        given_bias, row_bias = (None, None) if bias is None else _row_bias(bias, shape, real)
+        if bias is not None:
+            given_bias, row_bias = _row_bias(bias, x.shape, real)
         result = _operands.result_like(x, out)
         if row_bias is not None and np.may_share_memory(result, row_bias):
             row_bias = row_bias.copy()
-        grads = np.zeros(len(numbers)) if dy is not None and self.learned else None
-        bias_grad = np.zeros(shape[-1]) if dy is not None and row_bias is not None else None
-
-        def rows(extent: Any, passed: list[Any], to: list[Any]) -> int:
-            dy = passed[0] if len(passed) > 1 else None
-            return _call.unary(
-                code, extent, dy, passed[-1], to[0], numbers, row_bias, grads, bias_grad
-            )
-
-        def run(inputs: list[Any], outs: list[Any]) -> int:
-            if grads is None and row_bias is None:  # each element by itself
-                *inputs, out = _operands.in_memory_order([*inputs, *outs], outs[0])
-                outs = [out]
-            return _operands.along_rows(rows, inputs, outs, plain=row_bias is not None)
-
+        bias_grad = np.zeros(x.shape[-1]) if dy and row_bias is not None else None
         if x.size:
-            _operands.fill(run, inputs, [result])
-        dx = result if out is not None else result[()]
+            _operands.fill(call, inputs, [result])
+        dx = out if out is not None else result[()]
         return self._together(dx, grads, bias_grad, arrays, given_bias)
 
 
@@ -485,22 +492,10 @@ _VARIANTS = {"gelu": {"none": "gelu", "tanh": "gelu_tanh"}}
 
 
 def _functions(a: _Activation) -> dict[str, Any]:
-    fast_value, fast_gradient = _call.fast_unary, _call.fast_unary_vjp
-    usual = a.code if len(a.arguments.defaults) == len(a.names) else None  # without parameters
-    usual_gradient = None if a.learned else usual
-
     def value(x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
-        if usual is not None and not parameters and not named:
-            y = fast_value(usual, x, None, out)
-            if y is not None:
-                return y
         return a.value(x, parameters, named, out)
 
     def gradient(dy: Any, x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
-        if usual_gradient is not None and not parameters and not named:
-            dx = fast_gradient(usual_gradient, dy, x, None, out)
-            if dx is not None:
-                return dx
         return a.gradient(dy, x, parameters, named, out)
 
     functions: tuple[Any, Any] = (value, gradient)
@@ -512,7 +507,7 @@ def _functions(a: _Activation) -> dict[str, Any]:
     return {function.__name__: function for function in functions}
 
 
-_OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(_call.unary_ops())}
+_OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(unary_ops())}
 _CHOICES = _operands.spelt(_VARIANTS)
 _ACTIVATIONS = {
     name: _Activation(

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _call, _check, _operands
+from . import _check, _operands
+from ._core import calls
+from ._core.context import state
+from ._core.registry import channel_ops
 
 #: names in the registry that are one function in Python, told apart by `approximate`
 _VARIANTS = {"geglu": {"none": "geglu", "tanh": "geglu_tanh"}}
@@ -67,7 +70,7 @@ def _pairs(name: str, shape: tuple[int, ...], values: list[Any], options: list[A
 def _polynomial(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
     numbers, like = _operands.polynomial(values)
     fields = {
-        "parameter": _call.doubles(_copied(numbers)),
+        "parameter": calls.doubles(_copied(numbers)),
         "parameters": len(numbers),
         "eps": _check.in_range("eps", options[0]),
     }
@@ -101,10 +104,10 @@ def _rational(name: str, shape: tuple[int, ...], values: list[Any], options: lis
     _in_groups(_channels(shape), groups, name, shape)
     return _Taken(
         {
-            "parameter": _call.doubles(_copied(numerator)),
+            "parameter": calls.doubles(_copied(numerator)),
             "parameters": numerator.size,
             "parameter_sets": sets,
-            "denominator": _call.doubles(_copied(denominator)),
+            "denominator": calls.doubles(_copied(denominator)),
             "denominators": denominator.size,
             "denominator_sets": denominator_sets,
             "form": form,
@@ -137,7 +140,7 @@ def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[
     small = np.abs(numbers) <= _ANGLE_MAX
     if np.count_nonzero(small) < small.size:
         raise ValueError(f"theta: must be finite, at most 2**30, got {numbers[~small][0]}")
-    fields = {"parameter": _call.doubles(numbers), "parameters": numbers.size}
+    fields = {"parameter": calls.doubles(numbers), "parameters": numbers.size}
     return _Taken(fields, (like,))
 
 
@@ -188,51 +191,50 @@ class _Channel:
         code = self.code
         if self.variants:
             code = _operands.chosen("approximate", values[0], self.variants)
-        inputs = _operands.operands(self._names[gradient], arrays, gradient)
-        x = inputs[gradient]
-        shape = x.shape
-        taken = self._take(self.arrays[0], shape, values, options)
+        x = arrays[gradient]
+        if type(x) is not np.ndarray:
+            x = _check.array(self.arrays[0], x)
+            arrays = (*arrays[:gradient], x, *arrays[gradient + 1 :])
+        try:
+            taken = self._take(self.arrays[0], x.shape, values, options)
+        except (TypeError, ValueError):
+            _operands.operands(self._names[gradient], arrays, gradient)  # arrays are named first
+            raise
         sums = taken.sums() if gradient and self.learned else None
-        passed = _call.channel_options(taken.fields, sums)
-        found = _call.fast_channel(
-            code,
-            inputs[0] if gradient else None,
-            x,
-            inputs[-1] if self.two else None,
-            out,
-            0 if self.pointwise else _channels(shape),
-            passed,
-        )
-        if found is None:
-            found = self._any_layout(code, gradient, inputs, passed, out)
-        if sums is None:
-            return found
-        dx = found if self.two else (found,)
-        return (*dx, *_operands.parts_like(sums, taken.like))
+        passed = calls.channel_options(taken.fields, sums)
+        outs = self._call(code, gradient, arrays, passed, out)
+        if sums is not None:
+            outs = (*outs, *_operands.parts_like(sums, taken.like))
+        return outs if len(outs) > 1 else outs[0]
 
-    def _any_layout(
-        self, code: int, gradient: int, inputs: list[Any], options: Any, out: Any
-    ) -> Any:
-        """What is left: arrays that are passed with strides, or copied."""
-        x = inputs[gradient]
-        results = [_operands.result_like(x, out)]
-        if gradient:
-            results += [_operands.result_like(a) for a in inputs[2:]]
+    def _call(
+        self, code: int, gradient: int, arrays: tuple[Any, ...], options: Any, out: Any
+    ) -> tuple[Any, ...]:
+        """The results, of which the first is `out` if that is given."""
+        pointwise, two = self.pointwise, self.two
 
-        def rows(extent: Any, passed: list[Any], to: list[Any]) -> int:
-            g = passed.pop(0) if gradient else None
-            return _call.channel(code, extent, g, passed, to, options)
+        def call(inputs: Sequence[Any], outs: Sequence[Any]) -> int:
+            dy = inputs[0] if gradient else None
+            up = inputs[-1] if two else None
+            dup = outs[1] if len(outs) > 1 else None
+            return int(
+                calls.channel(state.ctx, code, pointwise, id(dy), id(inputs[gradient]), id(up),
+                              id(outs[0]), id(dup), options)
+            )  # fmt: skip
 
-        def run(inputs: list[Any], outs: list[Any]) -> int:
-            if self.pointwise:
-                both = _operands.in_memory_order([*inputs, *outs], outs[0])
-                inputs, outs = both[: len(inputs)], both[len(inputs) :]
-            return _operands.along_rows(rows, inputs, outs)
-
-        if x.size:
-            _operands.fill(run, inputs, results)
-        found = [r if i == 0 and out is not None else r[()] for i, r in enumerate(results)]
-        return tuple(found) if len(found) > 1 else found[0]
+        x = arrays[gradient]
+        if not (two and arrays[-1] is None) and not (gradient and arrays[0] is None):
+            results = [np.empty_like(x, subok=False) if out is None else out]
+            if gradient and two:
+                results.append(np.empty_like(x, subok=False))
+            if not call(arrays, results):
+                return tuple(results)
+        inputs = _operands.operands(self._names[gradient], arrays, gradient)
+        results = [_operands.result_like(inputs[gradient], out)]
+        results += [_operands.result_like(a) for a in inputs[gradient + 1 :] if gradient]
+        if results[0].size:
+            _operands.fill(call, inputs, results)
+        return tuple(r if i == 0 and out is not None else r[()] for i, r in enumerate(results))
 
 
 # ------------------------------------------------------------------------ documentation
@@ -615,9 +617,6 @@ def _document(c: _Channel, gradient: bool) -> str:
 
 
 def _functions(c: _Channel) -> dict[str, Any]:
-    fast = _call.fast_channel
-    usual = c.code if c.pointwise else None  # what runs without parameters
-
     def one(x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
         return c.run(0, (x,), parameters, named, out)
 
@@ -625,19 +624,11 @@ def _functions(c: _Channel) -> dict[str, Any]:
         return c.run(1, (dy, x), parameters, named, out)
 
     def two(gate: Any, up: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
-        if usual is not None and up is not None and not parameters and not named:
-            y = fast(usual, None, gate, up, out)
-            if y is not None:
-                return y
         return c.run(0, (gate, up), parameters, named, out)
 
     def two_vjp(
         dy: Any, gate: Any, up: Any, *parameters: Any, out: Any = None, **named: Any
     ) -> Any:
-        if usual is not None and not (dy is None or up is None or parameters or named):
-            found = fast(usual, dy, gate, up, out)
-            if found is not None:
-                return found
         return c.run(1, (dy, gate, up), parameters, named, out)
 
     functions: tuple[Any, Any] = (two, two_vjp) if c.two else (one, one_vjp)
@@ -647,7 +638,7 @@ def _functions(c: _Channel) -> dict[str, Any]:
     return {function.__name__: function for function in functions}
 
 
-OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(_call.channel_ops())}
+OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(channel_ops())}
 CHOICES = _operands.spelt(_VARIANTS)
 CHANNELS = {
     name: _Channel(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _call
+from ._core.calls import SUM
 
 
 class ExpSum:
@@ -63,7 +64,7 @@ class ExpSum:
             raise ValueError("mantissa: must not be negative")
         part, shift = np.frexp(m)
         ordinary = (m != 0) & np.isfinite(m)
-        self._sums = np.zeros(m.shape, _call.SUM)
+        self._sums = np.zeros(m.shape, SUM)
         self._sums["mantissa"] = part
         self._sums["exponent"] = np.where(ordinary, e.astype(np.int64) + shift, 0)
 
@@ -93,7 +94,7 @@ class ExpSum:
         >>> lm.ExpSum.empty((2,)).log()
         array([-inf, -inf])
         """
-        return cls._of(np.zeros(shape, _call.SUM))
+        return cls._of(np.zeros(shape, SUM))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -138,12 +139,18 @@ class ExpSum:
         if not isinstance(other, ExpSum):
             return NotImplemented
         a, b = np.broadcast_arrays(self._sums, other._sums)
-        out = np.empty(a.shape, _call.SUM)
+        out = np.empty(a.shape, SUM)
         _call.expsum_merge(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
         return ExpSum._of(out)
 
+    def __radd__(self, other: object) -> ExpSum:
+        """0, which `sum` begins with, is a sum of nothing."""
+        if type(other) is int and other == 0:
+            return self
+        return NotImplemented
+
     def __getitem__(self, index: Any) -> ExpSum:
-        return ExpSum._of(np.array(self._sums[index], _call.SUM))
+        return ExpSum._of(np.array(self._sums[index], SUM))
 
     def __reduce__(self) -> Any:
         return ExpSum._of, (np.array(self._sums),)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import _call, _check, _linear, _losses
+from ._arrays.types import ArrayLike, Reduction
+from ._core.errors import check, is_label_error
+from ._core.registry import REDUCTIONS
 
 #: More bins, or terms, the library does not take.
 _MOST = 2**31
@@ -34,39 +38,53 @@ class _Head:
         self.rows = _linear._matrix(self.coef)
 
 
+@functools.lru_cache(maxsize=256)
+def _order(lead: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Of points that broadcast against rows: their shape, its axes in the order of rows and points,
+    the extents in that order, how many are rows and how many points of each; None if they do not.
+    """
+    try:
+        full = np.broadcast_shapes(lead, shape)
+    except ValueError:
+        return (None,)
+    padded = (1,) * (len(full) - len(lead)) + lead
+    own = [i for i, n in enumerate(full) if padded[i] == n]
+    order = (*own, *(i for i, n in enumerate(full) if padded[i] != n))
+    extents = tuple(full[i] for i in order)
+    counts = math.prod(extents[: len(own)]), math.prod(extents[len(own) :])
+    return full, order, extents, counts, tuple(np.argsort(order).tolist())
+
+
 class _Points:
     """A head and points that broadcast against its rows, as so many points for each row."""
 
     def __init__(self, name: str, head: _Head, x: Any) -> None:
-        try:
-            self.shape = np.broadcast_shapes(head.lead, x.shape)
-        except ValueError:
+        self.shape, *rest = _order(head.lead, x.shape)
+        if self.shape is None:
             raise ValueError(
                 f"{name}: shape {x.shape} does not broadcast against the shape of coef without "
                 f"its last axis, {head.lead}"
-            ) from None
-        lead = (1,) * (len(self.shape) - len(head.lead)) + head.lead
-        own = [i for i, n in enumerate(self.shape) if lead[i] == n]
-        self.order = own + [i for i, n in enumerate(self.shape) if lead[i] != n]
-        full = np.broadcast_to(x, self.shape).transpose(self.order)
-        self.extents = full.shape
-        rows = math.prod(self.extents[: len(own)])
-        points = math.prod(self.extents[len(own) :])
-        self.x = np.require(full.reshape(rows, points), np.float64, ["C", "A"])
+            )
+        self.order, self.extents, counts, self.back = rest
+        self.x = np.empty(counts)
+        full = x.reshape((1,) * (len(self.shape) - x.ndim) + x.shape)
+        self.x.reshape(self.extents)[...] = full.transpose(self.order)
 
     def result(self, flat: Any) -> Any:
-        back = flat.reshape(self.extents).transpose(np.argsort(self.order))
+        back = flat.reshape(self.extents).transpose(self.back)
         return np.require(back, requirements=["C"])[()]
 
 
 def _between(name: str, x: Any, low: float, high: float) -> Any:
-    """Real numbers in [low, high], as an array of float64."""
-    _check._refuse_masked(name, x, "plain numbers")
-    array = _check.array(name, x).astype(np.float64)
-    bad = ~((array >= low) & (array <= high))
-    if bad.any():
-        raise ValueError(f"{name}: must be from {low:g} to {high:g}, got {array[bad].flat[0]}")
-    return array
+    """Real numbers in [low, high], as an array."""
+    given = _check.array(name, x)
+    if given.itemsize == 2:  # NumPy's reductions of bfloat16 are not its own
+        given = given.astype(np.float32)
+    if given.size and not (low <= given.min() and given.max() <= high):  # NaN is in neither
+        wide = given.astype(np.float64)
+        bad = ~((wide >= low) & (wide <= high))
+        raise ValueError(f"{name}: must be from {low:g} to {high:g}, got {wide[bad].flat[0]}")
+    return given
 
 
 def _bin_count(bins: Any) -> int:
@@ -84,7 +102,7 @@ def _at_points(name: str, coef: Any, x: Any) -> Any:
     return points.result(out)
 
 
-def fourier_density(coef: Any, x: Any) -> Any:
+def fourier_density(coef: ArrayLike, x: ArrayLike) -> Any:
     r"""Density of a Fourier head at points.
 
     .. math::
@@ -125,7 +143,7 @@ def fourier_density(coef: Any, x: Any) -> Any:
     return _at_points("density", coef, x)
 
 
-def fourier_cdf(coef: Any, x: Any) -> Any:
+def fourier_cdf(coef: ArrayLike, x: ArrayLike) -> Any:
     r"""Distribution function of a Fourier head: the integral of `fourier_density` from -1 to x.
 
     .. math::
@@ -169,7 +187,7 @@ def _moment(name: str, coef: Any) -> Any:
     return out[()]
 
 
-def fourier_mean(coef: Any) -> Any:
+def fourier_mean(coef: ArrayLike) -> Any:
     r"""Mean of the density of a Fourier head.
 
     .. math::
@@ -203,7 +221,7 @@ def fourier_mean(coef: Any) -> Any:
     return _moment("mean", coef)
 
 
-def fourier_variance(coef: Any) -> Any:
+def fourier_variance(coef: ArrayLike) -> Any:
     r"""Variance of the density of a Fourier head.
 
     .. math::
@@ -238,7 +256,7 @@ def fourier_variance(coef: Any) -> Any:
     return _moment("variance", coef)
 
 
-def fourier_sample(coef: Any, size: Any = None, *, rng: Any = None) -> Any:
+def fourier_sample(coef: ArrayLike, size: Any = None, *, rng: Any = None) -> Any:
     """Samples of the density of a Fourier head: the points where `fourier_cdf` is a random number.
 
     Parameters
@@ -317,7 +335,7 @@ def _binned(name: str, coef: Any, bins: Any, dy: Any, values: dict[str, Any]) ->
     return out
 
 
-def fourier_bins(coef: Any, bins: Any, *, exact: bool = False) -> Any:
+def fourier_bins(coef: ArrayLike, bins: int, *, exact: bool = False) -> Any:
     r"""Probabilities of equal bins of [-1, 1] under a Fourier head.
 
     .. math::
@@ -361,7 +379,7 @@ def fourier_bins(coef: Any, bins: Any, *, exact: bool = False) -> Any:
     return _binned("bins", coef, bins, None, {"exact": bool(exact)})
 
 
-def fourier_bins_vjp(dy: Any, coef: Any, bins: Any, *, exact: bool = False) -> Any:
+def fourier_bins_vjp(dy: ArrayLike, coef: ArrayLike, bins: int, *, exact: bool = False) -> Any:
     """Gradient through `fourier_bins`.
 
     Parameters
@@ -396,7 +414,7 @@ def fourier_bins_vjp(dy: Any, coef: Any, bins: Any, *, exact: bool = False) -> A
     return _binned("bins", coef, bins, dy, {"exact": bool(exact)})
 
 
-def fourier_log_bins(coef: Any, bins: Any, *, eps: Any = 1e-5) -> Any:
+def fourier_log_bins(coef: ArrayLike, bins: int, *, eps: float = 1e-5) -> Any:
     r"""Logits of the Fourier head.
 
     .. math::
@@ -437,7 +455,7 @@ def fourier_log_bins(coef: Any, bins: Any, *, eps: Any = 1e-5) -> Any:
     return _binned("log_bins", coef, bins, None, {"eps": _check.in_range("eps", eps)})
 
 
-def fourier_log_bins_vjp(dy: Any, coef: Any, bins: Any, *, eps: Any = 1e-5) -> Any:
+def fourier_log_bins_vjp(dy: ArrayLike, coef: ArrayLike, bins: int, *, eps: float = 1e-5) -> Any:
     """Gradient through `fourier_log_bins`.
 
     Parameters
@@ -493,26 +511,26 @@ def _cross_entropy(
     values["eps"] = _check.in_range("eps", eps)
     values["ignore_index"] = ignored = _losses._ignored_index(ignore_index)
     labels = _losses._integers(_losses._as_labels(target), head.lead, "coef")
-    each = values["reduction"] == _call.REDUCTIONS["none"]
+    each = values["reduction"] == REDUCTIONS["none"]
     loss = np.empty(head.lead if each else (), head.real)
     grad = np.empty(head.coef.shape, head.dtype) if gradient else None
     status = _call.fourier_cross_entropy(head.rows, labels, count, values, loss, grad)
-    if _call.is_label_error(status):
+    if is_label_error(status):
         raise _losses._bad_label(labels, count, ignored)
-    _call.check(status)
+    check(status)
     return (loss[()], grad) if gradient else loss[()]
 
 
 def fourier_cross_entropy(
-    coef: Any,
-    target: Any,
-    bins: Any,
+    coef: ArrayLike,
+    target: ArrayLike,
+    bins: int,
     *,
-    eps: Any = 1e-5,
-    gamma: Any = 0.0,
+    eps: float = 1e-5,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
 ) -> Any:
     r"""Softmax cross-entropy of the logits of a Fourier head, without computing them.
 
@@ -573,15 +591,15 @@ def fourier_cross_entropy(
 
 
 def fourier_cross_entropy_and_grad(
-    coef: Any,
-    target: Any,
-    bins: Any,
+    coef: ArrayLike,
+    target: ArrayLike,
+    bins: int,
     *,
-    eps: Any = 1e-5,
-    gamma: Any = 0.0,
+    eps: float = 1e-5,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
 ) -> Any:
     """`fourier_cross_entropy` with its gradient.
 
@@ -624,7 +642,7 @@ def fourier_cross_entropy_and_grad(
 def _nll(gradient: bool, coef: Any, x: Any, values: dict[str, Any]) -> Any:
     head = _Head(coef)
     points = _Points("x", head, _between("x", x, -1, 1))
-    each = values["reduction"] == _call.REDUCTIONS["none"]
+    each = values["reduction"] == REDUCTIONS["none"]
     loss = np.empty(points.x.shape if each else (), head.real)
     grad = np.empty(head.coef.shape, head.dtype) if gradient else None
     _call.fourier_nll(head.rows, points.x, values, loss, grad)
@@ -633,12 +651,12 @@ def _nll(gradient: bool, coef: Any, x: Any, values: dict[str, Any]) -> Any:
 
 
 def fourier_nll(
-    coef: Any,
-    x: Any,
+    coef: ArrayLike,
+    x: ArrayLike,
     *,
-    gamma: Any = 0.0,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    reduction: Any = "mean",
+    reduction: Reduction = "mean",
 ) -> Any:
     r"""Negative log of the density of a Fourier head at points: the continuous head's loss.
 
@@ -680,12 +698,12 @@ def fourier_nll(
 
 
 def fourier_nll_and_grad(
-    coef: Any,
-    x: Any,
+    coef: ArrayLike,
+    x: ArrayLike,
     *,
-    gamma: Any = 0.0,
+    gamma: float = 0.0,
     normalized_penalty: bool = False,
-    reduction: Any = "mean",
+    reduction: Reduction = "mean",
 ) -> Any:
     """`fourier_nll` with its gradient by the coefficients.
 

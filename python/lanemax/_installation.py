@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import _call
+from ._core import context
 
 
 def set_num_threads(n: int) -> None:
@@ -20,8 +19,8 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        From 1 to 1024.  The default is the number of CPUs this process may use, or
-        ``LANEMAX_NUM_THREADS``.  Results do not depend on it.
+        From 1 to 1024.  The default is ``LANEMAX_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the
+        number of CPUs that this process may use.  Results do not depend on it.
 
     Raises
     ------
@@ -37,7 +36,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> lm.set_num_threads(before)
     """
-    _call.set_threads(_call.thread_count(n))
+    context.state.set_threads(context.thread_count(n))
 
 
 def get_num_threads() -> int:
@@ -53,12 +52,14 @@ def get_num_threads() -> int:
     >>> lm.get_num_threads() >= 1
     True
     """
-    return _call.state.threads
+    return context.state.threads
 
 
-@contextlib.contextmanager
-def num_threads(n: int) -> Iterator[None]:
+def num_threads(n: int) -> contextlib.AbstractContextManager[None]:
     """Set the number of threads for the time of a ``with`` block, for the whole process.
+
+    Blocks of several Python threads may overlap: the newest that has not ended counts, and each
+    takes back itself alone.  `set_num_threads` inside a block holds until its end.
 
     Parameters
     ----------
@@ -77,13 +78,7 @@ def num_threads(n: int) -> Iterator[None]:
     ...     lm.get_num_threads()
     1
     """
-    count = _call.thread_count(n)
-    before = _call.state.threads
-    _call.set_threads(count)
-    try:
-        yield
-    finally:
-        _call.set_threads(before)
+    return context.state.block(threads=context.thread_count(n))
 
 
 def isa() -> str:
@@ -100,7 +95,7 @@ def isa() -> str:
     >>> lm.isa() in lm.available_isas()
     True
     """
-    return _call.isa_name()
+    return context.isa_name()
 
 
 def available_isas() -> tuple[str, ...]:
@@ -116,7 +111,7 @@ def available_isas() -> tuple[str, ...]:
     >>> lm.available_isas()[-1]
     'portable'
     """
-    return _call.isa_names()
+    return context.isa_names()
 
 
 def config() -> dict[str, Any]:
@@ -124,12 +119,12 @@ def config() -> dict[str, Any]:
     import cffi  # type: ignore[import-untyped, unused-ignore]
 
     return {
-        "lanemax": _call.version(),
+        "lanemax": context.version(),
         "isa": isa(),
         "available_isas": list(available_isas()),
-        "isa_override_ignored": _call.isa_ignored(),
+        "isa_override_ignored": context.isa_ignored(),
         "threads": get_num_threads(),
-        "threads_from": _call.state.source,
+        "threads_from": context.state.source,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "cffi": cffi.__version__ if hasattr(cffi, "__version__") else "",

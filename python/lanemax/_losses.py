@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check
+from . import _check
+from ._arrays import layout
+from ._arrays.convert import array, doubles, is_float, ndarray
+from ._arrays.outputs import fill
+from ._arrays.types import Array, ArrayLike, Reduction
+from ._core import calls
+from ._core.context import state
+from ._core.errors import check, is_label_error
+from ._core.registry import REDUCTIONS, losses
+
+_ndarray = np.ndarray
+_empty = np.empty
 
 _IGNORED = -100  # the default, by identity
 
@@ -24,8 +35,7 @@ _LETTERS = {
 
 def _as_labels(target: Any) -> Any:
     """An array of targets; an empty list, whose dtype would be float, is one of integers."""
-    _check._refuse_masked("target", target, "plain targets")
-    labels: Any = np.asarray(target)
+    labels: Any = ndarray("target", target, "plain targets")
     if labels.size == 0 and isinstance(target, (list, tuple)):
         labels = labels.astype(np.int64)
     return labels
@@ -51,9 +61,9 @@ def _integers(target: Any, shape: tuple[int, ...], of: str) -> Any:
 
 
 def _reduction_code(reduction: Any) -> int:
-    if not isinstance(reduction, str) or reduction not in _call.REDUCTIONS:
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-    return _call.REDUCTIONS[reduction]
+    return REDUCTIONS[reduction]
 
 
 def _ignored_index(ignore_index: Any) -> int:
@@ -63,13 +73,10 @@ def _ignored_index(ignore_index: Any) -> int:
 def _weights(weight: Any, classes: int) -> Any:
     if weight is None:
         return None
-    _check._refuse_masked("weight", weight, "plain numbers")
-    array = np.asarray(weight)
-    if array.dtype.kind not in "fiu" and _check.dtype_code(array.dtype) is None:
-        raise TypeError(f"weight: expected real numbers, got dtype {array.dtype}")
-    if array.shape != (classes,):
-        raise ValueError(f"weight: expected shape ({classes},), one per class, got {array.shape}")
-    return np.require(array.astype(np.float64, copy=False), requirements=["C", "A"])
+    found = doubles("weight", weight)
+    if found.shape != (classes,):
+        raise ValueError(f"weight: expected shape ({classes},), one per class, got {found.shape}")
+    return found
 
 
 def _bad_label(target: Any, classes: int, ignore_index: int) -> IndexError:
@@ -95,11 +102,11 @@ def _gradients_given(grad_out: Any, count: int, shape: tuple[int, ...], dtype: A
     if grad_out is None:
         return [None] * count
     if count == 1:
-        return [_check.output(grad_out, shape, dtype, "grad_out")]
+        return [layout.output(grad_out, shape, dtype, "grad_out")]
     if not isinstance(grad_out, (tuple, list)) or len(grad_out) != count:
         raise TypeError(f"grad_out: expected {count} arrays, got {type(grad_out).__name__}")
     arrays = [
-        None if g is None else _check.output(g, shape, dtype, f"grad_out[{i}]")
+        None if g is None else layout.output(g, shape, dtype, f"grad_out[{i}]")
         for i, g in enumerate(grad_out)
     ]
     if all(a is not None for a in arrays) and np.may_share_memory(arrays[0], arrays[1]):
@@ -107,8 +114,13 @@ def _gradients_given(grad_out: Any, count: int, shape: tuple[int, ...], dtype: A
     return arrays
 
 
+#: where the glue expects each number that is not a parameter of the loss
+_SLOTS = {"label_smoothing": 2, "logz_penalty": 3, "softcap": 4, "rho": 5, "nu": 6}
+_DEFAULTS = (0.0, 0.0, 0.0, 1.0, 1.0)
+
+
 class _Loss:
-    """What the two functions of a loss share."""
+    """The two functions of a loss, and what they share."""
 
     def __init__(self, code: int, op: dict[str, Any]) -> None:
         self.code = code
@@ -117,6 +129,31 @@ class _Loss:
         self.letters: str = op["options"]
         self.parameters = dict(zip(op["parameters"], op["defaults"], strict=False))
         self.options = dict(_LETTERS[c] for c in self.letters if c in _LETTERS)
+        self.known = {*self.parameters, *self.options}
+        self.slots = {name: i for i, name in enumerate(self.parameters)} | _SLOTS
+        self.standard = [*([*self.parameters.values(), 0.0, 0.0][:2]), *_DEFAULTS]
+
+    def numbers(self, given: dict[str, Any]) -> Any:
+        """All numbers of the options as the glue takes them, None if all have their defaults."""
+        values = None
+        for name, value in given.items():
+            if name == "temperature" or (name == "softcap" and value is None):
+                continue
+            if value is None:
+                raise TypeError(f"{name}: expected a number, got None")
+            values = values or [*self.standard]
+            values[self.slots[name]] = _check.in_range(name, value)
+        return None if values is None else np.array(values)
+
+    def refuse_unknown(self, given: dict[str, Any], gradient: bool) -> None:
+        for name in given:
+            if name not in self.known:
+                taken = [*self.parameters, *self.options, "weight", "ignore_index", "reduction"]
+                taken += ["out", "grad_out"] if gradient else ["out"]
+                raise TypeError(
+                    f"{self.name + '_and_grad' * gradient}: unexpected argument {name!r}; "
+                    f"it takes {', '.join(taken)}"
+                )
 
     def run(
         self,
@@ -130,141 +167,140 @@ class _Loss:
         out: Any,
         grad_out: Any,
         adversarial: Any = None,
-        settings: dict[str, Any] | None = None,
     ) -> Any:
         """The loss, or (loss, gradient, ...); with adversarial logits there are two gradients."""
-        if not given and weight is None and ignore_index is _IGNORED and out is None:
-            found = _call.fast_loss(self.code, logits, target, reduction, gradient, grad_out)
-            if found is not None:
-                return found
-        for name in given:
-            if name not in self.parameters and name not in self.options:
-                known = ", ".join([*self.parameters, *self.options]) or "none"
-                raise TypeError(
-                    f"{self.name}: unexpected argument {name!r}; its parameters: {known}"
-                )
-        logits = _check.array("logits", logits)
+        how = REDUCTIONS.get(reduction) if type(reduction) is str else None
+        if type(logits) is _ndarray and how is not None and out is None:
+            shape, real = logits.shape, calls.REALS.get(logits.dtype)
+            two = adversarial is not None
+            if shape and real is not None and not (two and grad_out is not None):
+                loss = _empty(shape[:-1] if how == 2 else (), real)
+                grad = grad_out
+                if gradient and grad is None:
+                    grad = _empty(shape, logits.dtype)
+                other = _empty(shape, logits.dtype) if gradient and two else None
+                arrays = logits, target, loss, grad
+                if given or two or weight is not None or ignore_index is not _IGNORED:
+                    self.refuse_unknown(given, gradient)
+                    status = self._with(how, arrays, given, weight, ignore_index,
+                                        adversarial, other)  # fmt: skip
+                else:
+                    status = calls.loss(state.ctx, self.code, how, *map(id, arrays))
+                if not status:
+                    found = loss if how == 2 and loss.ndim else loss[()]
+                    return found if not gradient else (found, grad, other) if two else (found, grad)
+        return _Careful(self, logits, target, gradient, given, weight, ignore_index, reduction,
+                        adversarial).run(out, grad_out)  # fmt: skip
+
+    def _with(
+        self,
+        how: int,
+        arrays: tuple[Any, Any, Any, Any],
+        given: dict[str, Any],
+        weight: Any,
+        ignore_index: Any,
+        adversarial: Any,
+        other: Any,
+    ) -> int:
+        """The glue's call with options; its status."""
+        numbers = self.numbers(given) if given else None
+        rate, rates = calls.temperature_arguments(given.get("temperature", 1.0))
+        if type(ignore_index) is not int:
+            return calls.UNUSUAL
+        try:
+            status = calls.loss_with(
+                state.ctx, self.code, how, *map(id, arrays), id(numbers), rate, ignore_index,
+                id(rates), id(weight), id(adversarial), id(other),
+            )  # fmt: skip
+        except OverflowError:
+            return calls.UNUSUAL
+        return int(status)
+
+
+class _Careful:
+    """One call whose arguments are looked at one by one; every error names the argument."""
+
+    def __init__(
+        self,
+        loss: _Loss,
+        logits: Any,
+        target: Any,
+        gradient: bool,
+        given: dict[str, Any],
+        weight: Any,
+        ignore_index: Any,
+        reduction: Any,
+        adversarial: Any,
+    ) -> None:
+        loss.refuse_unknown(given, gradient)
+        self.loss, self.gradient = loss, gradient
+        self.logits = logits = array("logits", logits)
         if logits.ndim == 0:
             raise ValueError("logits: expected an axis of classes, got a 0-d array")
-        shape, dtype = logits.shape, logits.dtype
-        classes, lead = shape[-1], shape[:-1]
-        real = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-
-        values: dict[str, Any] = dict(settings or {})
-        values["reduction"] = _reduction_code(reduction)
-        values["ignore_index"] = ignored = _ignored_index(ignore_index)
-        values["parameter"] = [
-            _check.in_range(name, given.get(name, default))
-            for name, default in self.parameters.items()
-        ]
-        for name in ("label_smoothing", "logz_penalty", "softcap"):
-            if given.get(name) is not None:
-                values[name] = _check.in_range(name, given[name])
-            elif name in given and name != "softcap":
-                raise TypeError(f"{name}: expected a number, got None")
-
-        labels = _as_labels(target)
-        soft: Any = None
-        if "P" in self.letters and (
-            labels.dtype.kind == "f" or _check.dtype_code(labels.dtype) is not None
-        ):
-            soft = _check.array("target", labels)
-            if soft.shape != shape:
-                raise ValueError(
-                    f"target: probabilities need the shape of the logits, {shape}, got {soft.shape}"
-                )
-            labels = None
-        else:
-            labels = _integers(labels, lead, "the logits")
-        weights = _weights(weight, classes)
-        rates = _check.temperatures(given.get("temperature", 1.0), shape, (logits.ndim - 1,))
-        if rates is not None:
-            rates = np.ascontiguousarray(np.broadcast_to(rates[..., 0], lead)).reshape(-1)
-
-        inputs = [logits]
+        self.classes, self.lead = logits.shape[-1], logits.shape[:-1]
+        self.how = _reduction_code(reduction)
+        self.ignored = _ignored_index(ignore_index)
+        loss.numbers(given)
+        self.given = dict(given)
+        self.target = self._target(target)
+        self.weight = _weights(weight, self.classes)
+        rates = layout.temperatures(given.get("temperature", 1.0), logits.shape, (logits.ndim - 1,))
+        self.given["temperature"] = 1.0 if rates is None else rates
+        self.adversarial = None
         if adversarial is not None:
-            inputs.append(
-                _same_kind(
-                    "adversarial_logits", _check.array("adversarial_logits", adversarial), logits
-                )
+            name = "adversarial_logits"
+            self.adversarial = _same_kind(name, array(name, adversarial), logits)
+
+    def _target(self, target: Any) -> Any:
+        labels = _as_labels(target)
+        if "P" not in self.loss.letters or not is_float(labels.dtype):
+            return _integers(labels, self.lead, "the logits").reshape(self.lead)
+        shape = self.logits.shape
+        if labels.shape != shape:
+            raise ValueError(
+                f"target: expected integers of shape {self.lead}, which are class indices, or "
+                f"probabilities of the shape of the logits, {shape}, got {labels.dtype} of shape "
+                f"{labels.shape}"
             )
-        loss_shape = lead if reduction == "none" else ()
+        return array("target", labels)
+
+    def run(self, out: Any, grad_out: Any) -> Any:
+        logits, lead = self.logits, self.lead
+        shape, dtype = logits.shape, logits.dtype
+        loss_shape = lead if self.how == REDUCTIONS["none"] else ()
+        real = calls.REALS[dtype]
         if out is not None:
-            out = _check.output(out, loss_shape, real)
-        given_grads = _gradients_given(grad_out, len(inputs), shape, dtype)
-        for grad in given_grads:
+            out = layout.output(out, loss_shape, real)
+        grads = _gradients_given(grad_out, 1 if self.adversarial is None else 2, shape, dtype)
+        for grad in grads:
             if out is not None and grad is not None and np.may_share_memory(out, grad):
                 raise ValueError("grad_out: shares memory with out")
-        if math.prod(lead) and classes == 0:
+        if math.prod(lead) and self.classes == 0:
             raise ValueError("logits: there are no classes: the last axis is empty")
-
-        loss = np.empty(loss_shape, real)
-        grads: list[Any] = []
-        if gradient:
-            grads = [np.empty(shape, dtype) if g is None else g for g in given_grads]
-            if any(
-                np.may_share_memory(g, a) for g in grads for a in (weights, rates) if a is not None
-            ):
-                weights = None if weights is None else weights.copy()
-                rates = None if rates is None else rates.copy()
-        status = self._call(inputs, labels, soft, weights, rates, values, loss, grads)
-        if _call.needs_own_output(status):
-            # as if nothing were shared: into memory of its own first
-            fresh = [np.empty(shape, dtype) for _ in grads]
-            status = self._call(inputs, labels, soft, weights, rates, values, loss, fresh)
-            if not status:
-                for grad, values_of in zip(grads, fresh, strict=True):
-                    grad[...] = values_of
-        if _call.is_label_error(status):
-            raise _bad_label(labels, classes, ignored)
-        _call.check(status)
+        loss = _empty(loss_shape, real)
+        grads = [_empty(shape, dtype) if g is None else g for g in grads] if self.gradient else []
+        if math.prod(lead) == 0 and self.classes == 0:
+            loss[...] = 0.0 if self.how == REDUCTIONS["sum"] else np.nan
+        else:
+            self._onto(loss, grads)
         if out is not None:
             out[...] = loss
-            loss = out
-        else:
-            loss = loss[()]
-        return (loss, *grads) if gradient else loss
+        found = loss[()] if out is None else out
+        return (found, *grads) if self.gradient else found
 
-    def _call(
-        self,
-        inputs: list[Any],
-        labels: Any,
-        soft: Any,
-        weights: Any,
-        rates: Any,
-        values: dict[str, Any],
-        loss: Any,
-        grads: list[Any],
-    ) -> int:
-        logits = inputs[0]
-        arrays = inputs if soft is None else [*inputs, soft]
-        layout = _check.Layout(logits.shape, (logits.ndim - 1,), [*arrays, *grads[1:]],
-                               grads[0] if grads else None)  # fmt: skip
-        results: list[Any] = []
-        strides: list[Any] = []
-        for grad in grads:
-            if layout.copied:
-                results.append(np.empty(layout.shape[:2], grad.dtype))
-                strides.append((layout.shape[1], 1, 0))
-            else:
-                results.append(grad)
-                strides.append(layout.input(grad)[1])
-        status = _call.loss(
-            self.code,
-            layout.shape,
-            [layout.input(a) for a in inputs],
-            labels,
-            None if soft is None else layout.input(soft),
-            weights,
-            rates,
-            values,
-            loss,
-            list(zip(results, strides, strict=True)),
-        )
-        if not status and layout.copied:
-            for grad, result in zip(grads, results, strict=True):
-                grad[...] = result.reshape(grad.shape)
-        return status
+    def _onto(self, loss: Any, grads: list[Any]) -> None:
+        """The loss, and the gradients as if they shared no memory with what is given."""
+
+        def call(inputs: list[Any], outs: list[Any]) -> int:
+            logits, target, adversarial = inputs
+            first, second = [*outs, None, None][:2]
+            return self.loss._with(self.how, (logits, target, loss, first), self.given,
+                                   self.weight, self.ignored, adversarial, second)  # fmt: skip
+
+        status = fill(call, [self.logits, self.target, self.adversarial], grads)
+        if is_label_error(status):
+            raise _bad_label(self.target.reshape(-1), self.classes, self.ignored)
+        check(status)
 
 
 _DOC = """{summary}
@@ -502,7 +538,7 @@ def _functions(loss: _Loss) -> dict[str, Any]:
 #: name -> function, for every loss of the registry and its gradient
 FUNCTIONS: dict[str, Any] = {
     name: function
-    for code, op in enumerate(_call.losses())
+    for code, op in enumerate(losses())
     for name, function in _functions(_Loss(code, op)).items()
 }
 
@@ -510,17 +546,17 @@ FUNCTIONS: dict[str, Any] = {
 
 
 def smooth_adversarial_comp_sum_loss(
-    logits: Any,
-    adversarial_logits: Any,
-    target: Any,
+    logits: ArrayLike,
+    adversarial_logits: ArrayLike,
+    target: ArrayLike,
     *,
-    tau: Any = 1.0,
-    rho: Any = 1.0,
-    nu: Any = 1.0,
-    weight: Any = None,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
-    out: Any = None,
+    tau: float = 1.0,
+    rho: float = 1.0,
+    nu: float = 1.0,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Any:
     r"""Smooth adversarial comp-sum loss: a comp-sum loss and the distance of the margins.
 
@@ -571,18 +607,18 @@ def smooth_adversarial_comp_sum_loss(
 
 
 def smooth_adversarial_comp_sum_loss_and_grad(
-    logits: Any,
-    adversarial_logits: Any,
-    target: Any,
+    logits: ArrayLike,
+    adversarial_logits: ArrayLike,
+    target: ArrayLike,
     *,
-    tau: Any = 1.0,
-    rho: Any = 1.0,
-    nu: Any = 1.0,
-    weight: Any = None,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
-    out: Any = None,
-    grad_out: Any = None,
+    tau: float = 1.0,
+    rho: float = 1.0,
+    nu: float = 1.0,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    out: Array | None = None,
+    grad_out: tuple[Array | None, Array | None] | None = None,
 ) -> Any:
     """`smooth_adversarial_comp_sum_loss` with its gradients.
 
@@ -632,16 +668,17 @@ def _adversarial(
 ) -> Any:
     if adversarial_logits is None:
         raise TypeError("adversarial_logits: expected an array, got None")
-    settings = {"rho": _check.in_range("rho", rho), "nu": _check.in_range("nu", nu)}
-    return _COMP_SUM.run(
-        logits, target, gradient, {"tau": tau}, weight, ignore_index, reduction, out, grad_out,
-        adversarial_logits, settings,
+    given = {"tau": tau, "rho": rho, "nu": nu}
+    return _ADVERSARIAL.run(
+        logits, target, gradient, given, weight, ignore_index, reduction, out, grad_out,
+        adversarial_logits,
     )  # fmt: skip
 
 
-_COMP_SUM = next(
-    _Loss(code, op) for code, op in enumerate(_call.losses()) if op["name"] == "comp_sum_loss"
+_ADVERSARIAL = next(
+    _Loss(code, op) for code, op in enumerate(losses()) if op["name"] == "comp_sum_loss"
 )
+_ADVERSARIAL.known |= {"rho", "nu"}
 for _f in (smooth_adversarial_comp_sum_loss, smooth_adversarial_comp_sum_loss_and_grad):
     _f.__module__ = "lanemax"
     FUNCTIONS[_f.__name__] = _f

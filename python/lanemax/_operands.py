@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check
-
-#: An array and its strides in elements: rows, columns, inner.
-Passed = tuple[Any, _call.Strides]
+from . import _check
+from ._arrays import layout, outputs
+from ._core.errors import check
 
 ORDER_MAX = 8  # of a polynomial
 
@@ -143,70 +142,18 @@ def result_like(a: Any, out: Any = None) -> Any:
     """`out` if it can take a result like `a`, else a new array."""
     if out is None:
         return np.empty_like(a, order="K", subok=False)
-    return _check.output(out, a.shape, a.dtype)
+    return layout.output(out, a.shape, a.dtype)
 
 
 def fill(call: Callable[[list[Any], list[Any]], int], inputs: list[Any], outs: list[Any]) -> None:
-    """Let ``call(inputs, outs)``, which returns a status, write as if no memory were shared."""
-    status = call(inputs, outs)
-    if _call.needs_own_output(status):
-        fresh = [np.empty(out.shape, out.dtype) for out in outs]
-        status = call(inputs, fresh)
-        if not status:
-            for out, result in zip(outs, fresh, strict=True):
-                out[...] = result
-    _call.check(status)
+    """Let ``call(inputs, outs)``, which returns a status, write to outs of the inputs' shape.
 
-
-def in_memory_order(arrays: list[Any], out: Any) -> list[Any]:
-    """Views with axes in the order that `out` has in memory, for what is done to each element."""
-    if out.flags.c_contiguous:
-        return arrays
-    order = sorted(range(out.ndim), key=lambda i: -abs(out.strides[i]))
-    return [a.transpose(order) for a in arrays]
-
-
-def along_rows(
-    call: Callable[[tuple[int, int, int], list[Passed], list[Passed]], int],
-    inputs: list[Any],
-    outs: list[Any],
-    plain: bool = False,
-) -> int:
-    """Call with arrays seen as rows of their last axis; what cannot be seen so is copied.
-
-    With `plain` the rows have no inner axis.  Returns the status.
+    Arrays without an axis are passed with one.
     """
-    shape = outs[0].shape
-    cols = shape[-1] if shape else 1
-    if all(a.flags.c_contiguous and a.flags.aligned for a in (*inputs, *outs)):
-        step = cols, 1, 0
-        extent = outs[0].size // cols, cols, 1
-        return call(extent, [(a, step) for a in inputs], [(a, step) for a in outs])
-    layout = _check.Layout(shape, _check.axes(-1, len(shape)), [*inputs, *outs[1:]], outs[0])
-    rows, _, inner = layout.shape
-    if plain and inner > 1 and rows > 1:
-        fresh = [np.empty(shape, out.dtype) for out in outs]
-        status = along_rows(call, [np.ascontiguousarray(a) for a in inputs], fresh, plain)
-        if not status:
-            for out, result in zip(outs, fresh, strict=True):
-                out[...] = result
-        return status
-    passed = [layout.input(a) for a in inputs]
-    if layout.copied:
-        targets: list[Passed] = [(np.empty((rows, cols), o.dtype), (cols, 1, 0)) for o in outs]
-    else:
-        targets = [layout.input(out) for out in outs]
-    extent = rows, cols, inner
-    if plain and inner > 1:  # one column of rows
-        extent = inner, cols, 1
-        passed, targets = (
-            [(a, (s[2], s[1], 0)) for a, s in arrays] for arrays in (passed, targets)
-        )
-    status = call(extent, passed, targets)
-    if layout.copied and not status:
-        for out, (result, _) in zip(outs, targets, strict=True):
-            out.transpose(layout.order)[...] = result.reshape(layout.extent)
-    return status
+    if outs[0].ndim == 0:
+        inputs = [a if a is None else a.reshape(1) for a in inputs]
+        outs = [out.reshape(1) for out in outs]
+    check(outputs.fill(call, inputs, outs))
 
 
 # -------------------------------------------------------------------------- gradients

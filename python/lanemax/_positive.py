@@ -5,29 +5,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _call, _check
-from ._softmax import _LAST, _given, _run
+from . import _check
+from ._arrays.types import Array, ArrayLike, Axis
+from ._core.registry import ROW_OPS
+from ._rows import Op, run
 
-_STANDARD = {op["name"]: op["standard"] for op in _call.ROW_OPS}
-_CODES = {name: 4 * code for name, code in _call.CODES.items()}
+_STANDARD = {op["name"]: op["standard"] for op in ROW_OPS}
+_FORWARD = {
+    name: Op(name, "x")
+    for name in ("spherical_softmax", "taylor_softmax", "stablemax", "log_stablemax")
+}
+_BACKWARD = {name: Op(name + "_vjp", "dy", "x") for name in _FORWARD}
 
 
 def _forward(name: str, x: Any, axis: Any, out: Any, parameter: float | None = None) -> Any:
-    if axis is _LAST and (parameter is None or parameter == _STANDARD[name]):
-        y = _call.fast_row(_CODES[name], x, out)
-        if y is not None:
-            return y
-    return _run(name, x, None, axis, out=out, parameter=parameter)
+    return run(_FORWARD[name], x, None, axis, out, _given(name, parameter))
 
 
 def _backward(
     name: str, dy: Any, x: Any, axis: Any, out: Any, parameter: float | None = None
 ) -> Any:
-    if axis is _LAST and (parameter is None or parameter == _STANDARD[name]):
-        dx = _call.fast_gradient(_CODES[name], dy, x, out)
-        if dx is not None:
-            return dx
-    return _run(name, dy, _given(x, "x"), axis, out=out, parameter=parameter, names=("dy", "x"))
+    return run(_BACKWARD[name], dy, x, axis, out, _given(name, parameter))
+
+
+def _given(name: str, parameter: float | None) -> dict[str, Any] | None:
+    """Options; none for the parameter that the operation has without them."""
+    if parameter is None or parameter == _STANDARD[name]:
+        return None
+    return {"parameter": parameter}
 
 
 def spherical_softmax(x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = None) -> Any:
@@ -77,7 +82,9 @@ def spherical_softmax(x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = Non
     return _forward("spherical_softmax", x, axis, out, _check.in_range("eps", eps))
 
 
-def taylor_softmax(x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -> Any:
+def taylor_softmax(
+    x: ArrayLike, axis: Axis = -1, *, order: int = 2, out: Array | None = None
+) -> Any:
     r"""Taylor softmax: the exponential's Taylor polynomial of even order, which is positive.
 
     .. math:: y_i = \frac{f(x_i)}{\sum_k f(x_k)}, \quad f(x) = \sum_{j=0}^{order} \frac{x^j}{j!}
@@ -125,7 +132,7 @@ def taylor_softmax(x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -
     return _forward("taylor_softmax", x, axis, out, _check.in_range("order", order))
 
 
-def stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def stablemax(x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
     r"""Stablemax: softmax with a function that grows linearly.
 
     .. math:: y_i = \frac{s(x_i)}{\sum_k s(x_k)}, \quad
@@ -169,7 +176,7 @@ def stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     return _forward("stablemax", x, axis, out)
 
 
-def log_stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def log_stablemax(x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
     r"""Logarithm of stablemax, accurate also for the most probable element.
 
     .. math:: y_i = \log s(x_i) - \log \sum_k s(x_k)
@@ -212,7 +219,7 @@ def log_stablemax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
 
 
 def spherical_softmax_vjp(
-    dy: Any, x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = None
+    dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, eps: float = 1e-4, out: Array | None = None
 ) -> Any:
     r"""Vector-Jacobian product of spherical softmax, from its input.
 
@@ -254,10 +261,12 @@ def spherical_softmax_vjp(
     >>> lm.spherical_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])).round(4)
     array([ 0.1326, -0.0204, -0.0306])
     """
-    return _backward("spherical_softmax_vjp", dy, x, axis, out, _check.in_range("eps", eps))
+    return _backward("spherical_softmax", dy, x, axis, out, _check.in_range("eps", eps))
 
 
-def taylor_softmax_vjp(dy: Any, x: Any, axis: Any = -1, *, order: Any = 2, out: Any = None) -> Any:
+def taylor_softmax_vjp(
+    dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, order: int = 2, out: Array | None = None
+) -> Any:
     r"""Vector-Jacobian product of Taylor softmax, from its input.
 
     .. math:: dx_i = \frac{f'(x_i)}{\sum_k f(x_k)} \left(dy_i - \sum_k y_k\, dy_k\right)
@@ -299,10 +308,10 @@ def taylor_softmax_vjp(dy: Any, x: Any, axis: Any = -1, *, order: Any = 2, out: 
     >>> lm.taylor_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 2.0])).round(4)
     array([ 0.1038, -0.0277, -0.0415])
     """
-    return _backward("taylor_softmax_vjp", dy, x, axis, out, _check.in_range("order", order))
+    return _backward("taylor_softmax", dy, x, axis, out, _check.in_range("order", order))
 
 
-def stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def stablemax_vjp(dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
     r"""Vector-Jacobian product of stablemax, from its input.
 
     .. math:: dx_i = \frac{s'(x_i)}{\sum_k s(x_k)} \left(dy_i - \sum_k y_k\, dy_k\right)
@@ -343,10 +352,12 @@ def stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     >>> lm.stablemax_vjp(np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 2.0])).round(4)
     array([ 0.0494, -0.0247, -0.0247])
     """
-    return _backward("stablemax_vjp", dy, x, axis, out)
+    return _backward("stablemax", dy, x, axis, out)
 
 
-def log_stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def log_stablemax_vjp(
+    dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, out: Array | None = None
+) -> Any:
     r"""Vector-Jacobian product of log-stablemax, from its input.
 
     .. math:: dx_i = \frac{dy_i - y_i \sum_k dy_k}{1 + |x_i|}, \quad y = \mathrm{stablemax}(x)
@@ -387,4 +398,4 @@ def log_stablemax_vjp(dy: Any, x: Any, axis: Any = -1, *, out: Any = None) -> An
     >>> lm.log_stablemax_vjp(np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 2.0])).round(4)
     array([ 0.4444, -0.2222, -0.2222])
     """
-    return _backward("log_stablemax_vjp", dy, x, axis, out)
+    return _backward("log_stablemax", dy, x, axis, out)

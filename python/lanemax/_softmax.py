@@ -3,155 +3,29 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
-from . import _call, _check
+from ._arrays.types import Array, ArrayLike, Axis
 from ._expsum import ExpSum
+from ._rows import ONE as _ONE
+from ._rows import Op, run
 
-_ONE = 1.0
-_LAST = -1  # the default axis; CPython has one object for it
-_SOFTMAX, _LOG_SOFTMAX, _LOGSUMEXP, _SOFTMAX_VJP, _LOG_SOFTMAX_VJP, _EXP_SUM = (
-    4 * _call.CODES[name]
-    for name in (
-        "softmax", "log_softmax", "logsumexp", "softmax_vjp", "log_softmax_vjp", "exp_sum",
-    )
-)  # fmt: skip
-
-
-def _empty_like(x: Any) -> Any:
-    """A fresh array in the memory order of x, as a ufunc gives."""
-    if x.flags.c_contiguous:
-        return np.empty(x.shape, x.dtype)
-    return np.empty_like(x, order="K", subok=False)
-
-
-def _run(
-    name: str,
-    x: Any,
-    second: Any,
-    axis: Any,
-    *,
-    out: Any = None,
-    temperature: Any = 1.0,
-    where: Any = None,
-    total: Any = None,
-    parameter: float | None = None,
-    keepdims: bool = False,
-    names: tuple[str, str] = ("x", "y"),
-) -> Any:
-    """One operation of the registry on any layout."""
-    x = _check.array(names[0], x)
-    if second is not None:
-        second = _check.array(names[1], second)
-        if x.dtype != second.dtype:
-            raise TypeError(
-                f"{names[0]}: expected the dtype of {names[1]}, {second.dtype}, got {x.dtype}"
-            )
-        if x.shape != second.shape:
-            raise ValueError(
-                f"{names[0]}: expected the shape of {names[1]}, {second.shape}, got {x.shape}"
-            )
-    shape, dtype = x.shape, x.dtype
-    code = _check.dtype_code(dtype)
-    assert code is not None
-    over = _check.axes(axis, x.ndim)
-    kind = _KINDS[name]
-    real = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
-
-    if total is not None:
-        if where is not None or not (isinstance(temperature, float) and temperature == 1.0):
-            raise ValueError("total: excludes where and temperature, which it cannot know of")
-        if not isinstance(total, ExpSum):
-            raise TypeError(f"total: expected an ExpSum, got {type(total).__name__}")
-        total = _total(total, shape, over)
-    rates = _check.temperatures(temperature, shape, over) if temperature is not _ONE else None
-    mask = _check.mask(where, shape) if where is not None else None
-
-    if kind == "row":
-        out_shape, out_dtype = shape, dtype
-    else:
-        out_shape = _check.reduced_shape(shape, over, keepdims)
-        out_dtype = real if kind == "value" else _call.SUM
-    given = out
-    if given is not None:
-        given = _check.output(given, out_shape, out_dtype)
-        if mask is not None and np.may_share_memory(given, mask):
-            mask = mask.copy()  # it counts with the values it had; temperatures are copies already
-    if math.prod(out_shape) == 0:
-        return given if given is not None else np.empty(out_shape, out_dtype)
-
-    # A mask with its own strides is one more array over the same index space.
-    inputs = [a for a in (x, second, mask) if a is not None]
-    if kind == "row":
-        out = _empty_like(x) if given is None else given
-        layout = _check.Layout(shape, over, inputs, out)
-        if layout.copied:
-            result, strides = np.empty(layout.shape[:2], dtype), (layout.shape[1], 1, 0)
-        else:
-            result, strides = layout.input(out)
-    else:
-        layout = _check.Layout(shape, over, inputs, None)
-        result = np.empty((layout.shape[0], layout.shape[2]), out_dtype)
-        strides = (layout.shape[2], 0, 1)
-
-    a, a_strides = layout.input(x)
-    b, b_strides = (None, None) if second is None else layout.input(second)
-    options: dict[str, Any] = {} if parameter is None else {"parameter": parameter}
-    if rates is not None:
-        options["temperature"] = layout.per_row(rates)
-    if mask is not None:
-        options["where"] = layout.input(mask)
-    if total is not None:
-        options["total"] = layout.per_row(total)
-
-    status = _call.row_op(
-        name, code, layout.shape, a, a_strides, b, b_strides, result, strides, **options
-    )
-    if _call.needs_own_output(status) and kind == "row" and not layout.copied:
-        # as if nothing were shared: into memory of its own first
-        fresh = _empty_like(x)
-        _run(name, x, second, axis, out=fresh, temperature=temperature, where=where,
-             total=None if total is None else ExpSum._of(total), parameter=parameter,
-             names=names)  # fmt: skip
-        result[...] = fresh
-        status = 0
-    _call.check(status)
-
-    if kind == "row":
-        if layout.copied:
-            out.transpose(layout.order)[...] = result.reshape(layout.extent)
-        return given if given is not None else out[()]
-    result = result.reshape(out_shape)
-    if given is not None:
-        given[...] = result
-        return given
-    return result[()] if kind == "value" else result
-
-
-_KINDS = {op["name"]: op["result"] for op in _call.ROW_OPS}
-
-
-def _total(total: ExpSum, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
-    """The sums of `total`, shaped like a keepdims result."""
-    keep = _check.reduced_shape(shape, over, True)
-    if total.shape not in (keep, _check.reduced_shape(shape, over, False)):
-        raise ValueError(
-            f"total: expected shape {_check.reduced_shape(shape, over, False)}, got {total.shape}"
-        )
-    return total._sums.reshape(keep)
+_SOFTMAX = Op("softmax", "x")
+_LOG_SOFTMAX = Op("log_softmax", "x")
+_LOGSUMEXP = Op("logsumexp", "x")
+_EXP_SUM = Op("exp_sum", "x")
+_SOFTMAX_VJP = Op("softmax_vjp", "dy", "y")
+_LOG_SOFTMAX_VJP = Op("log_softmax_vjp", "dy", "y")
 
 
 def softmax(
-    x: Any,
-    axis: Any = -1,
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = _ONE,
-    where: Any = None,
+    temperature: ArrayLike = _ONE,
+    where: ArrayLike | None = None,
     total: ExpSum | None = None,
-    out: Any = None,
+    out: Array | None = None,
 ) -> Any:
     r"""Softmax: exponentials that sum to 1.
 
@@ -211,23 +85,20 @@ def softmax(
     >>> lm.softmax(np.array([1.0, np.nan, 3.0]), where=[True, False, True]).round(4)
     array([0.1192, 0.    , 0.8808])
     """
-    if axis is _LAST and temperature is _ONE and where is None and total is None:
-        y = _call.fast_row(_SOFTMAX, x, out)
-        if y is not None:
-            return y
-    return _run(
-        "softmax", x, None, axis, out=out, temperature=temperature, where=where, total=total
-    )
+    if temperature is _ONE and where is None and total is None:
+        return run(_SOFTMAX, x, None, axis, out)
+    given = {"temperature": temperature, "where": where, "total": total}
+    return run(_SOFTMAX, x, None, axis, out, given)
 
 
 def log_softmax(
-    x: Any,
-    axis: Any = -1,
+    x: ArrayLike,
+    axis: Axis = -1,
     *,
-    temperature: Any = _ONE,
-    where: Any = None,
+    temperature: ArrayLike = _ONE,
+    where: ArrayLike | None = None,
     total: ExpSum | None = None,
-    out: Any = None,
+    out: Array | None = None,
 ) -> Any:
     r"""Logarithm of softmax, accurate also for the most probable element.
 
@@ -276,17 +147,19 @@ def log_softmax(
     >>> lm.log_softmax(np.array([40.0, 0.0, -3.0]))
     array([-4.45986736e-18, -4.00000000e+01, -4.30000000e+01])
     """
-    if axis is _LAST and temperature is _ONE and where is None and total is None:
-        y = _call.fast_row(_LOG_SOFTMAX, x, out)
-        if y is not None:
-            return y
-    return _run(
-        "log_softmax", x, None, axis, out=out, temperature=temperature, where=where, total=total
-    )
+    if temperature is _ONE and where is None and total is None:
+        return run(_LOG_SOFTMAX, x, None, axis, out)
+    given = {"temperature": temperature, "where": where, "total": total}
+    return run(_LOG_SOFTMAX, x, None, axis, out, given)
 
 
 def logsumexp(
-    x: Any, axis: Any = -1, *, keepdims: bool = False, where: Any = None, out: Any = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    keepdims: bool = False,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
 ) -> Any:
     r"""Logarithm of the sum of exponentials, without overflow.
 
@@ -332,15 +205,18 @@ def logsumexp(
     >>> float(lm.logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
-    if axis is _LAST and keepdims is False and where is None:
-        values = _call.fast_reduction(_LOGSUMEXP, x, out, False)
-        if values is not None:
-            return values[()] if out is None else out
-    return _run("logsumexp", x, None, axis, where=where, keepdims=keepdims, out=out)
+    if where is None and not keepdims:
+        return run(_LOGSUMEXP, x, None, axis, out)
+    return run(_LOGSUMEXP, x, None, axis, out, {"where": where, "keepdims": bool(keepdims)})
 
 
 def softmax_vjp(
-    dy: Any, y: Any, axis: Any = -1, *, temperature: Any = _ONE, out: Any = None
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = _ONE,
+    out: Array | None = None,
 ) -> Any:
     r"""Vector-Jacobian product of softmax, from its output.
 
@@ -382,16 +258,17 @@ def softmax_vjp(
     >>> lm.softmax_vjp(np.array([1.0, 0.0, 0.0]), y).round(4)
     array([ 0.0819, -0.022 , -0.0599])
     """
-    if axis is _LAST and temperature is _ONE:
-        dx = _call.fast_gradient(_SOFTMAX_VJP, dy, y, out)
-        if dx is not None:
-            return dx
-    return _run("softmax_vjp", dy, _given(y), axis, out=out, temperature=temperature,
-                names=("dy", "y"))  # fmt: skip
+    given = None if temperature is _ONE else {"temperature": temperature}
+    return run(_SOFTMAX_VJP, dy, y, axis, out, given)
 
 
 def log_softmax_vjp(
-    dy: Any, y: Any, axis: Any = -1, *, temperature: Any = _ONE, out: Any = None
+    dy: ArrayLike,
+    y: ArrayLike,
+    axis: Axis = -1,
+    *,
+    temperature: ArrayLike = _ONE,
+    out: Array | None = None,
 ) -> Any:
     r"""Vector-Jacobian product of log-softmax, from its output.
 
@@ -431,22 +308,11 @@ def log_softmax_vjp(
     >>> lm.log_softmax_vjp(np.array([-1.0, 0.0, 0.0]), y).round(4)
     array([-0.91  ,  0.2447,  0.6652])
     """
-    if axis is _LAST and temperature is _ONE:
-        dx = _call.fast_gradient(_LOG_SOFTMAX_VJP, dy, y, out)
-        if dx is not None:
-            return dx
-    return _run("log_softmax_vjp", dy, _given(y), axis, out=out, temperature=temperature,
-                names=("dy", "y"))  # fmt: skip
+    given = None if temperature is _ONE else {"temperature": temperature}
+    return run(_LOG_SOFTMAX_VJP, dy, y, axis, out, given)
 
 
-def _given(y: Any, name: str = "y") -> Any:
-    """None is an array of nothing to `_run`, but a mistake here."""
-    if y is None:
-        raise TypeError(f"{name}: expected an array, got None")
-    return y
-
-
-def exp_sum(x: Any, axis: Any = -1) -> ExpSum:
+def exp_sum(x: ArrayLike, axis: Axis = -1) -> ExpSum:
     r"""Sum of exponentials as (mantissa, exponent), to be merged with others.
 
     .. math:: \sum_k \exp(x_k) = m \cdot 2^e
@@ -485,8 +351,4 @@ def exp_sum(x: Any, axis: Any = -1) -> ExpSum:
     >>> [lm.softmax(piece, total=total).round(4).tolist() for piece in pieces]
     [[0.09, 0.2447], [0.6652]]
     """
-    if axis is _LAST:
-        sums = _call.fast_reduction(_EXP_SUM, x, None, True)
-        if sums is not None:
-            return ExpSum._of(sums)
-    return ExpSum._of(_run("exp_sum", x, None, axis))
+    return ExpSum._of(run(_EXP_SUM, x, None, axis, None))

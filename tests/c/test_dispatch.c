@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "rows.h"
 #include "platform/cpu.h"
 #include "dispatch/dispatch.h"
 #include "kernels/fourier/fourier.h"
@@ -234,12 +235,13 @@ static void test_selftest(void)
                 CHECK(!lmx_tier_agrees(&broken, portable));
             table.row[op] = portable->table[d]->row[op];
         }
-        for (int op = 0; op < LMX_LOSS_COUNT && table.elem_size == table.real_size; op++) {
+        for (int op = 0; op < LMX_LOSS_COUNT; op++) {
             int other = (op + 1) % LMX_LOSS_COUNT;
             if (other == LMX_LOSS_taylor_softmax_loss) /* it relies on its parameter */
                 other++;
             table.loss[op] = portable->table[d]->loss[other];
-            CHECK(!lmx_tier_agrees(&broken, portable));
+            if (table.loss[op]->elem_size == table.elem_size)
+                CHECK(!lmx_tier_agrees(&broken, portable));
             table.loss[op] = portable->table[d]->loss[op];
         }
         lmx_tile_kernel tile = *table.tile;
@@ -326,13 +328,13 @@ static void test_information(void)
             const char *const name = lmx_isa_available(n++);
             CHECK(name != NULL && strcmp(name, lmx_tier_at(i)->isa) == 0);
             lmx_ctx *ctx = NULL;
-            const lmx_options options = { sizeof options, 0, name };
+            const lmx_options options = ctx_options(0, name);
             CHECK(lmx_ctx_create(&ctx, &options) == LMX_OK);
             CHECK(strcmp(lmx_isa_name(ctx), lmx_tier_at(i)->isa) == 0);
             lmx_ctx_free(ctx);
         } else {
             lmx_ctx *ctx = NULL;
-            const lmx_options options = { sizeof options, 0, lmx_tier_at(i)->isa };
+            const lmx_options options = ctx_options(0, lmx_tier_at(i)->isa);
             CHECK(lmx_ctx_create(&ctx, &options) == LMX_ERR_ISA && ctx == NULL);
         }
     CHECK(n > 0 && strcmp(lmx_isa_available(n - 1), "portable") == 0);

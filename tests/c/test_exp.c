@@ -154,7 +154,7 @@ static void test_zero(void)
             check_at.dtype = type == F16 ? "f16" : "bf16";
             check_at.test = "all 16-bit values as floats";
             for (uint32_t h = 0; h < 65536; h++) {
-                static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+                static const lmx_gather as_is = { .stride = 1, .rate = 1 };
                 const uint16_t stored = (uint16_t)h;
                 const float want = type == F16 ? (float)check_from_f16(stored) : check_f32(h << 16);
                 float got;

@@ -942,3 +942,14 @@ def test_documentation_has_a_row_for_every_activation():
         learned = op["parameters"] if op["learned"] else []
         named = [name for name in gradients.split(", ") if name]
         assert [name for name in named if name not in op["arrays"]] == learned
+
+
+def test_a_masked_array_is_refused_by_name():
+    x = np.ma.masked_array(np.ones(3), [True, False, False])
+    for f in (lm.gelu, lm.softplus):
+        with pytest.raises(
+            TypeError, match=r"^x: a MaskedArray's mask would be lost; pass x\.data"
+        ):
+            f(x)
+    with pytest.raises(TypeError, match=r"^dy: a MaskedArray's mask"):
+        lm.gelu_vjp(x, np.ones(3))

@@ -226,3 +226,14 @@ def test_logarithm_is_that_of_logsumexp_in_float64():
         got, want = lm.exp_sum(x).log(), lm.logsumexp(x)
         assert (np.abs(got - want) <= 2 * np.spacing(np.abs(want)) + 2.5e-16).all()
     assert F32 in support.DTYPES
+
+
+def test_sum_adds_what_it_is_given(rng):
+    parts = [lm.exp_sum(rng.normal(0, 20, (3, 50))) for _ in range(4)]
+    want = parts[0] + parts[1] + parts[2] + parts[3]
+    assert_same_bits(sum(parts), want)
+    assert_same_bits(sum(parts[1:], parts[0]), want)
+    assert_same_bits(0 + parts[0], parts[0])
+    for other in (1, 0.0, True, np.float64(0), None, [0]):
+        with pytest.raises(TypeError):
+            other + parts[0]

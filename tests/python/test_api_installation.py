@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lanemax says about itself; threads; the environment variables."""
 
+import math
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ import lanemax as lm
 import numpy as np
 import pytest
 import support
+from lanemax._core.cgroup import granted_cpus
 
 NAMES = ("portable", "avx2", "avx512", "neon")
 
@@ -21,7 +23,7 @@ def python(code, **environment):
     full = dict(os.environ, **environment)
     for name, value in environment.items():
         if value is None:
-            full.pop(name)
+            full.pop(name, None)
     run = subprocess.run(
         [sys.executable, "-c", code], env=full, capture_output=True, text=True, timeout=120
     )
@@ -168,11 +170,7 @@ def test_empty_tier_in_the_environment_is_none():
 
 def test_thread_count_of_a_new_process():
     code = "import lanemax; print(lanemax.get_num_threads())"
-    out, _ = (
-        python(code, LANEMAX_NUM_THREADS=None)
-        if "LANEMAX_NUM_THREADS" in os.environ
-        else python(code)
-    )
+    out, _ = python(code, LANEMAX_NUM_THREADS=None, OMP_NUM_THREADS=None)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert 1 <= int(out) <= usable
 
@@ -204,8 +202,7 @@ def test_affinity_limits_the_default():
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
         "import lanemax; print(lanemax.get_num_threads())"
     )
-    environment = {"LANEMAX_NUM_THREADS": None} if "LANEMAX_NUM_THREADS" in os.environ else {}
-    assert python(code, **environment)[0] == "1"
+    assert python(code, LANEMAX_NUM_THREADS=None, OMP_NUM_THREADS=None)[0] == "1"
 
 
 def test_set_and_get():
@@ -301,3 +298,109 @@ def test_thread_count_may_be_changed_while_others_compute():
             w.join()
         lm.set_num_threads(before)
     assert not wrong
+
+
+def test_blocks_that_overlap_in_two_threads_restore_their_own():
+    """The first to begin ends first: neither may leave its number behind."""
+    before = lm.get_num_threads()
+    began, ended = threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        with lm.num_threads(3):
+            seen.append(lm.get_num_threads())
+            began.set()
+            assert ended.wait(60)
+            seen.append(lm.get_num_threads())
+
+    worker = threading.Thread(target=other)
+    with lm.num_threads(1):
+        worker.start()
+        assert began.wait(60)
+    ended.set()
+    worker.join()
+    assert seen == [3, 3]
+    assert lm.get_num_threads() == before
+
+
+def test_blocks_of_threads_and_tiers_may_end_in_any_order():
+    before, tier = lm.get_num_threads(), lm.isa()
+    a, b = lm.num_threads(2), lm._call.using_isa("portable")
+    a.__enter__()
+    b.__enter__()
+    assert (lm.get_num_threads(), lm.isa()) == (2, "portable")
+    a.__exit__(None, None, None)
+    assert (lm.get_num_threads(), lm.isa()) == (before, "portable")
+    b.__exit__(None, None, None)
+    assert (lm.get_num_threads(), lm.isa()) == (before, tier)
+    with pytest.raises(ValueError), lm._call.using_isa("none"):
+        pass
+    assert (lm.get_num_threads(), lm.isa()) == (before, tier)
+
+
+@pytest.mark.parametrize(
+    "ours,theirs,want",
+    [(None, "1", 1), (None, "3,2", 3), ("2", "1", 2), (None, "99999", 1024)],
+)
+def test_thread_count_of_openmp_counts_below_our_own(ours, theirs, want):
+    out, err = python(
+        "import lanemax as lm; print(lm.get_num_threads(), lm._call.state.source)",
+        LANEMAX_NUM_THREADS=ours,
+        OMP_NUM_THREADS=theirs,
+        PYTHONWARNINGS="error",
+    )
+    assert (out, err) == (f"{want} {'LANEMAX' if ours else 'OMP'}_NUM_THREADS", "")
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "many", "1.5"])
+def test_useless_thread_count_of_openmp_is_passed_over(text):
+    code = "import lanemax as lm; print(lm._call.state.source)"
+    out, err = python(code, LANEMAX_NUM_THREADS=None, OMP_NUM_THREADS=text, PYTHONWARNINGS="error")
+    assert (out in ("CPU affinity", "CPU count", "cgroup quota"), err) == (True, "")
+
+
+def fake_root(folder, groups, files):
+    """A file system root with /proc/self/cgroup and files below /sys/fs/cgroup."""
+    for name, text in {"proc/self/cgroup": groups, **files}.items():
+        path = folder / (name if name.startswith("proc") else f"sys/fs/cgroup/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return str(folder)
+
+
+V1 = "4:memory:/m\n3:cpu,cpuacct:/docker/abc\n"
+
+
+@pytest.mark.parametrize(
+    "groups,files,want",
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, math.inf),
+        ("0::/\n", {}, math.inf),
+        # nested: the least along the path, whichever level it stands at
+        ("0::/a/b\n", {"a/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000"}, 1.0),
+        ("0::/a/b\n", {"a/cpu.max": "400000 100000", "a/b/cpu.max": "50000 100000"}, 0.5),
+        ("0::/a/b\n", {"a/c/cpu.max": "10000 100000", "a/b/cpu.max": "200000 100000"}, 2.0),
+        # a container that shows the host's path, of which nothing is mounted
+        ("0::/../x\n", {"cpu.max": "200000 100000"}, 2.0),
+        (V1, {"cpu/docker/abc/cpu.cfs_quota_us": "300000",
+              "cpu/docker/abc/cpu.cfs_period_us": "100000"}, 3.0),
+        (V1, {"cpu,cpuacct/cpu.cfs_quota_us": "50000",
+              "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 0.5),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        (V1, {"cpu/docker/cpu.cfs_quota_us": "100000", "cpu/docker/cpu.cfs_period_us": "100000",
+              "cpu/docker/abc/cpu.cfs_quota_us": "-1",
+              "cpu/docker/abc/cpu.cfs_period_us": "100000"}, 1.0),
+        ("1:name=systemd:/\n0::/u\n", {"unified/u/cpu.max": "100000 50000"}, 2.0),
+        ("nonsense\n", {"cpu.max": "nonsense"}, math.inf),
+    ],
+)  # fmt: skip
+def test_quota_of_control_groups(tmp_path, groups, files, want):
+    assert granted_cpus(fake_root(tmp_path, groups, files)) == want
+
+
+def test_quota_limits_the_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("LANEMAX_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    root = fake_root(tmp_path, "0::/a\n", {"a/cpu.max": "10000 100000"})
+    assert lm._call.default_threads(root) == (1, "cgroup quota")

@@ -756,3 +756,30 @@ def test_arguments_anywhere_in_memory():
     assert lm.cross_entropy(x, target, weight=weight) == want
     loss, grad = lm.cross_entropy_and_grad(np.empty((0, 4)), np.empty(0, int))
     assert np.isnan(loss) and grad.shape == (0, 4)
+
+
+def test_an_unknown_argument_lists_all_that_are_taken():
+    x = np.zeros((2, 3))
+    with pytest.raises(TypeError) as caught:
+        lm.cross_entropy(x, [0, 1], weights=np.ones(3))
+    assert str(caught.value) == (
+        "cross_entropy: unexpected argument 'weights'; it takes label_smoothing, logz_penalty, "
+        "softcap, temperature, weight, ignore_index, reduction, out"
+    )
+    with pytest.raises(TypeError) as caught:
+        lm.taylor_softmax_loss_and_grad(x, [0, 1], tau=1.0)
+    assert str(caught.value) == (
+        "taylor_softmax_loss_and_grad: unexpected argument 'tau'; it takes order, weight, "
+        "ignore_index, reduction, out, grad_out"
+    )
+
+
+def test_what_is_wrong_with_a_target_is_said():
+    x = np.zeros((2, 3), np.float32)
+    accepted = r"^target: expected integers of shape \(2,\).* or probabilities .*\(2, 3\), "
+    with pytest.raises(ValueError, match=accepted + r"got float64 of shape \(2,\)"):
+        lm.cross_entropy(x, [0.0, 1.0])
+    with pytest.raises(TypeError, match=r"^target: expected integers, got dtype float64"):
+        lm.z_loss(x, [0.0, 1.0])
+    with pytest.raises(ValueError, match=r"^target: expected a rectangular array, got a ragged"):
+        lm.cross_entropy(x, [[0], [1, 2]])

@@ -110,7 +110,7 @@ void LMX_K(linear_gradient)(const void *o, size_t n, const lmx_chunk *chunk,
                             unsigned how);
 
 #define LMX_LOSS_KERNEL(name, measure, finish, gradient, skips) \
-  const lmx_loss_kernel LMX_K(name) = { measure, finish, gradient, skips };
+  const lmx_loss_kernel LMX_K(name) = { measure, finish, gradient, skips, sizeof(elem) };
 
 /*
  * Splits the factor m 2^e of a linear gradient into a * post.  If the exponent does not fit both,

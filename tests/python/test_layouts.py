@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random strides of every operand: the results have the bits of copies in C order.
+
+What is written is compared with the whole memory around it, so that nothing else changes.
+"""
+
+from __future__ import annotations
+
+import lanemax as lm
+import numpy as np
+import pytest
+import support
+
+CASES = 150
+
+
+def view_of(rng, a):
+    """The values of a behind random strides: axes permuted, spaced, reversed or misaligned."""
+    order = rng.permutation(a.ndim)
+    moved = a.transpose(order)
+    steps = rng.choice([1, 1, 1, 2, 3, -1, -2], a.ndim)
+    big = np.zeros([n * abs(int(s)) for n, s in zip(moved.shape, steps, strict=True)], a.dtype)
+    if rng.random() < 0.15:
+        big = support._misaligned(big, int(rng.integers(1, 4)))
+    spaced = big[(*(slice(None, None, int(s)) for s in steps), ...)]
+    view = spaced.transpose(np.argsort(order))
+    assert view.shape == a.shape
+    view[...] = a
+    return view, big
+
+
+def shape_of(rng):
+    return tuple(int(n) for n in rng.choice([1, 2, 3, 5, 17], rng.integers(1, 5)))
+
+
+def draws():
+    for seed in range(CASES):
+        rng = np.random.default_rng(seed)
+        yield rng, shape_of(rng), support.DTYPES[seed % len(support.DTYPES)]
+
+
+def normal(rng, shape, dtype):
+    return rng.normal(size=shape).astype(dtype)
+
+
+def check(function, rng, arrays, options, out_shape, what):
+    """With views of all arrays, and an output that is one, as with copies of them."""
+    want = function(*arrays, **options)
+    first = want[0] if type(want) is tuple else want
+    views = [view_of(rng, a)[0] for a in arrays]
+    seen = {
+        k: view_of(rng, v)[0] if isinstance(v, np.ndarray) and v.ndim else v
+        for k, v in options.items()
+    }
+    support.assert_same_bits(function(*views, **seen), want, what)
+    if out_shape is None:
+        return
+    out, memory = view_of(rng, np.zeros(out_shape, np.asarray(first).dtype))
+    before = memory.copy()
+    got = function(*views, **seen, out=out)
+    assert (got[0] if type(got) is tuple else got) is out
+    support.assert_same_bits(np.asarray(out), np.asarray(first), what)
+    out[...] = 0
+    support.assert_same_bits(memory, before, f"{what}: written outside of out")
+
+
+def axes_of(rng, ndim):
+    choice = rng.integers(4)
+    if choice == 0:
+        return None
+    if choice == 1:
+        return int(rng.integers(-ndim, ndim))
+    return tuple(int(i) for i in rng.permutation(ndim)[: rng.integers(1, ndim + 1)])
+
+
+def test_row_operations():
+    for rng, shape, dtype in draws():
+        axis = axes_of(rng, len(shape))
+        over = lm._arrays.layout.axes(axis, len(shape))
+        kept = tuple(1 if i in over else n for i, n in enumerate(shape))
+        some = tuple(n if rng.random() < 0.7 else 1 for n in kept)
+        x, dy = normal(rng, shape, dtype), normal(rng, shape, dtype)
+        options = {"axis": axis}
+        if rng.random() < 0.4:
+            options["temperature"] = rng.uniform(0.5, 2, some).astype(rng.choice(["f4", "f8"]))
+        check(lm.softmax_vjp, rng, [dy, x], dict(options), shape, f"vjp {shape} {options}")
+        if rng.random() < 0.4:
+            options["where"] = (
+                rng.random(tuple(n if rng.random() < 0.7 else 1 for n in shape)) < 0.6
+            )
+        check(lm.softmax, rng, [x], dict(options), shape, f"softmax {shape} {options}")
+        options.pop("temperature", None)
+        options["keepdims"] = bool(rng.integers(2))
+        reduced = kept if options["keepdims"] else tuple(
+            n for i, n in enumerate(shape) if i not in over
+        )  # fmt: skip
+        check(lm.logsumexp, rng, [x], options, reduced, f"logsumexp {shape} {options}")
+
+
+def test_totals():
+    for rng, shape, dtype in draws():
+        axis = axes_of(rng, len(shape))
+        x = normal(rng, shape, dtype)
+        total = lm.exp_sum(x, axis=axis)
+        view = view_of(rng, x)[0]
+        support.assert_same_bits(lm.exp_sum(view, axis=axis), total, f"{shape} {axis}")
+        check(lm.log_softmax, rng, [x], {"axis": axis, "total": total}, shape, f"{shape} {axis}")
+
+
+def test_losses():
+    for rng, shape, dtype in draws():
+        x = normal(rng, shape, dtype)
+        labels = rng.integers(0, shape[-1], shape[:-1]).astype(rng.choice(["i1", "i4", "i8", "u2"]))
+        options = {"reduction": ("mean", "sum", "none")[rng.integers(3)]}
+        if rng.random() < 0.5:
+            options["weight"] = rng.uniform(0.5, 2, shape[-1]).astype(rng.choice(["f4", "f8"]))
+        if rng.random() < 0.5:
+            lead = tuple(n if rng.random() < 0.7 else 1 for n in shape[:-1])
+            options["temperature"] = rng.uniform(0.5, 2, (*lead, 1))
+        if rng.random() < 0.5:
+            options["label_smoothing"] = 0.25
+        soft = normal(rng, shape, support.F64) ** 2
+        out = shape[:-1] if options["reduction"] == "none" else None
+        for target in (labels, soft):
+            what = f"{shape} {dtype} {options} {target.dtype}"
+            check(lm.cross_entropy, rng, [x, target], options, out, what)
+            check(lm.cross_entropy_and_grad, rng, [x, target], options, out, what)
+        other = normal(rng, shape, dtype)
+        plain = {k: v for k, v in options.items() if k in ("reduction", "weight")}
+        check(lm.smooth_adversarial_comp_sum_loss_and_grad, rng, [x, other, labels], plain, out,
+              f"{shape} {plain}")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["silu", "crrelu", "max_min", "swiglu", "poly_relu"])
+def test_activations(name):
+    value, gradient = getattr(lm, name), getattr(lm, f"{name}_vjp")
+    for rng, shape, dtype in draws():
+        if name == "max_min":
+            shape = (*shape[:-1], 2 * shape[-1])
+        arrays = [normal(rng, shape, dtype) for _ in range(2 if name == "swiglu" else 1)]
+        dy = normal(rng, shape, dtype)
+        options = {"weight": rng.normal(size=3), "bias": 0.5} if name == "poly_relu" else {}
+        if name in ("silu", "crrelu") and rng.random() < 0.5:
+            options["bias"] = normal(rng, shape[-1:], rng.choice([support.F32, support.F64]))
+        what = f"{shape} {dtype} {options}"
+        check(value, rng, arrays, options, shape, what)
+        check(gradient, rng, [dy, *arrays], options, shape, what)
