@@ -2,7 +2,8 @@
 """Run the examples of README.md and docs/ against the installed package.
 
 Python blocks are run; C blocks are built with the flags that ``python -m lanemax config`` prints
-and run.  The README's C block must be the text of examples/softmax.c.
+and run.  The README's C block must be the text of examples/softmax.c, and every path that
+docs/source-map.md names must exist.
 """
 
 from __future__ import annotations
@@ -32,7 +33,17 @@ def run(command: list[str]) -> None:
     subprocess.run(command, check=True)
 
 
+def missing_paths(page: Path) -> list[str]:
+    """Paths from the root, between backticks, that the tree does not have."""
+    folders = r"include|lib|python|tests|bench|tools|docs|\.ci"
+    named = re.findall(rf"`((?:{folders})/[^`\s]*)`", page.read_text(encoding="utf-8"))
+    return sorted({path for path in named if not (ROOT / path).exists()})
+
+
 def main() -> None:
+    missing = missing_paths(ROOT / "docs" / "source-map.md")
+    if missing:
+        sys.exit(f"docs/source-map.md names what is not there: {', '.join(missing)}")
     config = [sys.executable, "-m", "lanemax", "config", "--cflags", "--libs"]
     flags = shlex.split(subprocess.check_output(config, text=True))
     readme = ROOT / "README.md"

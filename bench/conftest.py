@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: the cases, their data, and the clock.
+"""Shared by the benchmarks: the cases, their data, and the clock.
 
 A test that takes ``case`` runs for every shape, element type, tier and number of threads; one
 marked ``peer`` runs for every shape and element type.  Both time through ``measure``, which also

@@ -147,7 +147,7 @@ def draw(tiers: Curves, out: Path, subtitle: str, caches: list[tuple[str, int]])
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     title = "Softmax of one float32 row, one thread"
-    figure.suptitle(f"{title}\n{subtitle}" if subtitle else title, fontsize=11)
+    figure.suptitle(f"{title}\n{subtitle}" if subtitle else title, fontsize=11, wrap=True)
     figure.savefig(out, dpi=150)
 
 

@@ -12,7 +12,7 @@ CALLS = {a["name"]: len(a["arrays"]) for a in lm.activations()}
 
 
 def parameters_of(name, x):
-    """What the activation is timed with; skips where the channels do not divide."""
+    """The arguments of the activation; skips where its groups do not divide the channels."""
     found = ACTIVATION_PARAMETERS.get(name, ())
     try:
         function, _ = of_registry(name)

@@ -115,7 +115,8 @@ def draw(path: str, rows: Sequence[Row], subtitle: str) -> None:
     axes.legend(frameon=False, fontsize=9)
     shape, threads = rows[0].shape, rows[0].threads
     title = f"Output layers of float32, batch {shape[0]}, d = {shape[1]}, {rows[0].tier}"
-    figure.suptitle(f"{title}, {threads} thread{'s' * (threads != 1)}\n{subtitle}", fontsize=7)
+    title += f", {threads} thread{'s' * (threads != 1)}"
+    figure.suptitle(f"{title}\n{subtitle}", fontsize=7, wrap=True)
     plot.save(figure, path)
 
 

@@ -69,7 +69,7 @@ RATIOS = (
 
 
 def contenders(shape: tuple[int, int], threads: int, others: Sequence[Any]) -> Iterator[Contender]:
-    """What is timed on one batch, into memory that exists wherever a function takes it."""
+    """The functions to time on one batch, with results in existing memory wherever possible."""
     case = peers.make_case("log_softmax", np.dtype(np.float32), shape, threads)
     target = np.random.default_rng(1).integers(0, shape[1], shape[0])
     for name in ("z_loss", "cross_entropy"):
@@ -155,7 +155,7 @@ def draw(path: str, rows: Sequence[Row], subtitle: str) -> None:
         )
     threads = rows[0].threads
     title = f"Losses of float32 rows, {rows[0].tier}, {threads} thread{'s' * (threads != 1)}"
-    figure.suptitle(f"{title}\n{subtitle}", fontsize=9)
+    figure.suptitle(f"{title}\n{subtitle}", fontsize=9, wrap=True)
     plot.save(figure, path)
 
 

@@ -78,7 +78,7 @@ ACTIVATIONS = {
     "PolyNorm": Activation(lm.poly_norm, lm.poly_norm_vjp, (THIRDS, 0.0)),
     "rational": Activation(form_a(lm.rational), form_a(lm.rational_vjp), (NUMERATOR, DENOMINATOR)),
 }
-#: whom the paper compares
+#: the activations that the paper compares
 CLAIM = ("ReLU", "GELU", "SwiGLU", "PolyReLU", "PolyNorm")
 
 
@@ -140,14 +140,14 @@ class Network:
 
 
 def views(flat: np.ndarray, like: list[tuple]) -> list[list[np.ndarray]]:
-    """`flat` in pieces of the shapes of `like`."""
+    """Views of `flat` with the shapes of `like`."""
     edges = np.cumsum([a.size for a in itertools.chain(*like)])[:-1]
     pieces = iter(np.split(flat, edges))
     return [[next(pieces).reshape(a.shape) for a in layer] for layer in like]
 
 
 class Run(NamedTuple):
-    """What is trained: an activation's name, its setting, and the seed."""
+    """One training: the activation's name, its setting, and the seed."""
 
     name: str
     rate: float
@@ -164,7 +164,7 @@ class Result(NamedTuple):
 
     @property
     def steps(self) -> float:
-        """Steps to REACHED; all there were, if it was not reached."""
+        """Steps to a loss of REACHED, or all steps if it was not reached."""
         below = np.flatnonzero(self.curve <= REACHED)
         return EVERY * float(below[0] if below.size else len(self.curve) - 1)
 
@@ -286,7 +286,7 @@ def main() -> None:
     tuned = train_all((s._replace(seed=k) for s in settings for k in tuning), *shared)
 
     def best(name: str, key: Callable[[Result], float]) -> Run:
-        """The setting of least mean `key`."""
+        """The setting with the least mean of `key`."""
 
         def mean(s: Run) -> float:
             found = statistics.fmean(key(tuned[s._replace(seed=k)]) for k in tuning)

@@ -39,7 +39,7 @@ BINS, VARIANCE, SAMPLES, TESTED, EPOCHS, BATCH, GAMMA = 50, 0.01, 5000, 1000, 20
 CENTRES = -1 + (2 * np.arange(BINS) + 1) / BINS
 SPREAD = np.sqrt(VARIANCE)
 
-#: published means of four seeds: KL of the linear head, of 12 frequencies; smoothness of the same
+#: published means of four seeds: KL of the linear head and of 12 frequencies, then their smoothness
 PAPER = {
     "gaussian": (0.170, 0.116, 0.116, 0.057),
     "gmm2": (0.238, 0.146, 0.068, 0.038),
@@ -84,7 +84,7 @@ def binned(values: np.ndarray) -> np.ndarray:
     return np.clip(np.floor((values + 1) * (BINS / 2)).astype(np.int64), 0, BINS - 1)
 
 
-# ------------------------------------------------------------------------------------ the judges
+# ----------------------------------------------------------------------------------- the metrics
 
 
 def divergence(q: np.ndarray, p: np.ndarray) -> float:
@@ -94,7 +94,7 @@ def divergence(q: np.ndarray, p: np.ndarray) -> float:
 
 
 def filters(bins: int) -> np.ndarray:
-    """q - (Gaussian filter of width s) * q as matrices, s = 1 ... 100, around a circle."""
+    """q - (Gaussian filter of width s) * q as matrices, s = 1 ... 100, with cyclic boundaries."""
     away = np.arange(1 - bins, bins)
     place = (np.arange(bins)[:, None] + away) % bins
     found = []
@@ -134,7 +134,7 @@ class Network:
         self.m, self.v, self.step = np.zeros_like(self.weights), np.zeros_like(self.weights), 0
 
     def outputs(self, x: np.ndarray) -> list[np.ndarray]:
-        """What each layer gives."""
+        """The output of each layer."""
         w1, b1, w2, b2, w3, b3 = self.parts
         before1 = x @ w1.T + b1
         hidden1 = lm.relu(before1)

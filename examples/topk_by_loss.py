@@ -48,7 +48,7 @@ CONTEXT, WIDTH, HIDDEN, BATCH = 3, 48, 64, 512
 KS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 RATES = (0.012, 0.024)
-#: loss -> (function, the values of its parameters that are tried, each with every rate)
+#: loss -> (function, the values of its parameters to try, each with every learning rate)
 GRID = {
     "cross-entropy": (lm.cross_entropy_and_grad, {}),
     "Z-loss": (lm.z_loss_and_grad, {"a": (0.3, 1.0), "b": (3.0, 6.0, 15.0)}),

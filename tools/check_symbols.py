@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the symbol tables of the built objects must and must not show; run by meson test.
+"""Check what the symbol tables of the built objects must and must not show; run by meson test.
 
 A kernel library compiled with vector flags may define names of its own tier and element type
 only: a shared name (an inline function with external linkage, a helper of a header) could be the

@@ -3,7 +3,7 @@
  * Times the C library without Python: any operation of the registry on any shape, element type, tier
  * and number of threads; or the algorithms that the two-pass softmax paper compares (--paper).
  *
- * What is compared is measured in turn, round by round, and a line of output is one round's time or
+ * Alternatives are measured in turn, round by round, and a line of output is one round's time or
  * the median of all, so that a disturbed moment does not favour anyone.
  */
 #include <getopt.h>

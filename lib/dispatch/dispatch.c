@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tiers of this build, best first, and the choice among them: one pointer, set once. */
+/* The tiers of this build, best first, and the choice of one: a pointer that is set once. */
 #if defined(__linux__)
 #  define _GNU_SOURCE /* secure_getenv */
 #endif
@@ -40,7 +40,7 @@ TABLES(neon)
 #endif
 TABLES(portable)
 
-/* The last one needs nothing, so the search always ends. */
+/* Best first.  The last tier runs on every CPU, so the search always ends. */
 static const lmx_tier tiers[] = {
 #ifdef LMX_BUILD_AVX512
     TIER(avx512, LMX_CPU_AVX512),
@@ -79,7 +79,7 @@ static const char * override(void)
 #endif
 }
 
-/* 0 not tried yet, else LMX_WORKS or LMX_FAILS, for each tier. */
+/* For each tier LMX_WORKS or LMX_FAILS, or 0 while it has not been tested. */
 enum { LMX_WORKS = 1, LMX_FAILS = 2 };
 static atomic_int tried[sizeof tiers / sizeof *tiers];
 
@@ -87,14 +87,14 @@ int lmx_tier_works(const lmx_tier *tier)
 {
     const size_t i = (size_t)(tier - tiers), last = sizeof tiers / sizeof *tiers - 1;
     int state = atomic_load_explicit(&tried[i], memory_order_acquire);
-    if (state == 0) { /* two threads may both get here, and find the same */
+    if (state == 0) { /* two threads may both get here; they find the same */
         state = i == last || lmx_tier_agrees(tier, &tiers[last]) ? LMX_WORKS : LMX_FAILS;
         atomic_store_explicit(&tried[i], state, memory_order_release);
     }
     return state == LMX_WORKS;
 }
 
-/* As lmx_tier_choose(), among those that compute what they should. */
+/* lmx_tier_choose() among the tiers that pass the self-test. */
 const lmx_tier *lmx_tier_usable(const char *name)
 {
     uint32_t features = lmx_cpu_features();

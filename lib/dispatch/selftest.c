@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels are tried before they are trusted: emulators and hypervisors have been seen that announce
- * an instruction set and compute garbage with it.  The portable tier, plain C, is the answer to
- * compare with.
+ * The self-test of a tier.  Emulators and hypervisors have been seen that announce an instruction
+ * set and compute garbage with it, so the results of all kernels are compared with those of the
+ * portable tier, which is plain C.
  */
 #include "dispatch/selftest.h"
 
@@ -17,7 +17,7 @@
 #define MASKED 41
 #define TARGET 5
 
-/* Logits from -7 to 7 without an order, of which mask() takes one; y in (0, 1) for the VJPs. */
+/* Fills x with unordered logits from -7 to 7, and y with numbers in (0, 1) for the vjps. */
 static void inputs(const lmx_table *t, void *x, void *y)
 {
     const lmx_gather as_is = { .stride = 1, .rate = 1 };
@@ -32,7 +32,7 @@ static void inputs(const lmx_table *t, void *x, void *y)
     }
 }
 
-/* Two arrays and sums, or less. */
+/* The largest result of a kernel: two arrays and sums. */
 #define RESULT_BYTES (2 * N * 8 + 192)
 
 typedef struct {
@@ -48,7 +48,7 @@ static void run_row(const lmx_table *t, int op, workspace *w)
     t->row[op]->rows(&rows);
 }
 
-/* The same where the reference may have the kernel of reals alone: converted before and after. */
+/* run_row() for a reference that may have a kernel of reals only; it converts before and after. */
 static void run_reference_row(const lmx_table *t, int op, workspace *w)
 {
     if (t->row[op]->elem_size == t->elem_size) {
@@ -122,7 +122,7 @@ static void run_reference_loss(const lmx_table *t, int op, workspace *w)
     keep_loss(&row, w);
 }
 
-/* The gradient pulled back, its sums by the parameters, or the values. */
+/* Runs an activation: the values, or the gradient by x and the sums by the parameters. */
 static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
 {
     const lmx_unary_kernel *kernel = t->unary[op];
@@ -141,7 +141,9 @@ static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
     memcpy(w->result + N * 8, sums, sizeof sums);
 }
 
-/* As before, of activations of channels; the gradient by the second input behind that by the first. */
+/*
+ * The same for activations of channels; the gradient by the second input follows that by the first.
+ */
 static void run_channel(const lmx_table *t, int op, int backward, workspace *w)
 {
     static const double p[6] = { 0.5, -0.25, 1, 0.125, 0.0625, -0.03125 };
@@ -178,7 +180,10 @@ static void run_channel(const lmx_table *t, int op, int backward, workspace *w)
     memcpy(w->result + 2 * N * 8, sums, sizeof sums);
 }
 
-/* Products of 2 x 3 with 3 x 36, both ways to take the second; then what is done with rows of results. */
+/*
+ * Products of 2 x 3 with 3 x 36, with the second matrix packed in both ways, and operations on rows
+ * of the result.
+ */
 static void run_tile(const lmx_table *t, workspace *w)
 {
     enum { M = 2, K = 3, COLUMNS = 36, PANELS = K * (COLUMNS + 47) + 6 * 8 };
@@ -200,7 +205,9 @@ static void run_tile(const lmx_table *t, workspace *w)
     t->tile->sum_columns(w->result, COLUMNS, M, COLUMNS, (lmx_dd *)(void *)(after + 64));
 }
 
-/* A series, its powers at a point, sums and correlations. */
+/*
+ * The kernels of the Fourier head: powers at a point, sums, products and correlations of a series.
+ */
 static void run_series(const lmx_fourier_kernel *k, workspace *w)
 {
     enum { TERMS = 20, PAD = LMX_FOURIER_LANES };
@@ -239,7 +246,7 @@ static void run_transform(const lmx_fourier_kernel *k, workspace *w)
     k->fft(&f, re, im, work);
 }
 
-/* A masked logit for functions of logits; gradients are finite. */
+/* Masks one logit of a function of logits; the inputs of a vjp stay finite. */
 static void mask(const lmx_table *t, int op, workspace *w)
 {
     const int logits = lmx_row_op_info(op)->inputs == 1;
@@ -251,7 +258,7 @@ static int same_results(const workspace *a, const workspace *b)
     return memcmp(a->result, b->result, RESULT_BYTES) == 0;
 }
 
-/* What output layers and the Fourier head are made of. */
+/* The kernels of output layers and of the Fourier head. */
 static int layers_agree(const lmx_table *t, const lmx_table *reference, workspace *a, workspace *b)
 {
     run_tile(t, a);
@@ -267,7 +274,10 @@ static int layers_agree(const lmx_table *t, const lmx_table *reference, workspac
     return same_results(a, b);
 }
 
-/* The operations on rows that take this table's elements: all, or those that a 16-bit type has of its own. */
+/*
+ * The operations on rows whose kernels read this table's elements: all, or the native ones of a
+ * 16-bit type.
+ */
 static int rows_agree(const lmx_table *t, const lmx_table *reference, workspace *a, workspace *b)
 {
     for (int op = 0; op < LMX_ROW_COUNT; op++) {
@@ -315,7 +325,9 @@ static int activations_agree(const lmx_table *t, const lmx_table *reference, wor
     return 1;
 }
 
-/* Conversions of a 16-bit type, there and back: reals between and on its numbers. */
+/*
+ * Conversions of a 16-bit type in both directions, of reals that it has and of reals between them.
+ */
 static int conversions_agree(const lmx_table *t, const lmx_table *reference, workspace *a,
                              workspace *b)
 {

@@ -21,18 +21,17 @@ typedef struct lmx_fourier_job {
 /* The losses: cross-entropy of bins, or -log p at points, and their gradients. */
 typedef struct lmx_fourier_loss_job {
     lmx_fourier_job job;
-    const size_t
-        *target;     /* the bin of each row, LMX_NO_TARGET where it is ignored; NULL for points */
-    const double *x; /* the points of each row, without targets */
-    ptrdiff_t x_row; /* stride of the rows of x */
-    size_t points;   /* points of each row; 1 with targets */
-    double eps;      /* added to the probability of the target */
-    double gamma;    /* factor of the smoothness penalty */
-    int normalized;  /* the penalty is divided by the square of c[0] */
-    double scale;    /* factor of the gradient: 1, or 1 / count for a mean */
-    double *loss;    /* output, `points` for each row; 0 where the row is ignored */
-    char *grad;      /* output, the gradient by the coefficients; NULL if it is not wanted */
-    ptrdiff_t grad_row; /* stride of its rows, in elements */
+    const size_t *target; /* the bin of each row, LMX_NO_TARGET if ignored; NULL for points */
+    const double *x;      /* the points of each row, without targets */
+    ptrdiff_t x_row;      /* stride of the rows of x */
+    size_t points;        /* points of each row; 1 with targets */
+    double eps;           /* added to the probability of the target */
+    double gamma;         /* factor of the smoothness penalty */
+    int normalized;       /* the penalty is divided by the square of c[0] */
+    double scale;         /* factor of the gradient: 1, or 1 / count for a mean */
+    double *loss;         /* output, `points` for each row; 0 where the row is ignored */
+    char *grad;           /* output, the gradient by the coefficients; NULL if it is not wanted */
+    ptrdiff_t grad_row;   /* stride of its rows, in elements */
 } lmx_fourier_loss_job;
 
 void lmx_fourier_loss_run(lmx_fourier_loss_job *k);

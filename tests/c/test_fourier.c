@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Fourier head, for one element type: values against long double and the golden ones of the paper's formulas, what
- * holds exactly (powers of two, ends of the cdf, ignored rows), no byte outside the arrays, and the same bits on
- * every tier, for any number of threads, with any strides and rows around.  Hashes are compared with golden.txt.
+ * The Fourier head, for one element type.  Values are compared with long double and with golden
+ * ones of the paper's formulas; some properties must hold exactly (scaling by powers of two, ends
+ * of the cdf, ignored rows); no byte outside the arrays is touched; and the bits are the same on
+ * every tier, for any number of threads, with any strides and neighbouring rows.  Hashes are
+ * compared with golden.txt.
  *
  *   test_fourier DTYPE GOLDEN [--update]
  */
@@ -177,7 +179,10 @@ static void problem_free(problem *p)
     free(p->target);
 }
 
-/* One block and several, powers of two and chirps; more terms than bins; sides of transforms that are alike and not. */
+/*
+ * One block and several, powers of two and chirps, more terms than bins, transforms of square and
+ * oblong matrices.
+ */
 static const shape shapes[] = {
     { 1, 0, 1 },     { 2, 0, 5 },    { 1, 1, 1 },    { 3, 3, 8 },      { 5, 12, 50 },
     { 2, 42, 18 },   { 3, 31, 64 },  { 2, 32, 65 },  { 2, 100, 64 },   { 2, 200, 33 },
@@ -243,13 +248,16 @@ static long double one_rounding(void)
                               : 0x1p-8L;
 }
 
-static void near_to(int op, size_t i, double got, long double want, long double room)
+static void near_to(int op, size_t i, double got, long double want, long double allowed)
 {
-    if (!(fabsl((long double)got - want) <= room))
-        check_fail("%s[%zu]: %a, exactly %La, room %La", names[op], i, got, want, room);
+    if (!(fabsl((long double)got - want) <= allowed))
+        check_fail("%s[%zu]: %a, exactly %La, allowed %La", names[op], i, got, want, allowed);
 }
 
-/* Density, bins, their logs and the cross-entropy: A11 says 2e-6 of the largest density up to 256 terms. */
+/*
+ * Density, bins, their logs and the cross-entropy, within the bounds of docs/fourier-head.md: 2e-6
+ * of the row's largest.
+ */
 static void test_values(shape s)
 {
     problem p = problem_new(s, 3);
@@ -286,10 +294,10 @@ static void test_values(shape s)
             for (size_t j = 0; j < m && (op == BINS || op == LOG_BINS); j++) {
                 const double got = out_get(op, out, r * m + j);
                 const long double want = op == BINS ? q[j] : logl(q[j] + eps);
-                const long double room =
+                const long double allowed =
                     op == BINS ? a11 * most : a11 * most / (q[j] + eps) + 2 * a11 * fabsl(want);
                 near_to(op, r * m + j, got, want,
-                        room + rounding * fabsl(want) + (dtype == LMX_F16 ? 0x1p-25L : 0));
+                        allowed + rounding * fabsl(want) + (dtype == LMX_F16 ? 0x1p-25L : 0));
             }
             if (op == CROSS_ENTROPY) {
                 const long double at = q[p.target[r]] + eps,
@@ -309,8 +317,9 @@ static void test_values(shape s)
 }
 
 /*
- * Gradients through q[j] = |A(x[j])|^2 / T for the sum T over all bins, whatever their number: 2 sum_j (g[j] - sum_i g[i]
- * q[i]) / T A(x[j]) e^(-i pi n x[j]), within 6 u of the absolute terms, u = 2^-24 or 2^-53.
+ * Gradients through q[j] = |A(x[j])|^2 / T for the sum T over all bins, whatever their number: 2
+ * sum_j (g[j] - sum_i g[i] q[i]) / T A(x[j]) e^(-i pi n x[j]), within 6 u of the absolute terms, u
+ * = 2^-24 or 2^-53.
  */
 static void test_gradients(shape s)
 {
@@ -357,11 +366,11 @@ static void test_gradients(shape s)
                 const size_t at = r * 2 * terms + n;
                 const long double rest = size == real_size ? 0 : one_rounding();
                 const long double least = dtype == LMX_F16 ? 0x1p-25L : 0,
-                                  room = 6 * u * size_of_terms;
+                                  allowed = 6 * u * size_of_terms;
                 near_to(op, at, elem_get(dtype, got, at), want.re,
-                        room + rest * fabsl(want.re) + least);
+                        allowed + rest * fabsl(want.re) + least);
                 near_to(op, at + terms, elem_get(dtype, got, at + terms), want.im,
-                        room + rest * fabsl(want.im) + least);
+                        allowed + rest * fabsl(want.im) + least);
             }
         }
         check_count(s.rows);
@@ -374,7 +383,10 @@ static void test_gradients(shape s)
     free(grad);
 }
 
-/* Section 1.9 of the notes that this was written from; computed there in another way. */
+/*
+ * One row whose results were computed by an independent program from the paper's formulas, to 12 or
+ * 16 digits.
+ */
 static void test_golden(void)
 {
     static const double a[8] = { 1, 0.3, -0.1, 0.05, 0.5, -0.2, 0.4, 0.1 };
@@ -402,7 +414,7 @@ static void test_golden(void)
     for (size_t t = 0; t < n_tiers; t++) {
         lmx_ctx *const ctx = ctx_of[t];
         check_at.tier = lmx_isa_name(ctx);
-        const long double digits = 0.6e-12L; /* as they are printed */
+        const long double digits = 0.6e-12L; /* the expected values have 12 decimals */
         CHECK(lmx_fourier_log_bins(ctx, dtype, 1, 3, 8, a, 8, &o, out, 8) == LMX_OK);
         for (size_t i = 0; i < 8; i++)
             near_to(LOG_BINS, i, out[i], logits[i], digits);

@@ -157,7 +157,7 @@ static void grid_free(grid *g)
     sample_free(&g->s);
 }
 
-/* T1 for small n: 16 x 16 offsets; fast: 2 x 2 of them, others for each n. */
+/* Small n, at 16 x 16 offsets of input and output; with LMX_CHECK=fast at 2 x 2 of them, others for each n. */
 static void test_small(lmx_row_code op)
 {
     grid g = grid_new(MAX_SMALL);

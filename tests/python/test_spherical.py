@@ -178,7 +178,7 @@ def test_targets_of_one_class_add_up(rng):
 
 
 def test_values_of_the_papers_example():
-    """V, U and omega by hand: spec, section 8."""
+    """V, U and omega by hand, from the formulas of docs/spherical-output.md."""
     v = np.array([[1.0, 0], [0, 1], [1, 1], [-1, 2]])
     u, omega = np.array([[1, 0.5], [0, 1]]), np.array([0.1, -0.2])
     w = v @ u + omega

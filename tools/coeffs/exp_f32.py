@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print the table of the float exponential: 2^(i/8) rounded, and what rounding left out.
+"""Print the table of the float exponential: 2^(i/8) rounded, and its relative rounding error.
 
 Run: python tools/coeffs/exp_f32.py   (needs mpmath and numpy)
 """

@@ -24,19 +24,19 @@ mp.mp.dps = 60
 
 
 def variable_of(a, w, v0, c, k, shift):
-    """What the polynomial is in, as it is computed; w is 1 / (a + c)."""
+    """The variable of the polynomial, as the kernel computes it; w is 1 / (a + c)."""
     if shift:
         return w - v0
     return (a - v0) * w if k == c else (a - v0) / (a + k)
 
 
 def target(a, c):
-    """S at a."""
+    """Evaluate S at a."""
     return (a + c) * mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
 
 
 class Tail:
-    """S on 0 <= a <= end in x in [-1, 1], linear in 1/(a + k)."""
+    """S on 0 <= a <= end as a function of x in [-1, 1], which is linear in 1/(a + k)."""
 
     def __init__(self, c, k, end):
         self.c, self.k, self.end = mp.mpf(c), mp.mpf(k), mp.mpf(end)
@@ -121,7 +121,7 @@ def round_to(value, bits):
 
 
 def round_all(exact, tail, p, q, bits):
-    """Round from low to high order; after each fit the higher ones to what rounding left out."""
+    """Round from low to high order; fit the higher orders again to each rounding error."""
     x = -np.cos(np.pi * np.arange(401) / 400)
     v = (x - float(p)) / float(q)
     reach = np.abs(v).max()
@@ -154,7 +154,7 @@ def fit_error(coefficients, tail, p, q, points):
 
 
 def sensitivity(tail):
-    """Extremes of t S'(t)/S(t), t = 1/(a + k)."""
+    """The extremes of t S'(t)/S(t), t = 1/(a + k)."""
     values = []
     for i in range(401):
         a = tail.end * (mp.mpf(i) / 400) ** 2
@@ -165,7 +165,7 @@ def sensitivity(tail):
 
 
 def measure32(coefficients, tail, shift, v0, points=100000):
-    """Errors of Horner, w*S and S/(a + c) in units of 2^-24."""
+    """The errors of Horner's scheme, w*S and S/(a + c) in units of 2^-24."""
     f32, f64 = np.float32, np.float64
     end = float(tail.end)
     a = np.concatenate(
@@ -264,7 +264,7 @@ CHOICES = (
     (24, 14.5, 0.875, 4, 10, False, 3.59765625, True),
     (53, 38.8, 0.90625, 0.90625, 40, False, 1.06640625, True),
     (53, 38.8, 0.875, 5, 22, False, 4.015625, True),
-    # passed over: w itself, w - v0, one degree less, a large c
+    # alternatives that were tried and are worse: w itself, w - v0, one degree less, a large c
     (24, 14.5, 0.890625, 0.890625, 16, True, 0, False),
     (24, 14.5, 0.890625, 0.890625, 16, True, 0.25, False),
     (24, 14.5, 0.890625, 0.890625, 16, True, 0.5029296875, False),

@@ -3,7 +3,7 @@
  * bouchard_loss: an upper bound of cross_entropy that is quadratic in the logits (Bouchard 2007), at the
  * best values of its parameters alpha and xi.
  *
- * The published form (spec 5.5) consists of terms of the order of D xi, of which a confident row leaves
+ * The published form consists of terms of the order of D xi, of which a confident row leaves
  * D exp(-xi).  Let t = tanh(xi / 2), delta = 1 - t, lambda = t / (4 xi); of the D - 1 other logits mu the
  * mean and S the sum of squared distances from it, g = o[t] - mu and w = g - 2 xi.  The target's term is
  * quadratic about its distance from alpha + xi and the others' about theirs from alpha - xi, and the best
