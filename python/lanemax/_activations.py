@@ -67,7 +67,7 @@ class _Activation:
         values, options = self.arguments.take(given, named)
         return values, options[0] if options else None
 
-    def numbers(self, values: list[Any]) -> tuple[int, list[float], list[Any]]:
+    def numbers(self, values: list[Any]) -> tuple[int, Any, list[Any]]:
         """Operation, parameters as the library takes them, arrays like their gradients."""
         if self.variants:
             return _operands.chosen("approximate", values[0], self.variants), [], []
@@ -104,7 +104,7 @@ class _Activation:
         code, numbers, arrays = self.numbers(values)
         return self._run(code, (dy,), x, numbers, arrays, bias, out)
 
-    def _in_float(self, numbers: list[float]) -> bool:
+    def _in_float(self, numbers: Any) -> bool:
         """Whether the parameters are finite in float32, too; a polynomial's need not be finite."""
         return self.polynomial or not numbers or abs(numbers[0]) <= _FLOAT_MAX
 
@@ -122,7 +122,7 @@ class _Activation:
         code: int,
         dy: tuple[Any, ...],
         x: Any,
-        numbers: list[float],
+        numbers: Any,
         arrays: list[Any] | None,
         bias: Any,
         out: Any,
@@ -131,7 +131,7 @@ class _Activation:
         count = len(numbers)
         grads = np.zeros(count) if dy and self.learned else None
         passed = count, numbers[0] if count == 1 else 0.0
-        many = np.array(numbers) if count > 1 else None
+        many = numbers if self.polynomial else None
 
         def call(inputs: Sequence[Any], outs: Sequence[Any]) -> int:
             *before, x = inputs

@@ -60,7 +60,7 @@ def _pairs(name: str, shape: tuple[int, ...], values: list[Any], options: list[A
 def _polynomial(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
     numbers, like = _operands.polynomial(values)
     fields = {
-        "parameter": calls.doubles(_copied(numbers)),
+        "parameter": calls.doubles(numbers),
         "parameters": len(numbers),
         "eps": _check.in_range("eps", options[0]),
     }
@@ -127,9 +127,11 @@ def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[
     if got not in ((), (1,), (pairs,)):
         raise ValueError(f"theta: expected one number, or shape {(pairs,)}, got {got}")
     numbers = _copied(values[0] if like is None else like)
-    small = np.abs(numbers) <= _ANGLE_MAX
-    if np.count_nonzero(small) < small.size:
-        raise ValueError(f"theta: must be finite, at most 2**30, got {numbers[~small][0]}")
+    # Python's float is compared by itself: that costs a call less than NumPy's comparison.
+    fits = abs(values[0]) <= _ANGLE_MAX if like is None else (np.abs(numbers) <= _ANGLE_MAX).all()
+    if not fits:
+        bad = numbers[~(np.abs(numbers) <= _ANGLE_MAX)][0]
+        raise ValueError(f"theta: must be finite, at most 2**30, got {bad}")
     fields = {"parameter": calls.doubles(numbers), "parameters": numbers.size}
     return _Taken(fields, (like,))
 

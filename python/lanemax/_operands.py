@@ -53,11 +53,14 @@ def weights(value: Any) -> Any:
     return weight
 
 
-def polynomial(values: list[Any]) -> tuple[list[float], tuple[Any, Any]]:
+def polynomial(values: list[Any]) -> tuple[Any, tuple[Any, Any]]:
     """Weights and bias in float64, and the arrays whose shapes and dtypes their gradients get."""
     weight = weights(values[0])
     bias, array = one_number("bias", values[1])
-    return [*weight.astype(np.float64).tolist(), bias], (weight, array)
+    numbers = np.empty(weight.size + 1)
+    numbers[:-1] = weight
+    numbers[-1] = bias
+    return numbers, (weight, array)
 
 
 # ----------------------------------------------------------------------------- arrays
