@@ -18,6 +18,7 @@
 
 #include "platform/cpu.h"
 #include "dispatch/dispatch.h"
+#include "kernels/paper/paper.h"
 
 static const char usage[] =
     "usage: bench [options]\n"
@@ -160,7 +161,7 @@ typedef struct {
     lmx_strides strides, out_strides;
     const void *a, *b;
     void *out;
-    size_t copied;
+    size_t copied; /* bytes */
 } op_job;
 
 static void run_op(const void *job)
@@ -175,7 +176,9 @@ static void run_op(const void *job)
 static void run_copy(const void *job)
 {
     const op_job *j = job;
-    j->table->copy(j->a, j->copied, j->out, j->copied * j->table->elem_size * 2 > lmx_cache_size());
+    /* as floats, whatever the elements are: no byte is looked at */
+    lmx_paper_of(j->table->isa, 0)
+        ->copy(j->a, j->copied / 4, j->out, j->copied * 2 > lmx_cache_size());
 }
 
 typedef struct {
@@ -194,8 +197,9 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
 {
     const lmx_row_info *info = lmx_row_op_info((int)op);
     const size_t n = rows * cols;
-    op_job j = { .ctx = ctx, .op = op, .dtype = q->dtype, .copied = n };
+    op_job j = { .ctx = ctx, .op = op, .dtype = q->dtype };
     j.table = lmx_tier_choose(lmx_cpu_features(), lmx_isa_name(ctx))->table[q->dtype];
+    j.copied = n * j.table->elem_size;
     if (q->axis0) {
         j.shape = (lmx_shape){ 1, rows, cols };
         j.strides = (lmx_strides){ 0, (ptrdiff_t)cols, 1 };
@@ -238,7 +242,10 @@ static void time_ops(const request *q)
                                         { 1, 100000 },  { 1, 1000000 },  { 4096, 128 },
                                         { 4096, 1024 }, { 1, 10000000 }, { 512, 32768 },
                                         { 128, 128256 } };
-    const lmx_options options = { sizeof options, q->threads, q->isa };
+    lmx_options options;
+    lmx_options_init(&options);
+    options.threads = q->threads;
+    options.isa = q->isa;
     lmx_ctx *ctx;
     const lmx_status status = lmx_ctx_create(&ctx, &options);
     if (status != LMX_OK)
@@ -291,7 +298,7 @@ static void time_paper(const request *q, size_t longest)
             const char *isa = lmx_isa_available(i);
             if ((q->isa != NULL && strcmp(q->isa, isa) != 0) || strcmp(isa, "portable") == 0)
                 continue;
-            const lmx_table *t = lmx_tier_choose(lmx_cpu_features(), isa)->table[LMX_F32];
+            const lmx_paper_kernel *t = lmx_paper_of(isa, 0);
             const int stream = n * 8 > lmx_cache_size();
             const paper_job jobs[] = { { t->two_pass, x, y, n, stream },
                                        { t->three_pass_recompute, x, y, n, stream },

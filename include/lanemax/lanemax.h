@@ -14,6 +14,10 @@
  *  - a NULL context means the default tier and the calling thread alone;
  *  - on any status but LMX_OK no output has been written;
  *  - an extent of 0 makes LMX_OK and no access, whatever the pointers;
+ *  - a struct that a program fills is initialised first, whatever its kind: lmx_TYPE_init() for an lmx_TYPE.
+ *    The initialiser sets every field to its default and the first, tag, to a number of the type and its size,
+ *    which every function compares: a struct that was zeroed, filled by hand, initialised as another type or for
+ *    another ABI number is LMX_ERR_ARG.  Fields are then set as needed; copies of the struct may be used too;
  *  - the floating-point environment (rounding, flush-to-zero, traps, sticky
  *    flags) is set for the computation and restored: results do not depend on it;
  *  - nothing is printed, no errno is set, nothing aborts.
@@ -80,13 +84,16 @@ LMX_API const char *lmx_status_string(lmx_status status);
 typedef struct lmx_ctx lmx_ctx;
 
 typedef struct lmx_options {
-    size_t      size;    /* sizeof(lmx_options), so that fields can be appended */
+    uint64_t    tag;     /* lmx_options_init() writes it */
     unsigned    threads; /* 0 and 1 both mean: the calling thread; at most 1024 */
     const char *isa;     /* NULL: LANEMAX_ISA, else the best tier of this CPU */
 } lmx_options;
 
-/* opt may be NULL.  Errors: NULL (out), ARG (size, threads), ISA, NOMEM. */
-LMX_API lmx_status lmx_ctx_create(lmx_ctx **out, const lmx_options *opt);
+/* One thread, the default tier.  Errors: NULL. */
+LMX_API lmx_status lmx_options_init(lmx_options *options);
+
+/* options may be NULL.  Errors: NULL (out), ARG (tag, threads above 1024), ISA, NOMEM. */
+LMX_API lmx_status lmx_ctx_create(lmx_ctx **out, const lmx_options *options);
 LMX_API void       lmx_ctx_free(lmx_ctx *ctx);
 
 /* ------------------------------------- softmax family, contiguous rows --- */
@@ -262,7 +269,7 @@ typedef struct lmx_strides {
 } lmx_strides;
 
 typedef struct lmx_row_options {
-    size_t size; /* sizeof(lmx_row_options), so that fields can be appended */
+    uint64_t tag; /* lmx_row_options_init() writes it */
 
     /* The logits are x / temperature: one value > 0 per (row, inner), NULL for 1. */
     const double *temperature;
@@ -287,6 +294,9 @@ typedef enum lmx_row_code {
     LMX_ROW_COUNT
 } lmx_row_code;
 
+/* No temperature, no mask, no sum, and the parameter's default.  Errors: OP, NULL. */
+LMX_API lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options);
+
 /*
  * Any operation of the family on any layout, with options: what the functions
  * above do for contiguous rows without.
@@ -300,7 +310,7 @@ typedef enum lmx_row_code {
  * layouts, temperature and where go through a scratch of at most 16,384 elements
  * per thread.
  *
- * Errors: OP, DTYPE, ARG (options->size, temperature, parameter), NULL, OVERFLOW, ALIGN, STRIDE,
+ * Errors: OP, DTYPE, ARG (options->tag, temperature, parameter), NULL, OVERFLOW, ALIGN, STRIDE,
  * OVERLAP, NOMEM.
  */
 LMX_API lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
@@ -339,9 +349,8 @@ typedef enum lmx_reduction {
     LMX_NONE = 2  /* one loss per row */
 } lmx_reduction;
 
-/* lmx_loss_defaults() fills it; then set what differs. */
 typedef struct lmx_loss_options {
-    size_t size; /* sizeof(lmx_loss_options), so that fields can be appended */
+    uint64_t tag; /* lmx_loss_options_init() writes it */
 
     double parameter[2];    /* as the registry names them */
     double label_smoothing; /* in [0, 1] */
@@ -372,8 +381,8 @@ typedef struct lmx_loss_options {
     double      rho, nu;
 } lmx_loss_options;
 
-/* Errors: OP, NULL. */
-LMX_API lmx_status lmx_loss_defaults(lmx_loss_code op, lmx_loss_options *options);
+/* The registry's defaults, class indices, LMX_MEAN, ignore_index -100.  Errors: OP, NULL. */
+LMX_API lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *options);
 
 /*
  * A loss of rows of logits, and with grad its gradient, in one call: the logits are read once for
@@ -433,14 +442,31 @@ LMX_API const lmx_loss_description *lmx_loss_info(int op);
  * each unit of depth and 3 MiB for each thread, twice that with gradients.
  */
 typedef struct lmx_linear_options {
-    size_t size; /* sizeof(lmx_linear_options), so that fields can be appended */
+    uint64_t tag; /* lmx_linear_options_init() writes it */
 
-    const void *bias;       /* classes elements of the operands' type; NULL: 0 */
+    const void *bias;       /* classes elements, used in the compute type; NULL: 0 */
+    lmx_dtype bias_dtype;   /* of bias and its gradient; LMX_F32 from lmx_linear_defaults() */
     double label_smoothing; /* in [0, 1] */
     double logz_penalty;    /* >= 0: adds logz_penalty * log(sum_k exp(o[k]))^2 to a row, o being capped */
-    double softcap;         /* 0: none, else > 0: the logits are cap * tanh(logit / cap) */
+    double softcap;         /* 0: none, else > 0: the logits are cap * tanh(logit / cap); a class masked by -inf, in its
+                             * bias say, then has the logit -cap and takes part */
     int64_t ignore_index;   /* such a row has loss 0 and gradient 0, whatever it holds */
     lmx_reduction reduction;
+
+    /*
+     * Finite numbers >= 0, for row i at row_weight[i * row_weight_stride], by which its loss and gradients are multiplied
+     * (a weight of 0 keeps NaN and inf; ignore_index does not); LMX_MEAN divides by their sum over the rows that are
+     * not ignored.  NULL: 1.  The stride is 1 from lmx_linear_defaults().
+     */
+    const double *row_weight;
+    ptrdiff_t     row_weight_stride;
+
+    /*
+     * Not 0: gradients are added to what their arrays hold, which may not be left unset then.  An entry becomes the sum of
+     * it and of the gradient, an addition in float (LMX_F64: double; dbias: in double if either type is LMX_F64), rounded once
+     * to the array's type.  The logits cannot wait in dweight then and are computed twice.
+     */
+    int accumulate;
 
     /*
      * Gradients: tiles of 32 rows (ignored ones not counted) by 256 classes, counted from 0, in which no probability
@@ -454,14 +480,14 @@ typedef struct lmx_linear_options {
     size_t max_workspace_bytes; /* 0: no limit; if all threads need more, one works alone, else NOMEM */
 } lmx_linear_options;
 
-/* Errors: NULL. */
-LMX_API lmx_status lmx_linear_defaults(lmx_linear_options *options);
+/* No bias, no penalty, LMX_MEAN, ignore_index -100, no limit.  Errors: NULL. */
+LMX_API lmx_status lmx_linear_options_init(lmx_linear_options *options);
 
 /*
  * cross_entropy of the logits, as lmx_loss() has it, and its gradients by hidden, weight and bias, in one call.
  *
- * Each gradient is NULL where it is not wanted; all are of the operands' type and summed in float (LMX_F64: double):
- * dhidden over tiles of classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are
+ * Each gradient is NULL where it is not wanted; dhidden and dweight are of the operands' type, dbias of bias_dtype, bias or
+ * not; sums are taken in float (LMX_F64: double), dbias in pairs of doubles: dhidden over tiles of classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are
  * those of the sum of the losses.  Where dweight is wanted and its rows follow each other without gaps, the logits of
  * as many rows as fit wait in it for the second pass; those of other rows are computed twice.
  *
@@ -509,7 +535,10 @@ LMX_API lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype,
                                    void *values, ptrdiff_t values_stride,
                                    int64_t *indices, ptrdiff_t indices_stride);
 
-/* Bytes that lmx_linear_cross_entropy() allocates, with or without gradients, where nothing limits it. */
+/*
+ * Bytes that lmx_linear_cross_entropy() allocates where nothing limits it.  gradients: 0 without, 1 with them, 2 with
+ * accumulate, which takes rows x depth floats (LMX_F64: doubles) more.
+ */
 LMX_API size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t depth,
                                     int gradients);
 
@@ -524,7 +553,7 @@ typedef enum lmx_unary_code {
 } lmx_unary_code;
 
 typedef struct lmx_unary_options {
-    size_t size; /* sizeof(lmx_unary_options), so that fields can be appended */
+    uint64_t tag; /* lmx_unary_options_init() writes it */
 
     /* As the registry names them; NULL: the default. Used in the compute type. */
     const double *parameter;
@@ -539,6 +568,9 @@ typedef struct lmx_unary_options {
     double *bias_grad;
 } lmx_unary_options;
 
+/* Default parameters, no bias, no gradients.  Errors: NULL. */
+LMX_API lmx_status lmx_unary_options_init(lmx_unary_options *options);
+
 /*
  * y = f(x), element by element, f from the registry.  x has shape (rows, cols, inner); y may be x itself
  * with the same strides.  options may be NULL.
@@ -548,7 +580,7 @@ typedef struct lmx_unary_options {
  * of its absolute terms.  At +inf and -inf the limit of f; NaN gives NaN.  The bits do not depend on the
  * tier, the threads or the strides.
  *
- * Errors: OP, DTYPE, ARG (options->size, parameters), NULL, SHAPE (a bias with inner > 1), OVERFLOW, ALIGN,
+ * Errors: OP, DTYPE, ARG (options->tag, parameters), NULL, SHAPE (a bias with inner > 1), OVERFLOW, ALIGN,
  * STRIDE, OVERLAP, NOMEM.
  */
 LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
@@ -592,7 +624,7 @@ typedef enum lmx_channel_code {
 } lmx_channel_code;
 
 typedef struct lmx_channel_options {
-    size_t size; /* sizeof(lmx_channel_options), so that fields can be appended */
+    uint64_t tag; /* lmx_channel_options_init() writes it */
 
     /*
      *   poly_norm, poly_norm_glu  1 to 8 weights, highest power first, and the bias, in the compute type
@@ -617,6 +649,9 @@ typedef struct lmx_channel_options {
     double *denominator_grad;
 } lmx_channel_options;
 
+/* Form B, eps 1e-6, one set of each coefficients, none given yet, no gradients.  Errors: NULL. */
+LMX_API lmx_status lmx_channel_options_init(lmx_channel_options *options);
+
 /*
  * y = f(x), or f(x, up), f from the registry; cols is the number of channels.  x, up and y have shape (rows,
  * cols, inner); up is NULL for functions of x alone; y may be x or up with the same strides.  options may be
@@ -633,7 +668,7 @@ typedef struct lmx_channel_options {
  * throughout.  rational: limits at +inf and -inf; right for every finite x.  max_min, group_sort,
  * householder: a group that holds NaN is NaN throughout.
  *
- * Errors: OP, DTYPE, ARG (options->size, parameters), NULL, SHAPE (channels that do not divide into groups),
+ * Errors: OP, DTYPE, ARG (options->tag, parameters), NULL, SHAPE (channels that do not divide into groups),
  * OVERFLOW, ALIGN, STRIDE, OVERLAP, NOMEM.
  */
 LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
@@ -691,8 +726,9 @@ typedef struct lmx_spherical lmx_spherical;
  *     LMX_LOSS_z_loss                  parameters a > 0, b
  *     LMX_LOSS_spherical_softmax_loss  parameter eps >= 0
  *     LMX_LOSS_taylor_softmax_loss     parameter 2, the order
- *     LMX_LOSS_one_hot_mse_loss        none; its targets may have several classes with values (lmx_spherical_batch)
- * with the parameters of the registry; NULL: their defaults.  dtype is float or double.  weight has rows of d
+ *     LMX_LOSS_one_hot_mse_loss        parameter label_smoothing c in [0, 1], 0 by default: the target y of a class becomes
+ *                                      (1 - c) y + c / D; targets may have several classes with values (lmx_spherical_batch)
+ * with the parameters of the registry, two numbers; NULL: their defaults.  dtype is float or double.  weight has rows of d
  * numbers next to each other; NULL: zeros, for lmx_spherical_set_state().
  *
  * Errors: OP, DTYPE, ARG (parameter), NULL (out), SHAPE (an extent is 0), OVERFLOW, ALIGN, NOMEM, NUMERIC (a weight is
@@ -706,7 +742,7 @@ LMX_API void lmx_spherical_free(lmx_spherical *layer);
 
 /* Rows of inputs, their targets, and where results go. */
 typedef struct lmx_spherical_batch {
-    size_t size; /* sizeof(lmx_spherical_batch), so that fields can be appended */
+    uint64_t tag; /* lmx_spherical_batch_init() writes it */
 
     size_t      rows;
     lmx_dtype   dtype; /* of hidden and dhidden */
@@ -721,7 +757,8 @@ typedef struct lmx_spherical_batch {
     size_t      targets;
     int64_t     ignore_index;
 
-    /* Squared error: targets of a row at its classes, 0 elsewhere; NULL: 1.  Those of one class add up. */
+    /* Squared error: targets of a row at its classes, before label smoothing, 0 elsewhere; NULL: 1.  Those of one class
+     * add up. */
     const double *values;
     ptrdiff_t     values_stride;
 
@@ -730,6 +767,9 @@ typedef struct lmx_spherical_batch {
     ptrdiff_t dhidden_stride;
 } lmx_spherical_batch;
 
+/* No rows; float, int64_t targets, one for each row, ignore_index -100.  Errors: NULL. */
+LMX_API lmx_status lmx_spherical_batch_init(lmx_spherical_batch *batch);
+
 /*
  * The loss of a batch, and its gradient by hidden.
  *
@@ -737,7 +777,7 @@ typedef struct lmx_spherical_batch {
  * z_loss: a row whose logits have variance 0, at most 2^-40 of their mean square, has z = 0 and gradient 0.
  * spherical_softmax_loss: eps = 0 and a target logit of 0 give +inf, and gradient 0 at the target.
  *
- * Errors: ARG (size), DTYPE, NULL, SHAPE (targets is 0, or more than 1 where the loss takes one), OP (values for such a
+ * Errors: ARG (tag), DTYPE, NULL, SHAPE (targets is 0, or more than 1 where the loss takes one), OP (values for such a
  * loss), OVERFLOW, ALIGN, STRIDE, OVERLAP, LABEL, NOMEM.
  */
 LMX_API lmx_status lmx_spherical_loss(lmx_ctx *ctx, const lmx_spherical *layer,
@@ -786,7 +826,7 @@ LMX_API lmx_status lmx_spherical_condition(const lmx_spherical *layer, double *c
 
 /* What a layer is, and what it has done. */
 typedef struct lmx_spherical_description {
-    size_t        size; /* sizeof(lmx_spherical_description), so that fields can be appended */
+    uint64_t      tag;  /* lmx_spherical_description_init() writes it */
     lmx_dtype     dtype;
     lmx_loss_code loss;
     double        parameter[2];
@@ -798,7 +838,10 @@ typedef struct lmx_spherical_description {
     uint64_t      refreshes;   /* all of U and omega moved into V, and what is known of W measured again */
 } lmx_spherical_description;
 
-/* Errors: NULL, ARG (size). */
+/* Errors: NULL. */
+LMX_API lmx_status lmx_spherical_description_init(lmx_spherical_description *description);
+
+/* Errors: NULL, ARG (tag). */
 LMX_API lmx_status lmx_spherical_info(const lmx_spherical *layer,
                                       lmx_spherical_description *description);
 
@@ -807,7 +850,7 @@ LMX_API lmx_status lmx_spherical_info(const lmx_spherical *layer,
  * given it goes on with the same bits.
  */
 typedef struct lmx_spherical_state {
-    size_t    size;     /* sizeof(lmx_spherical_state), so that fields can be appended */
+    uint64_t  tag;      /* lmx_spherical_state_init() writes it */
     void     *v;        /* D x d, of the layer's type */
     int8_t   *v_low;    /* D x d, float only: in units of 2^-8 of the last place of v */
     double   *u;        /* d x d */
@@ -819,7 +862,10 @@ typedef struct lmx_spherical_state {
     uint64_t  counts[5];     /* as in lmx_spherical_description */
 } lmx_spherical_state;
 
-/* Copies out of the layer, and into it.  Errors: NULL, ARG (size), ALIGN; set_state: NUMERIC (not finite). */
+/* No arrays.  Errors: NULL. */
+LMX_API lmx_status lmx_spherical_state_init(lmx_spherical_state *state);
+
+/* Copies out of the layer, and into it.  Errors: NULL, ARG (tag), ALIGN; set_state: NUMERIC (not finite). */
 LMX_API lmx_status lmx_spherical_get_state(const lmx_spherical *layer, lmx_spherical_state *state);
 LMX_API lmx_status lmx_spherical_set_state(lmx_spherical *layer, const lmx_spherical_state *state);
 
@@ -874,7 +920,7 @@ LMX_API lmx_status lmx_fourier_variance(lmx_ctx *ctx, lmx_dtype dtype, size_t ro
                                         void *variance, ptrdiff_t variance_stride);
 
 typedef struct lmx_fourier_options {
-    size_t size; /* sizeof(lmx_fourier_options), so that fields can be appended */
+    uint64_t tag; /* lmx_fourier_options_init() writes it */
 
     int    exact;              /* lmx_fourier_bins: masses of the bins, not the normalised density at their centres */
     double eps;                /* >= 0: 1e-5 */
@@ -884,8 +930,8 @@ typedef struct lmx_fourier_options {
     lmx_reduction reduction;
 } lmx_fourier_options;
 
-/* Errors: NULL. */
-LMX_API lmx_status lmx_fourier_defaults(lmx_fourier_options *options);
+/* eps 1e-5, no penalty, LMX_MEAN, ignore_index -100.  Errors: NULL. */
+LMX_API lmx_status lmx_fourier_options_init(lmx_fourier_options *options);
 
 /*
  * Probabilities of the bins, of the coefficients' type: q[j] = p(x[j]) / sum_i p(x[i]) for the centres x, or with

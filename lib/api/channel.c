@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "platform/cpu.h"
+#include "exec/options.h"
 #include "exec/pieces.h"
 #include "exec/reach.h"
 #include "numeric/sincos.h"
@@ -22,6 +23,17 @@ static void compute(const void *job, const lmx_table *table, const lmx_piece *e)
 }
 
 /* ------------------------------------------------------------ checking --- */
+
+lmx_status lmx_channel_options_init(lmx_channel_options *options)
+{
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_CHANNEL);
+    options->parameter_sets = options->denominator_sets = 1;
+    options->form = 'B';
+    options->eps = 1e-6;
+    return LMX_OK;
+}
 
 static int finite_in(double most, double v) { return v >= -most && v <= most; }
 
@@ -76,7 +88,7 @@ static lmx_status check_parameters(call *c, size_t cols)
         if (o->parameter == NULL || o->parameters == 0)
             return LMX_ERR_ARG;
         for (size_t i = 0; i < o->parameters; i++)
-            if (!finite_in(LMX_TURN_MOST, o->parameter[i]))
+            if (!finite_in(LMX_SINCOS_MAX, o->parameter[i]))
                 return LMX_ERR_ARG;
         c->spec.group = 2;
         return cols % 2 != 0 || (o->parameters > 1 && o->parameters != cols / 2) ? LMX_ERR_SHAPE
@@ -98,10 +110,10 @@ static lmx_status check_parameters(call *c, size_t cols)
 
 static lmx_status check_options(call *c, const lmx_channel_options *o, int backward, size_t cols)
 {
-    memset(&c->opt, 0, sizeof c->opt);
+    lmx_channel_options_init(&c->opt);
     memset(&c->spec, 0, sizeof c->spec);
     if (o != NULL) {
-        if (o->size != sizeof *o)
+        if (!LMX_OPTIONS_FIT(o, LMX_TAG_CHANNEL))
             return LMX_ERR_ARG;
         c->opt = *o;
     }
@@ -122,7 +134,7 @@ static char *turns(const lmx_table *table, const double *theta, size_t n)
     const size_t size = table->real_size;
     char *all = n > SIZE_MAX / 4 / size ? NULL : malloc(4 * n * size);
     for (size_t i = 0; all != NULL && i < n; i++) {
-        const lmx_turn t = lmx_turn_of(theta[i]), half = lmx_turn_of(theta[i] / 2);
+        const lmx_sincos t = lmx_sincos_of(theta[i]), half = lmx_sincos_of(theta[i] / 2);
         char *at = all + 4 * i * size;
         table->put_value(at, t.cos);
         table->put_value(at + size, t.sin);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries of the Fourier head: check, give each worker a desk, run, reduce. */
+/*
+ * Entries of the Fourier head: they check arguments, allocate workspaces, run the job, and reduce
+ * losses.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,38 +11,44 @@
 #include "platform/cpu.h"
 #include "exec/ctx.h"
 #include "fourier/head.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "base/targets.h"
 
-/* No more terms or bins: their numbers and those of all arrays stay far within size_t and exact doubles. */
-#define MOST ((size_t)1 << 31)
+/*
+ * The largest number of terms or bins, so that sizes of arrays fit size_t and angles are exact in
+ * double.
+ */
+#define MAX_TERMS ((size_t)1 << 31)
 
-/* Less than this many multiplications are not worth a second thread. */
+/* Calls of fewer multiplications run on one thread: waking another would cost more. */
 #define SERIAL 20000
 
 /* ------------------------------------------------------------- checking --- */
 
-lmx_status lmx_fourier_defaults(lmx_fourier_options *options)
+lmx_status lmx_fourier_options_init(lmx_fourier_options *options)
 {
     if (options == NULL)
         return LMX_ERR_NULL;
-    memset(options, 0, sizeof *options);
-    options->size = sizeof *options;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_FOURIER);
     options->eps = 1e-5;
     options->ignore_index = -100;
     return LMX_OK;
 }
 
-/* The defaults, or the options given if they fit; before them the type.  A NaN must not trap. */
+/*
+ * Fills o with the options given, or the defaults; checks the type first, as every entry does.  The
+ * comparisons run in the library's floating-point environment, where a NaN does not trap.
+ */
 static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given,
                                lmx_fourier_options *o)
 {
     if ((unsigned)dtype >= LMX_DTYPES)
         return LMX_ERR_DTYPE;
-    lmx_fourier_defaults(o);
+    lmx_fourier_options_init(o);
     if (given == NULL)
         return LMX_OK;
-    if (given->size != sizeof *given)
+    if (!LMX_OPTIONS_FIT(given, LMX_TAG_FOURIER))
         return LMX_ERR_ARG;
     *o = *given;
     const lmx_fpenv env = lmx_fpenv_enter();
@@ -48,11 +57,11 @@ static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given
     return fit && (unsigned)o->reduction <= LMX_NONE ? LMX_OK : LMX_ERR_ARG;
 }
 
-/* Fills f with what every entry is given. */
+/* Fills f with the arguments that every entry has. */
 static lmx_status begin(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies, size_t bins,
                         const void *coef, ptrdiff_t coef_stride, lmx_fourier *f)
 {
-    if (frequencies >= MOST || bins > MOST)
+    if (frequencies >= MAX_TERMS || bins > MAX_TERMS)
         return LMX_ERR_OVERFLOW;
     if (rows > 0 && coef == NULL)
         return LMX_ERR_NULL;
@@ -73,7 +82,10 @@ static lmx_array coefficients(const lmx_fourier *f, const void *data, ptrdiff_t 
     return lmx_array_rows(data, f->table->elem_size, f->rows, 2 * f->terms, row);
 }
 
-/* Whether the points of each row are from `least` to 1.  Comparing with NaN would trap where the caller has it so. */
+/*
+ * Whether all points are from `least` to 1; NaN is not.  The caller's environment might trap the
+ * comparison.
+ */
 static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points, double least)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
@@ -89,32 +101,35 @@ static int points_fit(const double *x, ptrdiff_t row, size_t rows, size_t points
 
 /* ------------------------------------------------------------ workspace --- */
 
-/* Desks, and what is returned: parts of `more` bytes together; without a base if there is no memory. */
-static lmx_arena open_desks(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
+/*
+ * Allocates the workers' workspaces, the tables of the correlation, and `more` bytes for the
+ * caller, which it takes from the arena returned.  The arena has no base if there is no memory.
+ */
+static lmx_arena open_workspaces(lmx_fourier_job *job, size_t work, size_t more, void **to_free)
 {
     if (work < SERIAL)
         job->f.pool = NULL;
-    const size_t tables = lmx_fourier_circle_size(job->f.circle) * sizeof(double);
+    const size_t tables = lmx_fourier_correlation_tables(job->f.fft_length) * sizeof(double);
     const size_t own = more + lmx_round_up(tables), workers = lmx_pool_threads(job->f.pool);
-    job->desk_size = lmx_fourier_desk_size(&job->f);
-    const int fits = job->desk_size <= (SIZE_MAX - own - 64) / workers;
-    lmx_arena all = lmx_arena_open(fits ? own + workers * job->desk_size : SIZE_MAX, to_free);
+    job->workspace_size = lmx_fourier_workspace_size(&job->f);
+    const int fits = job->workspace_size <= (SIZE_MAX - own - 64) / workers;
+    lmx_arena all = lmx_arena_open(fits ? own + workers * job->workspace_size : SIZE_MAX, to_free);
     const lmx_arena parts = all;
     if (all.base != NULL) {
         lmx_arena_take(&all, more);
         job->tables = lmx_arena_take(&all, tables);
-        job->desks = lmx_arena_take(&all, workers * job->desk_size);
-        memset(job->desks, 0,
-               workers * job->desk_size); /* rows leave what surrounds a series as it is */
+        job->workspaces = lmx_arena_take(&all, workers * job->workspace_size);
+        /* once for all rows: the zeros around a series are never overwritten */
+        memset(job->workspaces, 0, workers * job->workspace_size);
     }
     return parts;
 }
 
-/* Computing begins. */
+/* Enters the library's floating-point environment and fills the tables. */
 static lmx_fpenv start(lmx_fourier_job *job)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    lmx_fourier_circle_open(&job->f, job->tables);
+    lmx_fourier_correlation_open(&job->f, job->tables);
     return env;
 }
 
@@ -128,14 +143,14 @@ static size_t work_of(size_t rows, size_t each)
 enum { COEF, OTHER, INPUTS };
 
 static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
-                             const void *coef, ptrdiff_t coef_stride, lmx_fourier_what what,
+                             const void *coef, ptrdiff_t coef_stride, lmx_fourier_point_op op,
                              size_t points, const double *x, ptrdiff_t x_stride, void *out,
                              ptrdiff_t out_stride)
 {
     if ((unsigned)dtype >= LMX_DTYPES)
         return LMX_ERR_DTYPE;
     lmx_fourier_point_job k = {
-        .what = what, .points = points, .x = x, .x_row = x_stride, .out = out, .out_row = out_stride
+        .op = op, .points = points, .x = x, .x_row = x_stride, .out = out, .out_row = out_stride
     };
     lmx_fourier *const f = &k.job.f;
     if (rows == 0 || points == 0)
@@ -143,7 +158,7 @@ static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t 
     lmx_status status = begin(ctx, dtype, rows, frequencies, 0, coef, coef_stride, f);
     if (status != LMX_OK)
         return status;
-    const int moment = what >= LMX_FOURIER_MEAN;
+    const int moment = op >= LMX_FOURIER_MEAN;
     if (out == NULL || (!moment && x == NULL))
         return LMX_ERR_NULL;
     const lmx_array all[INPUTS + 1] = {
@@ -155,12 +170,13 @@ static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t 
     status = lmx_arrays_check(all, INPUTS, INPUTS + 1, LMX_NO_ARRAY);
     if (status != LMX_OK)
         return status;
-    if (!moment && !points_fit(x, x_stride, rows, points, what == LMX_FOURIER_SAMPLE ? 0 : -1))
+    if (!moment && !points_fit(x, x_stride, rows, points, op == LMX_FOURIER_SAMPLE ? 0 : -1))
         return LMX_ERR_ARG;
-    if (what != LMX_FOURIER_DENSITY)
-        f->circle = lmx_fourier_circle(f->terms);
+    if (op != LMX_FOURIER_DENSITY)
+        f->fft_length = lmx_fourier_correlation_length(f->terms);
     void *to_free;
-    if (open_desks(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free).base == NULL)
+    if (open_workspaces(&k.job, work_of(rows, (points + f->terms) * f->terms), 0, &to_free).base ==
+        NULL)
         return LMX_ERR_NOMEM;
     const lmx_fpenv env = start(&k.job);
     lmx_fourier_points_run(&k);
@@ -211,7 +227,10 @@ lmx_status lmx_fourier_variance(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
 
 /* ----------------------------------------------------------------- bins --- */
 
-/* dy: NULL and no stride for the forward direction; then out has bins, else coefficients. */
+/*
+ * The bins, or their vjp with backward: then dy is the gradient by the bins and out that by the
+ * coefficients.
+ */
 static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t frequencies,
                            size_t bins, int backward, const void *dy, ptrdiff_t dy_stride,
                            const void *coef, ptrdiff_t coef_stride,
@@ -251,11 +270,11 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
     const size_t folded = bins < f->terms ? bins : f->terms;
     const size_t tables = lmx_fourier_transform_bytes(folded, bins);
     const size_t sincs = k.exact ? 2 * f->terms * sizeof *k.sinc : 0;
-    f->room = lmx_fourier_transform_room(folded, bins);
-    f->circle = k.exact ? lmx_fourier_circle(f->terms) : 0;
+    f->transform_scratch = lmx_fourier_transform_scratch(folded, bins);
+    f->fft_length = k.exact ? lmx_fourier_correlation_length(f->terms) : 0;
     void *to_free;
-    lmx_arena parts = open_desks(&k.job, work_of(rows, bins),
-                                 lmx_round_up(tables) + lmx_round_up(sincs), &to_free);
+    lmx_arena parts = open_workspaces(&k.job, work_of(rows, bins),
+                                      lmx_round_up(tables) + lmx_round_up(sincs), &to_free);
     if (parts.base == NULL)
         return LMX_ERR_NOMEM;
     void *const of_transform = lmx_arena_take(&parts, tables);
@@ -316,7 +335,10 @@ typedef struct {
     ptrdiff_t loss_stride;
 } loss_arrays;
 
-/* What rows are to hit; LABEL. */
+/*
+ * Reads the target bin of each row and counts the rows that are not ignored; LMX_ERR_LABEL if a
+ * target is no bin.
+ */
 static lmx_status read_targets(const lmx_fourier *f, const loss_arrays *a, int64_t ignore_index,
                                size_t *target, size_t *count)
 {
@@ -333,7 +355,7 @@ static lmx_status read_targets(const lmx_fourier *f, const loss_arrays *a, int64
     return LMX_OK;
 }
 
-/* All losses, or what they come to. */
+/* Stores the losses, or their sum divided by count. */
 static void put_losses(const lmx_fourier_loss_job *k, const loss_arrays *a, lmx_reduction reduction,
                        double count)
 {
@@ -351,7 +373,7 @@ static void put_losses(const lmx_fourier_loss_job *k, const loss_arrays *a, lmx_
         table->put_value(a->loss, sum.hi / count);
 }
 
-/* k has its points, or none; then a has targets. */
+/* Runs a loss: of points if f has no bins, of targets otherwise. */
 static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
                            const lmx_fourier_options *o)
 {
@@ -379,14 +401,14 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
         return LMX_ERR_OVERLAP; /* the gradient alone may be the coefficients */
     if (!has_targets && !points_fit(k->x, k->x_row, rows, points, -1))
         return LMX_ERR_ARG;
-    /* x is there, so that the number of losses is that of some bytes */
+    /* does not overflow: the caller's x or losses have as many elements */
     const size_t losses = rows * points * sizeof *k->loss;
     const size_t targets = has_targets ? rows * sizeof *k->target : 0;
-    f->circle = k->gamma > 0 ? lmx_fourier_circle(f->terms) : 0;
+    f->fft_length = k->gamma > 0 ? lmx_fourier_correlation_length(f->terms) : 0;
     const size_t work = (k->gamma > 0 ? f->terms : 8) * f->terms + points * f->terms;
     void *to_free;
-    lmx_arena parts = open_desks(&k->job, work_of(rows, work),
-                                 lmx_round_up(losses) + lmx_round_up(targets), &to_free);
+    lmx_arena parts = open_workspaces(&k->job, work_of(rows, work),
+                                      lmx_round_up(losses) + lmx_round_up(targets), &to_free);
     if (parts.base == NULL)
         return LMX_ERR_NOMEM;
     k->loss = lmx_arena_take(&parts, losses);

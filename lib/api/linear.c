@@ -8,6 +8,7 @@
 #include "exec/ctx.h"
 #include "linear/loss.h"
 #include "linear/topk.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "base/targets.h"
 
@@ -19,17 +20,19 @@ typedef struct {
     const void *hidden, *weight;
     ptrdiff_t hidden_stride, weight_stride;
     lmx_linear_options opt;
+    double denominator; /* of losses and gradients, once it is known which rows count */
 } call;
 
 /* ------------------------------------------------------------ checking --- */
 
-lmx_status lmx_linear_defaults(lmx_linear_options *options)
+lmx_status lmx_linear_options_init(lmx_linear_options *options)
 {
     if (options == NULL)
         return LMX_ERR_NULL;
-    memset(options, 0, sizeof *options);
-    options->size = sizeof *options;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_LINEAR);
+    options->bias_dtype = LMX_F32;
     options->ignore_index = -100;
+    options->row_weight_stride = 1;
     return LMX_OK;
 }
 
@@ -38,7 +41,7 @@ static const lmx_table *table_of(const lmx_ctx *ctx, lmx_dtype dtype)
     return lmx_ctx_tier(ctx)->table[dtype];
 }
 
-enum { HIDDEN, WEIGHT, BIAS, TARGET, INPUTS, OUTPUTS = 5 };
+enum { HIDDEN, WEIGHT, BIAS, TARGET, ROW_WEIGHT, INPUTS, OUTPUTS = 5 };
 
 static int options_fit(const lmx_linear_options *o)
 {
@@ -51,12 +54,14 @@ static lmx_status check_call(call *c, const lmx_linear_options *options)
 {
     if ((unsigned)c->dtype >= LMX_DTYPES)
         return LMX_ERR_DTYPE;
-    lmx_linear_defaults(&c->opt);
+    lmx_linear_options_init(&c->opt);
     if (options != NULL) {
-        if (options->size != sizeof *options)
+        if (!LMX_OPTIONS_FIT(options, LMX_TAG_LINEAR))
             return LMX_ERR_ARG;
         c->opt = *options;
     }
+    if ((unsigned)c->opt.bias_dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
     const lmx_fpenv env = lmx_fpenv_enter(); /* comparisons with NaN may trap */
     const int fits = options_fit(&c->opt);
     lmx_fpenv_leave(env);
@@ -73,8 +78,9 @@ static void inputs_of(const call *c, lmx_array a[INPUTS])
     const size_t size = table_of(c->ctx, c->dtype)->elem_size;
     a[HIDDEN] = lmx_array_rows(c->hidden, size, c->rows, c->depth, c->hidden_stride);
     a[WEIGHT] = lmx_array_rows(c->weight, size, c->classes, c->depth, c->weight_stride);
-    a[BIAS] = lmx_array_rows(c->opt.bias, size, 1, c->classes, 0);
-    a[TARGET] = lmx_array_rows(NULL, 1, 0, 0, 0);
+    a[BIAS] = lmx_array_rows(c->opt.bias, table_of(c->ctx, c->opt.bias_dtype)->elem_size, 1,
+                             c->classes, 0);
+    a[TARGET] = a[ROW_WEIGHT] = lmx_array_rows(NULL, 1, 0, 0, 0);
 }
 
 /* ----------------------------------------------------------- workspace --- */
@@ -92,6 +98,7 @@ static void begin_linear(const call *c, lmx_linear *l)
     l->hidden = (lmx_rows_of){ c->hidden, c->hidden_stride, NULL };
     l->weight = (lmx_rows_of){ c->weight, c->weight_stride, NULL };
     l->bias = c->opt.bias;
+    l->bias_table = table_of(c->ctx, c->opt.bias_dtype);
     lmx_linear_cut(l);
     /* What is packed of the weights serves this many rows, whose logits are 2 MiB for each thread. */
     l->group = lmx_at_most(LMX_GROUP_MOST * sizeof(float) / l->real->real_size, l->rows);
@@ -176,11 +183,12 @@ static size_t fit_loss(lmx_linear_loss *c, int gradients, size_t most)
     }
 }
 
-/* The kept logits' place: dweight, if its rows are one array. */
+/* The kept logits' place: dweight, if its rows are one array and what they hold is not needed. */
 static void open_store(lmx_linear_loss *c)
 {
     c->store = NULL;
-    if (c->dweight == NULL || c->dweight_row != (ptrdiff_t)c->l.depth || c->l.depth == 0)
+    if (c->dweight == NULL || c->dweight_row != (ptrdiff_t)c->l.depth || c->l.depth == 0 ||
+        c->accumulate)
         return;
     c->store = c->dweight;
     const size_t most = lmx_at_most(c->l.classes, LMX_TILE),
@@ -194,6 +202,12 @@ static void open_store(lmx_linear_loss *c)
         c->store = NULL;
 }
 
+/* Whether dhidden is summed in memory of its own: not in the caller's elements. */
+static int keeps_apart(const lmx_linear_loss *c)
+{
+    return c->accumulate || c->l.table->elem_size < c->l.real->real_size;
+}
+
 size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t depth,
                             int gradients)
 {
@@ -203,9 +217,10 @@ size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, si
     memset(&c, 0, sizeof c);
     const call what = { .ctx = ctx, .dtype = dtype, .rows = rows, .depth = depth, .classes = 1 };
     begin_linear(&what, &c.l);
+    c.accumulate = gradients == 2;
     const size_t lists = rows * 3 * sizeof(double);
-    const int wide = gradients && c.l.table->elem_size < c.l.table->real_size;
-    return fit_loss(&c, gradients, 0) + lists + (wide ? rows * depth * sizeof(float) : 0);
+    const int apart = gradients && keeps_apart(&c);
+    return fit_loss(&c, gradients, 0) + lists + (apart ? rows * depth * c.l.real->real_size : 0);
 }
 
 /* ------------------------------------------------------- cross-entropy --- */
@@ -213,18 +228,17 @@ size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t rows, si
 /* Sends the results of rows that count to where they belong, last first: they may lie in the same array. */
 static void put_hidden(const lmx_linear_loss *c, char *out, ptrdiff_t out_row, size_t rows)
 {
-    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
     const size_t elem_size = c->l.table->elem_size;
     size_t left = c->l.rows;
     for (size_t i = rows; i-- > 0;) {
         char *const to = out + (ptrdiff_t)i * out_row * (ptrdiff_t)elem_size;
         if (left > 0 && c->l.hidden.picked[left - 1] == i) {
             left--;
-            const char *const from =
+            char *const from =
                 c->dhidden + (ptrdiff_t)left * c->dhidden_row * (ptrdiff_t)c->l.real->real_size;
             if (from != to)
-                c->l.table->scatter(from, c->l.depth, &as_is, to);
-        } else {
+                lmx_linear_put_row(c, from, to);
+        } else if (!c->accumulate) {
             c->l.table->fill(to, c->l.depth, 1, 0);
         }
     }
@@ -257,9 +271,21 @@ static lmx_status pick(const call *c, const loss_arrays *a, size_t *picked, size
     return LMX_OK;
 }
 
-static double denominator(const call *c, const lmx_linear_loss *k)
+static double weight_of_row(const call *c, size_t i)
 {
-    return c->opt.reduction == LMX_MEAN ? (double)k->l.rows : 1;
+    return c->opt.row_weight == NULL ? 1
+                                     : c->opt.row_weight[(ptrdiff_t)i * c->opt.row_weight_stride];
+}
+
+/* What losses and gradients are divided by: the weights of the rows that count. */
+static double denominator(const call *c, const size_t *picked, size_t count)
+{
+    if (c->opt.reduction != LMX_MEAN)
+        return 1;
+    lmx_dd sum = { 0, 0 };
+    for (size_t i = 0; i < count; i++)
+        sum = lmx_dd_add(sum, (lmx_dd){ weight_of_row(c, picked[i]), 0 });
+    return sum.hi;
 }
 
 /* The losses of all rows, or what they come to. */
@@ -271,14 +297,15 @@ static void put_losses(const call *c, const loss_arrays *a, const lmx_linear_los
             k->l.table->put_value(
                 a->loss + (ptrdiff_t)i * a->loss_stride * (ptrdiff_t)k->l.real->real_size, 0);
     for (size_t i = 0; i < k->l.rows; i++) {
-        const double loss = k->row[i].bad ? lmx_qnan() : k->row[i].loss;
-        const ptrdiff_t at = (ptrdiff_t)k->l.hidden.picked[i] * a->loss_stride;
+        const size_t own = k->l.hidden.picked[i];
+        const double loss = (k->row[i].bad ? lmx_qnan() : k->row[i].loss) * weight_of_row(c, own);
+        const ptrdiff_t at = (ptrdiff_t)own * a->loss_stride;
         if (c->opt.reduction == LMX_NONE)
             k->l.table->put_value(a->loss + at * (ptrdiff_t)k->l.real->real_size, loss);
         sum = lmx_losses_add(sum, (lmx_dd){ loss, 0 });
     }
     if (c->opt.reduction != LMX_NONE)
-        k->l.table->put_value(a->loss, sum.hi / denominator(c, k));
+        k->l.table->put_value(a->loss, sum.hi / c->denominator);
 }
 
 static void begin_rows(const call *c, lmx_linear_loss *k, int gradients)
@@ -287,7 +314,7 @@ static void begin_rows(const call *c, lmx_linear_loss *k, int gradients)
     for (size_t i = 0; i < k->l.rows; i++) {
         k->row[i].x = lmx_qnan();
         k->row[i].gradient = gradients;
-        k->row[i].scale = 1 / denominator(c, k);
+        k->row[i].scale = weight_of_row(c, k->l.hidden.picked[i]) / c->denominator;
         k->row[i].on = k->keep;
     }
 }
@@ -303,11 +330,13 @@ static void set_limits(const lmx_linear_loss *k, double eps, double *limit)
 static void no_gradients(const call *c, const loss_arrays *a, const lmx_linear_loss *k)
 {
     const size_t size = k->l.table->elem_size;
+    if (k->accumulate)
+        return;
     for (size_t i = 0; a->dweight != NULL && i < c->classes; i++)
         k->l.table->fill(a->dweight + (ptrdiff_t)i * a->dweight_stride * (ptrdiff_t)size, c->depth,
                          1, 0);
     if (a->dbias != NULL)
-        k->l.table->fill(a->dbias, c->classes, 1, 0);
+        k->l.bias_table->fill(a->dbias, c->classes, 1, 0);
 }
 
 /* What the rows have lost, if somebody asks. */
@@ -340,13 +369,14 @@ static lmx_status run_rows(const call *c, const loss_arrays *a, lmx_linear_loss 
 {
     const size_t rows = k->l.rows, real_size = k->l.real->real_size;
     const int gradients = a->dhidden != NULL || a->dweight != NULL || a->dbias != NULL;
-    const int wide = a->dhidden != NULL && k->l.table->elem_size < real_size;
+    const int apart = a->dhidden != NULL && keeps_apart(k);
     const int filters = gradients && c->opt.filter_eps >= DBL_MIN;
     const int drops = filters && c->opt.dropped != NULL;
-    const size_t wide_size = wide ? rows * c->depth * real_size : 0;
+    const size_t apart_size = apart ? rows * c->depth * real_size : 0;
     const size_t limit_size = filters ? rows * sizeof(double) : 0;
     const size_t lost_size = drops ? rows * sizeof(double) : 0;
-    const size_t own = lmx_round_up(wide_size) + lmx_round_up(limit_size) + lmx_round_up(lost_size);
+    const size_t own =
+        lmx_round_up(apart_size) + lmx_round_up(limit_size) + lmx_round_up(lost_size);
 
     const size_t most = c->opt.max_workspace_bytes;
     if (most != 0 && most <= own)
@@ -357,11 +387,11 @@ static lmx_status run_rows(const call *c, const loss_arrays *a, lmx_linear_loss 
     if (parts.base == NULL)
         return LMX_ERR_NOMEM;
 
-    char *const room = lmx_arena_take(&parts, wide_size);
+    char *const dhidden = lmx_arena_take(&parts, apart_size);
     double *const limit = lmx_arena_take(&parts, limit_size), *const lost =
                                                                   lmx_arena_take(&parts, lost_size);
-    k->dhidden = wide ? room : a->dhidden;
-    k->dhidden_row = wide ? (ptrdiff_t)c->depth : a->dhidden_stride;
+    k->dhidden = apart ? dhidden : a->dhidden;
+    k->dhidden_row = apart ? (ptrdiff_t)c->depth : a->dhidden_stride;
     k->dweight = a->dweight;
     k->dweight_row = a->dweight_stride;
     k->dbias = a->dbias;
@@ -379,7 +409,7 @@ static lmx_status run_rows(const call *c, const loss_arrays *a, lmx_linear_loss 
     return LMX_OK;
 }
 
-static lmx_status run_loss(const call *c, const loss_arrays *a)
+static lmx_status run_loss(call *c, const loss_arrays *a)
 {
     lmx_linear_loss k;
     memset(&k, 0, sizeof k);
@@ -392,12 +422,14 @@ static lmx_status run_loss(const call *c, const loss_arrays *a)
     k.keep = 1 - c->opt.label_smoothing;
     k.add = c->opt.label_smoothing / k.spec.cols;
     k.spec.mixed = k.add != 0 || k.spec.penalty != 0;
+    k.accumulate = c->opt.accumulate != 0;
 
     /* Which rows count has to be known first, for targets are checked before anything is written. */
     size_t *const picked = malloc((c->rows + 1) * 2 * sizeof *picked);
     if (picked == NULL)
         return LMX_ERR_NOMEM;
     lmx_status status = pick(c, a, picked, picked + c->rows, &k.l.rows);
+    c->denominator = denominator(c, picked, k.l.rows);
     k.l.hidden.picked = picked;
     k.target = picked + c->rows;
     k.l.group = lmx_at_most(k.l.group, k.l.rows);
@@ -425,14 +457,21 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
     inputs_of(c, all);
     const size_t losses = c->opt.reduction == LMX_NONE ? c->rows : 1;
     all[TARGET] = lmx_array_rows(a->target, lmx_int_size(a->type), c->rows, 1, a->target_stride);
+    all[ROW_WEIGHT] =
+        lmx_array_rows(c->opt.row_weight, sizeof(double), c->rows, 1, c->opt.row_weight_stride);
     all[INPUTS] = lmx_array_rows(a->loss, t->real_size, losses, 1, a->loss_stride);
     all[INPUTS + 1] =
         lmx_array_rows(a->dhidden, t->elem_size, c->rows, c->depth, a->dhidden_stride);
     all[INPUTS + 2] =
         lmx_array_rows(a->dweight, t->elem_size, c->classes, c->depth, a->dweight_stride);
-    all[INPUTS + 3] = lmx_array_rows(a->dbias, t->elem_size, 1, c->classes, 0);
+    all[INPUTS + 3] =
+        lmx_array_rows(a->dbias, table_of(c->ctx, c->opt.bias_dtype)->elem_size, 1, c->classes, 0);
     all[INPUTS + 4] = lmx_array_rows(c->opt.dropped, sizeof(double), c->rows, 1, 1);
-    return lmx_arrays_check(all, INPUTS, INPUTS + OUTPUTS, LMX_NO_ARRAY);
+    const lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + OUTPUTS, LMX_NO_ARRAY);
+    for (size_t i = 0; status == LMX_OK && i < c->rows; i++)
+        if (!lmx_at_least(weight_of_row(c, i), 0))
+            return LMX_ERR_ARG;
+    return status;
 }
 
 lmx_status lmx_linear_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t depth,
@@ -443,9 +482,8 @@ lmx_status lmx_linear_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, 
                                     ptrdiff_t loss_stride, void *dhidden, ptrdiff_t dhidden_stride,
                                     void *dweight, ptrdiff_t dweight_stride, void *dbias)
 {
-    call c = {
-        ctx, dtype, rows, depth, classes, hidden, weight, hidden_stride, weight_stride, { 0 }
-    };
+    call c = { ctx,    dtype,         rows,          depth, classes, hidden,
+               weight, hidden_stride, weight_stride, { 0 }, 0 };
     const loss_arrays a = { target,  target_type, target_stride, loss,           loss_stride,
                             dhidden, dweight,     dbias,         dhidden_stride, dweight_stride };
     const lmx_fpenv env = lmx_fpenv_enter();
@@ -495,9 +533,8 @@ lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
                                 const lmx_linear_options *options, void *result,
                                 ptrdiff_t result_stride)
 {
-    call c = {
-        ctx, dtype, rows, depth, classes, hidden, weight, hidden_stride, weight_stride, { 0 }
-    };
+    call c = { ctx,    dtype,         rows,          depth, classes, hidden,
+               weight, hidden_stride, weight_stride, { 0 }, 0 };
     lmx_status status = check_call(&c, options);
     if (status == LMX_ERR_SHAPE) /* nothing to add up: -inf */
         status = LMX_OK;
@@ -569,9 +606,8 @@ lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t de
                            const lmx_linear_options *options, void *values, ptrdiff_t values_stride,
                            int64_t *indices, ptrdiff_t indices_stride)
 {
-    call c = {
-        ctx, dtype, rows, depth, classes, hidden, weight, hidden_stride, weight_stride, { 0 }
-    };
+    call c = { ctx,    dtype,         rows,          depth, classes, hidden,
+               weight, hidden_stride, weight_stride, { 0 }, 0 };
     lmx_status status = check_call(&c, options);
     if (status == LMX_OK && k > classes)
         status = LMX_ERR_SHAPE;

@@ -11,6 +11,7 @@
 #include "platform/cpu.h"
 #include "exec/ctx.h"
 #include "exec/plan.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "base/targets.h"
 
@@ -150,7 +151,7 @@ static void load_soft(const row *w, size_t i, unsigned worker)
     char *const u = scratch_of(c, worker, 1);
     const void *y = NULL;
     if (w->soft != NULL) {
-        const lmx_gather g = { c->soft.stride[1], 1, 0, NULL, 0, 0 };
+        const lmx_gather g = { .stride = c->soft.stride[1], .rate = 1 };
         char *const given = scratch_of(c, worker, 2);
         c->soft_table->gather(w->soft + (ptrdiff_t)first * g.stride * (ptrdiff_t)c->soft.size, n,
                               &g, given);
@@ -179,8 +180,8 @@ static int is_soft(const call *c) { return c->opt.probabilities != NULL || c->ad
 static void load_both(const row *w, size_t first, size_t n, unsigned worker)
 {
     const call *c = w->c;
-    const lmx_gather g = { c->o.stride[1], 1, 0, NULL, 0, 0 };
-    const lmx_gather ga = { c->a.stride[1], 1, 0, NULL, 0, 0 };
+    const lmx_gather g = { .stride = c->o.stride[1], .rate = 1 };
+    const lmx_gather ga = { .stride = c->a.stride[1], .rate = 1 };
     const ptrdiff_t size = (ptrdiff_t)c->o.size, at_first = (ptrdiff_t)first;
     c->table->gather(w->o + at_first * g.stride * size, n, &g, scratch_of(c, worker, 1));
     c->table->gather(w->a + at_first * ga.stride * size, n, &ga, scratch_of(c, worker, 2));
@@ -258,7 +259,7 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
     if (is_adversarial(c)) {
         char *const a = scratch_of(c, worker, 2);
         const ptrdiff_t at_first = (ptrdiff_t)first * c->a_grad.stride[1];
-        const lmx_gather g = { c->a_grad.stride[1], 1, 0, NULL, 0, 0 };
+        const lmx_gather g = { .stride = c->a_grad.stride[1], .rate = 1 };
         load_both(w, first, n, worker);
         c->real_table->pull(scratch_of(c, worker, 1), n, w->own, w->pull, z, a);
         if (t != LMX_NO_TARGET) { /* e is 0 there */
@@ -272,7 +273,9 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
         load(w, first, n, 0, scratch_of(c, worker, 1));
         c->real_table->softcap_slope(scratch_of(c, worker, 1), n, c->opt.softcap, z);
     }
-    const lmx_gather g = { c->grad.stride[1], 1, 0, NULL, 0, 0 };
+    const lmx_gather g = { .stride = c->grad.stride[1],
+                           .rate = 1,
+                           .stream = (c->plan.how & LMX_HOW_STREAM) != 0 };
     c->table->scatter(z, n, &g, out);
 }
 
@@ -305,7 +308,7 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
     w->chunk = c->chunk + (size_t)worker * c->row_chunks;
     w->mix = c->mix == NULL ? NULL : c->mix + (size_t)worker * c->chunks;
     w->pivot = c->pivot == NULL ? NULL : c->pivot + (size_t)worker * c->chunks;
-    w->g = (lmx_gather){ 1, 1, 0, NULL, 0, 0 };
+    w->g = (lmx_gather){ .stride = 1, .rate = 1 };
     w->row.gradient = w->grad != NULL;
     double weight = 1, t = 1;
     if (c->opt.temperature != NULL)
@@ -578,14 +581,13 @@ static lmx_status run(lmx_ctx *ctx, call *c)
 
 /* ------------------------------------------------------------ checking --- */
 
-lmx_status lmx_loss_defaults(lmx_loss_code op, lmx_loss_options *options)
+lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *options)
 {
     if ((unsigned)op >= LMX_LOSS_COUNT)
         return LMX_ERR_OP;
     if (options == NULL)
         return LMX_ERR_NULL;
-    memset(options, 0, sizeof *options);
-    options->size = sizeof *options;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_LOSS);
     memcpy(options->parameter, lmx_loss_info((int)op)->defaults, sizeof options->parameter);
     options->ignore_index = -100;
     options->rho = options->nu = 1;
@@ -631,7 +633,7 @@ static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, con
 static int is_direct(const call *c)
 {
     const int one = c->shape.cols == 1;
-    return (c->o.stride[1] == 1 || one) &&
+    return c->kernel->elem_size == c->table->elem_size && (c->o.stride[1] == 1 || one) &&
            (c->grad.data == NULL || c->grad.stride[1] == 1 || one) && !is_soft(c) &&
            c->opt.softcap == 0 && c->opt.temperature == NULL;
 }
@@ -655,11 +657,11 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
     c.op = op;
     c.shape = *shape;
     if (options != NULL) {
-        if (options->size != sizeof *options)
+        if (!LMX_OPTIONS_FIT(options, LMX_TAG_LOSS))
             return LMX_ERR_ARG;
         c.opt = *options;
     } else {
-        lmx_loss_defaults(op, &c.opt);
+        lmx_loss_options_init(op, &c.opt);
     }
     if (shape->inner != 0 && shape->rows > (size_t)PTRDIFF_MAX / shape->inner)
         return LMX_ERR_OVERFLOW;

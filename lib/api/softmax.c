@@ -9,11 +9,15 @@
 #include "base/arena.h"
 #include "platform/cpu.h"
 #include "exec/ctx.h"
+#include "exec/options.h"
 #include "exec/plan.h"
 #include "exec/reach.h"
 #include "kernels/total.h"
 
 /* ------------------------------------------------------------ the call --- */
+
+/* A worker's scratch: a and b as reals, results, and the terms of short rows. */
+enum { SCRATCH_A, SCRATCH_B, SCRATCH_OUT, SCRATCH_TERMS, SCRATCHES };
 
 typedef struct call {
     const lmx_row_kernel *kernel;      /* on elements */
@@ -26,17 +30,22 @@ typedef struct call {
     lmx_row_options opt;
     lmx_plan plan;
     int direct;    /* elements can be read and written in place */
+    int batched;   /* short rows: several together */
     int columns;   /* a vector of columns at a time */
+    int converted; /* columns: elements are not what the kernel reads */
     size_t chunks; /* per row */
 
-    /* work space: for each worker, reals for gathered a and b, and the chunks of a row */
+    /* workspace: for each worker so many slots of scratch, and the chunks of a row */
     unsigned workers;
     char *scratch;
     size_t scratch_size;
+    int slots, slot[SCRATCHES]; /* -1: not needed */
     char *lanes; /* columns: sums of a strip, and what is kept of it, for each worker */
     char *keep;
     size_t keep_size;
-    size_t strips, strip, first_strip; /* columns: how many, and how many columns in each */
+    char *blocks; /* converted columns: a chunk of a strip of a and b as reals, for each worker */
+    size_t block_size;
+    size_t strips, strip_cols, first_cols; /* columns: how many strips, and how wide they are */
     lmx_chunk *chunk;
     size_t chunk_count;
 } call;
@@ -69,10 +78,12 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     w->out = (char *)(uintptr_t)lmx_row_at(&c->out, r, j);
     w->chunk = chunk;
     w->norm.rate = 1;
-    w->ga = w->gb = w->gout = (lmx_gather){ 1, 1, 0, NULL, 0, c->op == LMX_ROW_log_softmax };
+    w->ga = w->gb = w->gout =
+        (lmx_gather){ .stride = 1, .rate = 1, .masked_value = c->op == LMX_ROW_log_softmax };
     w->ga.stride = c->a.stride[1];
     w->gb.stride = c->b.stride[1];
     w->gout.stride = c->out.stride[1];
+    w->gout.stream = (c->plan.how & LMX_HOW_STREAM) != 0;
     if (o->temperature != NULL) {
         const double t =
             o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
@@ -90,11 +101,12 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     }
 }
 
-static void *scratch_of(const call *c, unsigned worker, int second)
+static void *scratch_of(const call *c, unsigned worker, int which)
 {
-    if (c->scratch == NULL)
+    if (c->scratch == NULL || c->slot[which] < 0)
         return NULL;
-    return c->scratch + ((size_t)worker * 2 + (size_t)second) * c->scratch_size;
+    return c->scratch +
+           ((size_t)worker * (size_t)c->slots + (size_t)c->slot[which]) * c->scratch_size;
 }
 
 static size_t chunk_len(const call *c, size_t i)
@@ -103,19 +115,18 @@ static size_t chunk_len(const call *c, size_t i)
     return left < LMX_CHUNK ? left : LMX_CHUNK;
 }
 
-/* Elements of chunk i as contiguous reals in this worker's scratch. */
-static void gather_chunk(const row *w, size_t i, unsigned worker)
+/* n elements from `first` on as contiguous reals in this worker's scratch. */
+static void gather_range(const row *w, size_t first, size_t n, unsigned worker)
 {
     const call *c = w->c;
-    const size_t n = chunk_len(c, i), size = c->table->elem_size;
-    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
+    const ptrdiff_t at = (ptrdiff_t)first, size = (ptrdiff_t)c->table->elem_size;
     lmx_gather g = w->ga;
     if (g.where != NULL)
-        g.where += first * g.where_stride;
-    c->table->gather(w->a + first * g.stride * (ptrdiff_t)size, n, &g, scratch_of(c, worker, 0));
+        g.where += at * g.where_stride;
+    c->table->gather(w->a + at * g.stride * size, n, &g, scratch_of(c, worker, SCRATCH_A));
     if (w->b != NULL)
-        c->table->gather(w->b + first * w->gb.stride * (ptrdiff_t)size, n, &w->gb,
-                         scratch_of(c, worker, 1));
+        c->table->gather(w->b + at * w->gb.stride * size, n, &w->gb,
+                         scratch_of(c, worker, SCRATCH_B));
 }
 
 static void measure_chunk(const row *w, size_t i, unsigned worker)
@@ -128,33 +139,44 @@ static void measure_chunk(const row *w, size_t i, unsigned worker)
         c->kernel->measure(w->a + offset, w->b != NULL ? w->b + offset : NULL, n, terms,
                            &w->chunk[i]);
     } else {
-        gather_chunk(w, i, worker);
-        c->real_kernel->measure(scratch_of(c, worker, 0), scratch_of(c, worker, 1), n, NULL,
-                                &w->chunk[i]);
+        gather_range(w, i * LMX_CHUNK, n, worker);
+        c->real_kernel->measure(scratch_of(c, worker, SCRATCH_A), scratch_of(c, worker, SCRATCH_B),
+                                n, NULL, &w->chunk[i]);
     }
 }
 
-/* gathered: the scratch still holds this chunk. */
+/* Through scratch, which holds the chunk already if `gathered`, else as much as the first-level cache does. */
+static void apply_gathered(const row *w, size_t i, unsigned worker, int gathered)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i), step = gathered ? n : LMX_BATCH;
+    char *const z = scratch_of(c, worker, SCRATCH_A);
+    for (size_t at = 0; at < n; at += step) {
+        const size_t part = n - at < step ? n - at : step, first = i * LMX_CHUNK + at;
+        const ptrdiff_t to = (ptrdiff_t)first;
+        if (!gathered)
+            gather_range(w, first, part, worker);
+        c->real_kernel->apply(z, scratch_of(c, worker, SCRATCH_B), part, &w->chunk[i], &w->norm, z,
+                              0);
+        lmx_gather g = w->gout;
+        if (g.where != NULL)
+            g.where += to * g.where_stride;
+        c->table->scatter(z, part, &g, w->out + to * g.stride * (ptrdiff_t)c->table->elem_size);
+    }
+}
+
 static void apply_chunk(const row *w, size_t i, unsigned worker, int gathered)
 {
     const call *c = w->c;
-    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
-    if (c->direct) {
-        const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
-        c->kernel->apply(
-            from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm, w->out + offset,
-            (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
+    if (!c->direct) {
+        apply_gathered(w, i, worker, gathered);
         return;
     }
-    void *z = scratch_of(c, worker, 0);
-    if (!gathered)
-        gather_chunk(w, i, worker);
-    c->real_kernel->apply(z, scratch_of(c, worker, 1), n, &w->chunk[i], &w->norm, z, 0);
-    const ptrdiff_t first = (ptrdiff_t)(i * LMX_CHUNK);
-    lmx_gather g = w->gout;
-    if (g.where != NULL)
-        g.where += first * g.where_stride;
-    c->table->scatter(z, n, &g, w->out + first * g.stride * (ptrdiff_t)c->table->elem_size);
+    const size_t n = chunk_len(c, i), offset = i * LMX_CHUNK * c->table->elem_size;
+    const char *from = c->plan.store_terms ? w->out + offset : w->a + offset;
+    c->kernel->apply(from, w->b != NULL ? w->b + offset : NULL, n, &w->chunk[i], &w->norm,
+                     w->out + offset,
+                     (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
 }
 
 /* What the chunks say of the row; with `total`, only whether it can be normalised by that. */
@@ -218,11 +240,80 @@ static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker
     r.a_stride = c->a.stride[0];
     r.b_stride = c->b.stride[0];
     r.out_stride = c->out.stride[0];
-    r.scratch = scratch_of(c, worker, 0);
+    r.scratch = scratch_of(c, worker, SCRATCH_TERMS);
     if (c->plan.how & LMX_HOW_BESIDE)
         c->kernel->beside(&r);
     else
         c->kernel->rows(&r);
+}
+
+/* Whether the rows of x follow each other, with nothing that differs between them. */
+static int packed(const call *c, const lmx_array *x)
+{
+    return c->shape.inner == 1 && (c->shape.cols == 1 || x->stride[1] == 1) &&
+           x->stride[0] == (ptrdiff_t)c->shape.cols && c->opt.where == NULL &&
+           c->opt.temperature == NULL;
+}
+
+/* The rows of a batch as contiguous reals, or results from there to where they lie. */
+static void move_batch(call *c, size_t first, size_t count, const char *z, int which)
+{
+    const int stream = (c->plan.how & LMX_HOW_STREAM) != 0;
+    const lmx_gather as_is = { .stride = 1, .rate = 1, .stream = stream };
+    const lmx_array *const x = which == SCRATCH_A ? &c->a : which == SCRATCH_B ? &c->b : &c->out;
+    const size_t cols = c->shape.cols, step = cols * c->table->real_size;
+    if (packed(c, x)) {
+        char *const at = (char *)(uintptr_t)lmx_row_at(x, first, 0);
+        if (which == SCRATCH_OUT)
+            c->table->scatter(z, count * cols, &as_is, at);
+        else
+            c->table->gather(at, count * cols, &as_is, (void *)(uintptr_t)z);
+        return;
+    }
+    for (size_t q = 0; q < count; q++, z += step) {
+        row w;
+        row_begin(&w, c, (first + q) / c->shape.inner, (first + q) % c->shape.inner, NULL);
+        if (which == SCRATCH_A)
+            c->table->gather(w.a, cols, &w.ga, (void *)(uintptr_t)z);
+        else if (which == SCRATCH_B)
+            c->table->gather(w.b, cols, &w.gb, (void *)(uintptr_t)z);
+        else
+            c->table->scatter(z, cols, &w.gout, w.out);
+    }
+}
+
+/* Short rows that kernels cannot read where they are: a batch at a time through the first-level cache. */
+static void batched_rows_task(void *job, size_t begin, size_t end, unsigned worker)
+{
+    call *c = job;
+    const size_t cols = c->shape.cols, most = LMX_BATCH / cols > 0 ? LMX_BATCH / cols : 1;
+    const int is_row = c->info->result == 0;
+    lmx_rows r = { .cols = cols, .parameter = c->opt.parameter };
+    r.a = scratch_of(c, worker, SCRATCH_A);
+    r.b = scratch_of(c, worker, SCRATCH_B);
+    r.scratch = scratch_of(c, worker, SCRATCH_TERMS);
+    r.a_stride = r.b_stride = (ptrdiff_t)cols;
+    for (size_t i = begin; i < end; i += r.rows) {
+        r.rows = end - i < most ? end - i : most;
+        move_batch(c, i, r.rows, r.a, SCRATCH_A);
+        if (c->info->inputs > 1)
+            move_batch(c, i, r.rows, r.b, SCRATCH_B);
+        if (is_row) {
+            r.out = scratch_of(c, worker, SCRATCH_OUT);
+            r.out_stride = (ptrdiff_t)cols;
+        } else if (c->shape.inner == 1) {
+            r.out = (char *)(uintptr_t)lmx_row_at(&c->out, i, 0);
+            r.out_stride = c->out.stride[0];
+        } else { /* up to the end of what lies behind one outer index */
+            const size_t left = c->shape.inner - i % c->shape.inner;
+            r.rows = r.rows < left ? r.rows : left;
+            r.out = (char *)(uintptr_t)lmx_row_at(&c->out, i / c->shape.inner, i % c->shape.inner);
+            r.out_stride = c->out.stride[2];
+        }
+        c->real_kernel->rows(&r);
+        if (is_row)
+            move_batch(c, i, r.rows, r.out, SCRATCH_OUT);
+    }
 }
 
 static void whole_rows_task(void *job, size_t begin, size_t end, unsigned worker)
@@ -248,83 +339,163 @@ static void apply_task(void *job, size_t begin, size_t end, unsigned worker)
  * start at a line of the input. */
 static size_t strip_begin(const call *c, size_t s)
 {
-    const size_t at = s == 0 ? 0 : c->first_strip + (s - 1) * c->strip;
+    const size_t at = s == 0 ? 0 : c->first_cols + (s - 1) * c->strip_cols;
     return at < c->shape.inner ? at : c->shape.inner;
+}
+
+/* A strip of columns at work. */
+typedef struct strip {
+    call *c;
+    size_t r, j0, width; /* columns j0 ... j0 + width of outer index r */
+    unsigned worker;
+    lmx_chunk *chunk;  /* those of each column, one column behind the other */
+    lmx_chunk *across; /* one chunk of each column */
+    char *kept;        /* NULL: nothing is kept */
+    size_t kept_row;
+    lmx_norm norms[LMX_COLUMNS];
+    unsigned char by_rows[LMX_COLUMNS]; /* columns that need the row kernel */
+} strip;
+
+static char *block_of(const strip *s, int second)
+{
+    return s->c->blocks + ((size_t)s->worker * 2 + (size_t)second) * s->c->block_size;
+}
+
+/* Columns j ... j + n of chunk i of x as reals, in rows of kept_row; or with `back` from there to x. */
+static void convert_block(const strip *s, const lmx_array *x, size_t i, size_t j, size_t n, char *z,
+                          int back)
+{
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
+    const call *c = s->c;
+    const size_t rows = chunk_len(c, i), step = s->kept_row * c->table->real_size;
+    const char *at = at_row(x, s->r, s->j0 + j, i * LMX_CHUNK);
+    const ptrdiff_t x_step = x->stride[1] * (ptrdiff_t)x->size;
+    for (size_t k = 0; k < rows; k++, z += step, at += x_step)
+        if (back)
+            c->table->scatter(z, n, &as_is, (char *)(uintptr_t)at);
+        else
+            c->table->gather(at, n, &as_is, z);
+}
+
+/* What the column kernels are given of chunk i, columns j ... j + n: elements, or reals made of them. */
+static lmx_columns columns_of(const strip *s, size_t i, size_t j, size_t n)
+{
+    const call *c = s->c;
+    const size_t first = i * LMX_CHUNK, real_size = c->table->real_size;
+    lmx_columns k = { .cols = chunk_len(c, i),
+                      .width = n,
+                      .lanes = c->lanes + (size_t)s->worker * LMX_COLUMNS_LANES,
+                      .scratch_stride = s->kept_row,
+                      .how = c->plan.how };
+    if (c->converted) {
+        k.a = block_of(s, 0);
+        k.b = c->info->inputs > 1 ? block_of(s, 1) : NULL;
+        k.a_stride = k.b_stride = k.out_stride = (ptrdiff_t)s->kept_row;
+        k.out = block_of(s, 0);
+        k.how = 0;
+    } else {
+        k.a = at_row(&c->a, s->r, s->j0 + j, first);
+        k.b = at_row(&c->b, s->r, s->j0 + j, first);
+        k.a_stride = c->a.stride[1];
+        k.b_stride = c->b.stride[1];
+        k.out_stride = c->out.stride[1];
+    }
+    if (s->kept != NULL)
+        k.scratch = s->kept + (first * s->kept_row + j) * real_size;
+    return k;
+}
+
+static void convert_inputs(const strip *s, size_t i, size_t j, size_t n)
+{
+    const call *c = s->c;
+    if (!c->converted)
+        return;
+    convert_block(s, &c->a, i, j, n, block_of(s, 0), 0);
+    if (c->info->inputs > 1)
+        convert_block(s, &c->b, i, j, n, block_of(s, 1), 0);
+}
+
+static void measure_strip(strip *s)
+{
+    call *c = s->c;
+    for (size_t i = 0; i < c->chunks; i++) {
+        convert_inputs(s, i, 0, s->width);
+        const lmx_columns k = columns_of(s, i, 0, s->width);
+        c->kernel->measure_columns(&k, s->across);
+        for (size_t j = 0; j < s->width; j++) {
+            s->chunk[j * c->chunks + i] = s->across[j];
+            if (s->across[j].kind >= 0)
+                continue;
+            row w;
+            row_begin(&w, c, s->r, s->j0 + j, s->chunk + j * c->chunks);
+            measure_chunk(&w, i, s->worker);
+            s->by_rows[j] = 1; /* what was kept is not relative to what this found */
+        }
+    }
+}
+
+static void fold_strip(strip *s)
+{
+    call *c = s->c;
+    for (size_t j = 0; j < s->width; j++) {
+        row w;
+        row_begin(&w, c, s->r, s->j0 + j, s->chunk + j * c->chunks);
+        fold(&w, s->r, s->j0 + j);
+        s->norms[j] = w.norm;
+        if (w.norm.kind != LMX_KIND_PLAIN)
+            s->by_rows[j] = 1; /* filled, not computed: NaN in is not the NaN that goes out */
+        if (c->info->result != 0)
+            put_result(&w);
+    }
+}
+
+/* Columns j ... j + n, which the column kernel can write. */
+static void apply_strip(const strip *s, size_t j, size_t n)
+{
+    const call *c = s->c;
+    for (size_t i = 0; i < c->chunks; i++) {
+        for (size_t q = 0; q < n; q++)
+            s->across[q] = s->chunk[(j + q) * c->chunks + i];
+        if (s->kept == NULL && (c->chunks > 1 || n < s->width)) /* else it is still there */
+            convert_inputs(s, i, j, n);
+        lmx_columns k = columns_of(s, i, j, n);
+        if (!c->converted)
+            k.out = (char *)(uintptr_t)at_row(&c->out, s->r, s->j0 + j, i * LMX_CHUNK);
+        c->kernel->apply_columns(&k, s->across, s->norms + j);
+        if (c->converted)
+            convert_block(s, &c->out, i, j, n, k.out, 1);
+    }
 }
 
 static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
 {
     call *c = job;
-    const size_t real_size = c->table->real_size;
-    for (size_t s = begin; s < end; s++) {
-        const size_t r = s / c->strips, j0 = strip_begin(c, s % c->strips);
-        const size_t width = strip_begin(c, s % c->strips + 1) - j0;
-        const size_t chunks = c->chunks;
-        lmx_chunk *chunk = c->chunk + (size_t)worker * c->chunk_count;
-        lmx_chunk *strip = chunk + LMX_COLUMNS * chunks; /* one chunk of each column */
-        lmx_norm norms[LMX_COLUMNS];
-        unsigned char by_rows[LMX_COLUMNS] = { 0 };
-        row w;
-        char *const kept = c->keep_size == 0 ? NULL : c->keep + (size_t)worker * c->keep_size;
-        lmx_columns k = { .width = width,
-                          .a_stride = c->a.stride[1],
-                          .b_stride = c->b.stride[1],
-                          .out_stride = c->out.stride[1],
-                          .lanes = c->lanes + (size_t)worker * LMX_COLUMNS_LANES,
-                          .scratch_stride = (width + 15) / 16 * 16,
-                          .how = c->plan.how };
-        for (size_t i = 0; i < chunks; i++) {
-            const size_t first = i * LMX_CHUNK;
-            k.cols = chunk_len(c, i);
-            k.a = at_row(&c->a, r, j0, first);
-            k.b = at_row(&c->b, r, j0, first);
-            k.scratch = kept == NULL ? NULL : kept + first * k.scratch_stride * real_size;
-            c->kernel->measure_columns(&k, strip);
-            for (size_t j = 0; j < width; j++) {
-                chunk[j * chunks + i] = strip[j];
-                if (strip[j].kind < 0) {
-                    row_begin(&w, c, r, j0 + j, chunk + j * chunks);
-                    measure_chunk(&w, i, worker);
-                    by_rows[j] = 1; /* what was kept is not relative to what this found */
-                }
-            }
-        }
-        for (size_t j = 0; j < width; j++) {
-            row_begin(&w, c, r, j0 + j, chunk + j * chunks);
-            fold(&w, r, j0 + j);
-            norms[j] = w.norm;
-            if (w.norm.kind != LMX_KIND_PLAIN)
-                by_rows[j] = 1; /* filled, not computed: NaN in is not the NaN that goes out */
-            if (c->info->result != 0)
-                put_result(&w);
-        }
+    for (size_t at = begin; at < end; at++) {
+        strip s = { .c = c, .r = at / c->strips, .j0 = strip_begin(c, at % c->strips) };
+        s.width = strip_begin(c, at % c->strips + 1) - s.j0;
+        s.worker = worker;
+        s.chunk = c->chunk + (size_t)worker * c->chunk_count;
+        s.across = s.chunk + LMX_COLUMNS * c->chunks;
+        s.kept = c->keep_size == 0 ? NULL : c->keep + (size_t)worker * c->keep_size;
+        s.kept_row = (s.width + 15) / 16 * 16;
+        measure_strip(&s);
+        fold_strip(&s);
         if (c->info->result != 0)
             continue;
-        for (size_t j = 0; j < width; j++)
-            if (by_rows[j]) {
-                row_begin(&w, c, r, j0 + j, chunk + j * chunks);
-                w.norm = norms[j];
-                for (size_t i = 0; i < chunks; i++)
+        for (size_t j = 0; j < s.width; j++)
+            if (s.by_rows[j]) {
+                row w;
+                row_begin(&w, c, s.r, s.j0 + j, s.chunk + j * c->chunks);
+                w.norm = s.norms[j];
+                for (size_t i = 0; i < c->chunks; i++)
                     apply_chunk(&w, i, worker, 0);
             }
-        for (size_t j = 0, run; j < width; j += run) {
+        for (size_t j = 0, run; j < s.width; j += run) {
             run = 1;
-            while (j + run < width && by_rows[j + run] == by_rows[j])
+            while (j + run < s.width && s.by_rows[j + run] == s.by_rows[j])
                 run++;
-            if (by_rows[j])
-                continue;
-            k.width = run;
-            for (size_t i = 0; i < chunks; i++) {
-                const size_t first = i * LMX_CHUNK;
-                for (size_t q = 0; q < run; q++)
-                    strip[q] = chunk[(j + q) * chunks + i];
-                k.cols = chunk_len(c, i);
-                k.a = at_row(&c->a, r, j0 + j, first);
-                k.b = at_row(&c->b, r, j0 + j, first);
-                k.out = (char *)(uintptr_t)at_row(&c->out, r, j0 + j, first);
-                k.scratch = kept == NULL ? NULL : kept + (first * k.scratch_stride + j) * real_size;
-                c->kernel->apply_columns(&k, strip, norms + j);
-            }
+            if (!s.by_rows[j])
+                apply_strip(&s, j, run);
         }
     }
 }
@@ -336,104 +507,125 @@ static void plan_strips(call *c)
     enum { KEEP = 512 << 10, KEEP_MAX = 16 << 20 };
     const size_t line = 64 / c->table->elem_size, cols = c->shape.cols;
     const size_t real_size = c->table->real_size;
-    size_t strip = LMX_COLUMNS;
-    c->keep_size = 0;
-    if (c->kernel->keeps_columns) {
-        strip = KEEP / (cols * real_size) / line * line;
-        strip = strip < line ? line : strip > LMX_COLUMNS ? LMX_COLUMNS : strip;
-        const size_t row_bytes = (strip + 15) / 16 * 16 * real_size;
-        c->keep_size = cols <= KEEP_MAX / row_bytes ? cols * row_bytes : 0;
+    size_t cols_of_strip = LMX_COLUMNS;
+    c->keep_size = c->block_size = 0;
+    if (c->kernel->keeps_columns || c->converted) {
+        cols_of_strip = KEEP / (cols * real_size) / line * line;
+        if (cols_of_strip < line)
+            cols_of_strip = line;
+        if (cols_of_strip > LMX_COLUMNS)
+            cols_of_strip = LMX_COLUMNS;
+        const size_t row_bytes = (cols_of_strip + 15) / 16 * 16 * real_size;
+        if (c->kernel->keeps_columns && cols <= KEEP_MAX / row_bytes)
+            c->keep_size = cols * row_bytes;
+        if (c->converted)
+            c->block_size = (cols < LMX_CHUNK ? cols : LMX_CHUNK) * row_bytes;
     }
-    size_t first = strip;
-    if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > strip) {
+    size_t first = cols_of_strip;
+    if ((size_t)c->a.stride[1] % line == 0 && c->shape.inner > cols_of_strip) {
         const size_t past = (size_t)((uintptr_t)c->a.data % 64) / c->table->elem_size;
-        first = past == 0 ? strip : line - past;
+        first = past == 0 ? cols_of_strip : line - past;
     }
-    c->strip = strip;
-    c->first_strip = first;
-    c->strips = c->shape.inner <= first ? 1 : (c->shape.inner - first + strip - 1) / strip + 1;
+    c->strip_cols = cols_of_strip;
+    c->first_cols = first;
+    c->strips = c->shape.inner <= first ? 1 : (c->shape.inner - first - 1) / cols_of_strip + 2;
 }
 
 /* ------------------------------------------------------------- running --- */
 
+/* Reals in a slot of scratch, and which slots there are. */
+static void plan_scratch(call *c, int short_rows)
+{
+    const size_t cols = c->shape.cols, chunk = cols < LMX_CHUNK ? cols : LMX_CHUNK;
+    const size_t batch = c->shape.rows * c->shape.inner > 1 && cols < LMX_BATCH ? LMX_BATCH : cols;
+    const int two = c->info->inputs > 1, is_row = c->info->result == 0;
+    for (int i = 0; i < SCRATCHES; i++)
+        c->slot[i] = -1;
+    c->slots = 0;
+    if (!c->direct) {
+        c->slot[SCRATCH_A] = c->slots++;
+        if (two)
+            c->slot[SCRATCH_B] = c->slots++;
+        if (c->batched && is_row)
+            c->slot[SCRATCH_OUT] = c->slots++;
+    } else if (short_rows && c->kernel->uses_terms &&
+               ((c->plan.how & LMX_HOW_SCRATCH) || c->table->elem_size != c->table->real_size)) {
+        c->slot[SCRATCH_TERMS] = c->slots++;
+    }
+    const size_t reals = c->batched || short_rows ? batch : chunk;
+    c->scratch_size = lmx_round_up(reals * c->table->real_size);
+}
+
+/* All memory that a call needs beside its arrays. */
+static void divide(call *c, lmx_arena *a)
+{
+    const size_t workers = c->workers;
+    c->scratch = lmx_arena_take(a, workers * (size_t)c->slots * c->scratch_size);
+    if (c->columns) {
+        c->lanes = lmx_arena_take(a, workers * LMX_COLUMNS_LANES);
+        c->keep = lmx_arena_take(a, workers * c->keep_size);
+        c->blocks = lmx_arena_take(a, workers * 2 * c->block_size);
+    }
+    c->chunk = lmx_arena_take(a, workers * c->chunk_count * sizeof *c->chunk);
+}
+
+/* Rows one after the other, the chunks of each shared by the threads. */
+static void split_rows(call *c, lmx_pool *pool)
+{
+    const size_t grain = (c->chunks + 2 * c->workers - 1) / (2 * c->workers);
+    for (size_t i = 0; i < c->shape.rows * c->shape.inner; i++) {
+        const size_t r = i / c->shape.inner, j = i % c->shape.inner;
+        row w;
+        row_begin(&w, c, r, j, c->chunk);
+        lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
+        fold(&w, r, j);
+        if (c->info->result != 0)
+            put_result(&w);
+        else
+            lmx_parallel_for(pool, c->chunks, grain, apply_task, &w);
+    }
+}
+
 static lmx_status run(lmx_ctx *ctx, call *c)
 {
     const lmx_shape *s = &c->shape;
-    lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
-    const int short_rows = c->direct && s->inner == 1 && s->cols > 0 && c->opt.total == NULL &&
-                           c->opt.temperature == NULL &&
+    lmx_pool *pool = ctx != NULL && c->plan.parallel ? ctx->pool : NULL;
+    const int plain = c->opt.total == NULL && (c->opt.temperature == NULL || !c->direct);
+    const int short_rows = c->direct && s->inner == 1 && s->cols > 0 && plain &&
                            (s->cols <= LMX_CHUNK || (c->plan.how & LMX_HOW_BESIDE));
+    c->batched = !c->direct && !c->columns && c->opt.total == NULL && s->cols > 0 &&
+                 s->cols <= LMX_CHUNK && (c->info->inputs == 1 || c->opt.temperature == NULL);
     c->chunks = s->cols == 0 ? 0 : (s->cols - 1) / LMX_CHUNK + 1;
-    c->workers = c->plan.parallel ? lmx_pool_threads(pool) : 1;
-    c->scratch = NULL;
-    c->chunk = NULL;
-    c->chunk_count = short_rows ? 0 : c->columns ? LMX_COLUMNS * (c->chunks + 1) : c->chunks + 1;
+    c->workers = pool != NULL ? lmx_pool_threads(pool) : 1;
+    c->chunk_count = short_rows || c->batched ? 0
+                     : c->columns             ? LMX_COLUMNS * (c->chunks + 1)
+                                              : c->chunks + 1;
+    plan_scratch(c, short_rows);
+    if (c->columns)
+        plan_strips(c);
 
-    /* Small calls stay off the heap. */
-    LMX_ALIGN(64) char small_scratch[4096];
-    lmx_chunk small_chunk[2];
-    void *to_free = NULL, *chunk_to_free = NULL;
-    const size_t least = s->rows > 1 ? LMX_BATCH : s->cols;
-    const size_t reals = short_rows            ? s->cols < least ? least : s->cols
-                         : s->cols < LMX_CHUNK ? s->cols
-                                               : LMX_CHUNK;
-    c->scratch_size = (reals * c->table->real_size + 63) / 64 * 64;
-    const int second = c->info->inputs > 1 && !c->direct;
-    const int needs_scratch =
-        !c->direct ||
-        (short_rows && c->kernel->uses_terms &&
-         ((c->plan.how & LMX_HOW_SCRATCH) || c->table->elem_size != c->table->real_size));
-    if (needs_scratch) {
-        const size_t bytes = ((size_t)(c->workers - 1) * 2 + 1 + (size_t)second) * c->scratch_size;
-        size_t strips = 0;
-        if (c->columns) {
-            plan_strips(c);
-            strips = c->workers * (LMX_COLUMNS_LANES + c->keep_size);
-        }
-        if (bytes + strips <= sizeof small_scratch) {
-            c->scratch = small_scratch;
-        } else {
-            c->scratch = lmx_arena_open(bytes + strips, &to_free).base;
-            if (c->scratch == NULL)
-                return LMX_ERR_NOMEM;
-        }
-        c->lanes = c->scratch + bytes;
-        c->keep = c->lanes + c->workers * LMX_COLUMNS_LANES;
-    }
-    if (c->workers == 1 && c->chunk_count <= 2) {
-        c->chunk = small_chunk;
-    } else if (c->chunk_count > 0) {
-        chunk_to_free = calloc((size_t)c->workers * c->chunk_count, sizeof *c->chunk);
-        if (chunk_to_free == NULL) {
-            free(to_free);
-            return LMX_ERR_NOMEM;
-        }
-        c->chunk = chunk_to_free;
-    }
-    if (!c->plan.parallel)
-        pool = NULL;
+    LMX_ALIGN(64) char small[4096]; /* small calls stay off the heap */
+    void *to_free = NULL;
+    lmx_arena parts = { NULL, 0 };
+    divide(c, &parts);
+    parts =
+        parts.used <= sizeof small ? (lmx_arena){ small, 0 } : lmx_arena_open(parts.used, &to_free);
+    if (parts.base == NULL)
+        return LMX_ERR_NOMEM;
+    divide(c, &parts);
+    if (c->chunk_count > 0)
+        memset(c->chunk, 0, c->workers * c->chunk_count * sizeof *c->chunk);
 
-    if (short_rows) {
+    if (short_rows)
         lmx_parallel_for(pool, s->rows, c->plan.grain, short_rows_task, c);
-    } else if (c->columns) {
+    else if (c->batched)
+        lmx_parallel_for(pool, s->rows * s->inner, c->plan.grain, batched_rows_task, c);
+    else if (c->columns)
         lmx_parallel_for(pool, s->rows * c->strips, 1, columns_task, c);
-    } else if (c->plan.split_rows) {
-        for (size_t i = 0; i < s->rows * s->inner; i++) {
-            const size_t r = i / s->inner, j = i % s->inner;
-            const size_t grain = (c->chunks + 2 * c->workers - 1) / (2 * c->workers);
-            row w;
-            row_begin(&w, c, r, j, c->chunk);
-            lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
-            fold(&w, r, j);
-            if (c->info->result != 0)
-                put_result(&w);
-            else
-                lmx_parallel_for(pool, c->chunks, grain, apply_task, &w);
-        }
-    } else {
+    else if (c->plan.split_rows)
+        split_rows(c, pool);
+    else
         lmx_parallel_for(pool, s->rows * s->inner, c->plan.grain, whole_rows_task, c);
-    }
-    free(chunk_to_free);
     free(to_free);
     return LMX_OK;
 }
@@ -449,11 +641,22 @@ static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, con
                         { t->row, by_row ? 0 : t->col, t->inner } };
 }
 
+lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options)
+{
+    if ((unsigned)op >= LMX_ROW_COUNT)
+        return LMX_ERR_OP;
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_ROW);
+    options->parameter = lmx_row_op_info((int)op)->standard;
+    return LMX_OK;
+}
+
 static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
 
 static lmx_status check_options(const call *c, const lmx_row_options *o)
 {
-    if (o->size != sizeof *o)
+    if (!LMX_OPTIONS_FIT(o, LMX_TAG_ROW))
         return LMX_ERR_ARG;
     if ((o->temperature != NULL && !has(c->info->options, 'T')) ||
         (o->where != NULL && !has(c->info->options, 'W')) ||
@@ -497,8 +700,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         (c.info->inputs > 1 && b_strides == NULL))
         return LMX_ERR_NULL;
     c.shape = *shape;
-    memset(&c.opt, 0, sizeof c.opt);
-    c.opt.parameter = c.info->standard;
+    lmx_row_options_init(op, &c.opt);
     if (options != NULL) {
         const lmx_status status = check_options(&c, options);
         if (status != LMX_OK)
@@ -537,13 +739,15 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         return LMX_ERR_OVERLAP;
 
     const int one = shape->cols == 1; /* a stride of extent 1 does not matter */
-    c.direct = (c.a.stride[1] == 1 || one) && (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
+    c.direct = c.kernel->elem_size == c.table->elem_size && (c.a.stride[1] == 1 || one) &&
+               (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
                (!row_result || c.out.stride[1] == 1 || one) && c.opt.where == NULL &&
                (c.opt.temperature == NULL || c.info->inputs > 1);
     c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
                 c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
                 c.kernel->measure_columns != NULL && (c.b.data == NULL || c.b.stride[2] == 1) &&
                 (!row_result || c.out.stride[2] == 1);
+    c.converted = c.columns && c.kernel->elem_size != c.table->elem_size;
     const lmx_plan_request request = {
         .rows = shape->rows * shape->inner,
         .cols = shape->cols,
@@ -553,7 +757,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         .in_place = is_a || is_b,
         .uses_terms = c.kernel->uses_terms,
         .is_real = c.table->elem_size == c.table->real_size,
-        .has_beside = c.kernel->beside != NULL,
+        .has_beside = c.kernel->beside != NULL && c.direct,
         .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
         .cache = lmx_cache_size(),
     };
@@ -590,6 +794,8 @@ static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const
         return 0;
     const lmx_table *t = lmx_ctx_tier(ctx)->table[dtype];
     const lmx_row_kernel *kernel = t->row[op];
+    if (kernel->elem_size != t->elem_size)
+        return 0;
     const lmx_row_info *info = lmx_row_op_info(op);
     const size_t bytes = n * t->elem_size;
     size_t out_bytes = bytes, unit = t->elem_size;
@@ -663,7 +869,9 @@ static lmx_status with_parameter(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                                  ptrdiff_t b_stride, double parameter, void *out,
                                  ptrdiff_t out_stride)
 {
-    const lmx_row_options options = { .size = sizeof options, .parameter = parameter };
+    lmx_row_options options;
+    lmx_row_options_init(op, &options);
+    options.parameter = parameter;
     return contiguous_with(ctx, op, dtype, rows, cols, a, a_stride, b, b_stride, &options, out,
                            out_stride);
 }

@@ -8,6 +8,7 @@
 #include "base/candidate.h"
 #include "platform/cpu.h"
 #include "exec/ctx.h"
+#include "exec/options.h"
 #include "exec/reach.h"
 #include "spherical/spherical.h"
 #include "base/targets.h"
@@ -49,7 +50,7 @@ typedef struct elements {
 
 static void load_row(const elements *e, const void *row, size_t n, double *to)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     if (e->table->real_size == 8) {
         e->table->gather(row, n, &as_is, to);
         return;
@@ -61,7 +62,7 @@ static void load_row(const elements *e, const void *row, size_t n, double *to)
 
 static void store_row(const elements *e, const double *from, size_t n, void *row)
 {
-    static const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    static const lmx_gather as_is = { .stride = 1, .rate = 1 };
     if (e->table->real_size == 8) {
         e->table->scatter(from, n, &as_is, row);
         return;
@@ -81,9 +82,11 @@ static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lm
 
 /* ---------------------------------------------------------- a new layer --- */
 
-/* The order of the Taylor softmax is 2 here. */
+/* The order of the Taylor softmax is 2 here, and the squared error has label smoothing for a parameter. */
 static int parameters_fit(lmx_loss_code loss, const double *p)
 {
+    if (loss == LMX_LOSS_one_hot_mse_loss)
+        return p[0] >= 0 && p[0] <= 1;
     return lmx_loss_parameters_fit(loss, p) && (loss != LMX_LOSS_taylor_softmax_loss || p[0] == 2);
 }
 
@@ -179,7 +182,7 @@ static lmx_status create(const lmx_ctx *ctx, lmx_dtype dtype, lmx_loss_code loss
         return LMX_ERR_OP;
     if (dtype != LMX_F32 && dtype != LMX_F64)
         return LMX_ERR_DTYPE;
-    lmx_loss_defaults(loss, &o);
+    lmx_loss_options_init(loss, &o);
     if (parameter != NULL)
         memcpy(o.parameter, parameter, sizeof o.parameter);
     if (!parameters_fit(loss, o.parameter))
@@ -228,6 +231,18 @@ typedef struct batch {
     size_t kept, pairs; /* rows that count, and their targets */
 } batch;
 
+lmx_status lmx_spherical_batch_init(lmx_spherical_batch *given)
+{
+    if (given == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(given, LMX_TAG_BATCH);
+    given->target_type = LMX_I64;
+    given->target_stride = 1;
+    given->targets = 1;
+    given->ignore_index = -100;
+    return LMX_OK;
+}
+
 static int64_t class_of(const batch *c, size_t row, size_t k)
 {
     return lmx_class_at(c->b.target, c->b.target_type,
@@ -265,7 +280,7 @@ static lmx_status check_batch(const lmx_ctx *ctx, const lmx_spherical *l,
     memset(c, 0, sizeof *c);
     if (l == NULL || given == NULL)
         return LMX_ERR_NULL;
-    if (given->size != sizeof *given)
+    if (!LMX_OPTIONS_FIT(given, LMX_TAG_BATCH))
         return LMX_ERR_ARG;
     c->b = *given;
     const lmx_spherical_batch *const b = &c->b;
@@ -727,11 +742,19 @@ static void copy_counts(const lmx_spherical *l, uint64_t *counts)
     memcpy(counts, all, sizeof all);
 }
 
+lmx_status lmx_spherical_description_init(lmx_spherical_description *description)
+{
+    if (description == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(description, LMX_TAG_DESCRIPTION);
+    return LMX_OK;
+}
+
 lmx_status lmx_spherical_info(const lmx_spherical *layer, lmx_spherical_description *description)
 {
     if (layer == NULL || description == NULL)
         return LMX_ERR_NULL;
-    if (description->size != sizeof *description)
+    if (!LMX_OPTIONS_FIT(description, LMX_TAG_DESCRIPTION))
         return LMX_ERR_ARG;
     description->dtype = layer->dtype;
     description->loss = layer->loss;
@@ -748,6 +771,14 @@ lmx_status lmx_spherical_info(const lmx_spherical *layer, lmx_spherical_descript
 
 /* ---------------------------------------------------------------- state --- */
 
+lmx_status lmx_spherical_state_init(lmx_spherical_state *state)
+{
+    if (state == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(state, LMX_TAG_STATE);
+    return LMX_OK;
+}
+
 typedef struct copied {
     void *inside, *outside;
     size_t bytes, align;
@@ -760,7 +791,7 @@ static lmx_status state_arrays(const lmx_spherical *l, const lmx_spherical_state
 {
     if (l == NULL || s == NULL)
         return LMX_ERR_NULL;
-    if (s->size != sizeof *s)
+    if (!LMX_OPTIONS_FIT(s, LMX_TAG_STATE))
         return LMX_ERR_ARG;
     const size_t n = l->classes * l->d, d = l->d * sizeof(double), real = l->low == NULL ? 8 : 4;
     const copied all[COPIED] = {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Entries of the activations that take element by element: check, then pieces.c. */
-#include <string.h>
-
 #include "platform/cpu.h"
+#include "exec/options.h"
 #include "exec/pieces.h"
 #include "exec/reach.h"
 
@@ -82,6 +81,14 @@ static void compute(const void *job, const lmx_table *table, const lmx_piece *e)
 
 /* ------------------------------------------------------------ checking --- */
 
+lmx_status lmx_unary_options_init(lmx_unary_options *options)
+{
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_UNARY);
+    return LMX_OK;
+}
+
 /* Of finite parameters: those that kernels computing in `most` or less can hold. */
 static int fits(lmx_unary_code op, double most, const double *p, size_t n)
 {
@@ -104,9 +111,9 @@ static int fits(lmx_unary_code op, double most, const double *p, size_t n)
 static lmx_status check_options(call *c, lmx_unary_code op, lmx_dtype dtype, int backward,
                                 size_t inner, const lmx_unary_options *o)
 {
-    memset(&c->opt, 0, sizeof c->opt);
+    lmx_unary_options_init(&c->opt);
     if (o != NULL) {
-        if (o->size != sizeof *o)
+        if (!LMX_OPTIONS_FIT(o, LMX_TAG_UNARY))
             return LMX_ERR_ARG;
         c->opt = *o;
     }

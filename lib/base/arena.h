@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of one allocation, each at a multiple of 64 bytes.  A function takes them in an order of its own, twice:
- * once to count, once with memory, so that what is counted is what is used.
+ * An arena hands out the parts of one allocation, each at a multiple of 64 bytes.  A function that
+ * lays out a workspace runs twice, first without memory to count the bytes and then with memory, so
+ * that the two cannot disagree.
  */
 #ifndef LMX_ARENA_H
 #define LMX_ARENA_H
@@ -11,14 +12,14 @@
 #include "base/common.h"
 
 typedef struct lmx_arena {
-    char *base; /* NULL: counting */
-    size_t used;
+    char *base;  /* NULL: only count */
+    size_t used; /* bytes handed out or counted */
 } lmx_arena;
 
-/* n, or the next number that 64 divides. */
+/* n rounded up to a multiple of 64. */
 LMX_INLINE size_t lmx_round_up(size_t n) { return (n + 63) / 64 * 64; }
 
-/* NULL while counting. */
+/* Takes a part of `size` bytes; NULL while counting. */
 LMX_INLINE void *lmx_arena_take(lmx_arena *a, size_t size)
 {
     char *const p = a->base == NULL ? NULL : a->base + a->used;
@@ -26,7 +27,10 @@ LMX_INLINE void *lmx_arena_take(lmx_arena *a, size_t size)
     return p;
 }
 
-/* Memory for `size` bytes, without a base if there is none; to_free is for free() in any case. */
+/*
+ * Allocates `size` bytes.  The base is NULL if there is no memory; to_free can be passed to free()
+ * in any case.
+ */
 LMX_INLINE lmx_arena lmx_arena_open(size_t size, void **to_free)
 {
     *to_free = size > SIZE_MAX - 64 ? NULL : malloc(size + 64);

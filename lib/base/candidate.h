@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The k best of many, in an order that leaves nothing to chance: what is looked at when does not matter. */
+/*
+ * The k best of many candidates, under a total order: the result does not depend on the order of
+ * arrival.
+ */
 #ifndef LMX_CANDIDATE_H
 #define LMX_CANDIDATE_H
 
@@ -12,7 +15,9 @@ typedef struct lmx_candidate {
     size_t index;
 } lmx_candidate;
 
-/* a comes after b: NaN before all, then the larger, then the lower class. */
+/*
+ * Whether a is ranked after b.  NaN is ranked first, then the larger value, then the lower index.
+ */
 LMX_INLINE int lmx_is_worse(lmx_candidate a, lmx_candidate b)
 {
     const int a_nan = a.value != a.value, b_nan = b.value != b.value;
@@ -23,7 +28,7 @@ LMX_INLINE int lmx_is_worse(lmx_candidate a, lmx_candidate b)
     return a.index > b.index;
 }
 
-/* A heap whose root is the worst: lets the root of the first n sink. */
+/* Restores a heap of n, whose root is the worst, by letting the root sink. */
 LMX_INLINE void lmx_sink(lmx_candidate *heap, size_t n)
 {
     const lmx_candidate v = heap[0];
@@ -42,7 +47,7 @@ LMX_INLINE void lmx_sink(lmx_candidate *heap, size_t n)
     heap[i] = v;
 }
 
-/* Takes c in, in place of the worst of k. */
+/* Replaces the worst of k by c, if c is better. */
 LMX_INLINE void lmx_consider(lmx_candidate *heap, size_t k, lmx_candidate c)
 {
     if (lmx_is_worse(heap[0], c)) {
@@ -51,7 +56,7 @@ LMX_INLINE void lmx_consider(lmx_candidate *heap, size_t k, lmx_candidate c)
     }
 }
 
-/* Best first. */
+/* Sorts a heap of k, best first. */
 LMX_INLINE void lmx_sort_candidates(lmx_candidate *heap, size_t k)
 {
     for (size_t n = k; n > 1; n--) {

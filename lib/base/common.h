@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The only file that asks which compiler this is. */
+/* Compiler attributes.  This is the only file that asks which compiler is used. */
 #ifndef LMX_COMMON_H
 #define LMX_COMMON_H
 
@@ -26,8 +26,11 @@
 #  define LMX_PREFETCH_READ(p)  __builtin_prefetch((p), 0, 3)
 #endif
 
-/* Larger functions: inlined where a vector is a register, called where it is an array, and under
- * sanitizers, which make so much code of each that compiling a kernel would take minutes. */
+/*
+ * LMX_INLINE_VECTOR marks larger functions of vectors.  They are inlined where a vector is a
+ * register.  They are called where it is an array (the portable tier), and under sanitizers, with
+ * which compiling a kernel would take minutes.
+ */
 #if defined(__has_feature)
 #  if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
 #    define LMX_SANITIZED 1

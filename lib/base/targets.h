@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Classes as callers have them, in integers of any type. */
+/* Reads class indices from the caller's arrays, which may hold integers of any type. */
 #ifndef LMX_TARGETS_H
 #define LMX_TARGETS_H
 
 #include "base/common.h"
 #include "lanemax/lanemax.h"
 
+/* The bytes of one integer of that type. */
 LMX_INLINE size_t lmx_int_size(lmx_int type) { return (size_t)1 << ((unsigned)type & 3); }
 
-/* Element `at` of an array; INT64_MIN for what int64_t cannot hold, which is no class. */
+/*
+ * Element `at` of an array.  A value that int64_t cannot hold becomes INT64_MIN, which is no class
+ * either.
+ */
 LMX_INLINE int64_t lmx_class_at(const void *target, lmx_int type, ptrdiff_t at)
 {
     switch (type) {

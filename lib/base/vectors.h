@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is done to vectors of doubles outside the kernels: products and sums, nothing fused, in an order
- * that is written down here, so that every compiler gives the same bits and may still use its vectors.
+ * Operations on vectors of doubles outside the kernels.  Products and sums are not fused, and their
+ * order is written down here, so that every compiler gives the same bits and may still vectorize
+ * the loops.
  */
 #ifndef LMX_VECTORS_H
 #define LMX_VECTORS_H
@@ -10,7 +11,7 @@
 
 #include "base/common.h"
 
-/* sum a[i] b[i], in eight sums that are added in a tree */
+/* sum a[i] b[i], in eight partial sums that are added in a tree */
 LMX_INLINE double lmx_dot(const double *a, const double *b, size_t n)
 {
     double s[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
@@ -30,6 +31,7 @@ LMX_INLINE void lmx_axpy(double f, const double *LMX_RESTRICT x, size_t n, doubl
         y[i] += f * x[i];
 }
 
+/* x *= f */
 LMX_INLINE void lmx_scale(double f, size_t n, double *x)
 {
     for (size_t i = 0; i < n; i++)

@@ -4,17 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec/options.h"
 #include "platform/cpu.h"
 
-lmx_status lmx_ctx_create(lmx_ctx **out, const lmx_options *opt)
+lmx_status lmx_options_init(lmx_options *options)
+{
+    if (options == NULL)
+        return LMX_ERR_NULL;
+    LMX_OPTIONS_BEGIN(options, LMX_TAG_CTX);
+    return LMX_OK;
+}
+
+lmx_status lmx_ctx_create(lmx_ctx **out, const lmx_options *options)
 {
     if (out == NULL)
         return LMX_ERR_NULL;
-    lmx_options o = { sizeof o, 0, NULL };
-    if (opt != NULL) {
-        if (opt->size != sizeof o || opt->threads > LMX_THREADS_MAX)
+    lmx_options o;
+    lmx_options_init(&o);
+    if (options != NULL) {
+        if (!LMX_OPTIONS_FIT(options, LMX_TAG_CTX) || options->threads > LMX_THREADS_MAX)
             return LMX_ERR_ARG;
-        o = *opt;
+        o = *options;
     }
     const lmx_tier *tier = lmx_tier_default();
     if (o.isa != NULL)

@@ -14,6 +14,9 @@
 /* What needs no sums is handed out in so many groups of rows, where there is enough of it. */
 #define LONG_RUN 64
 
+/* Elements that are gathered at a time where no sum depends on it: x, dy and up stay in the first-level cache. */
+#define GATHERED 2048
+
 /* Shorter rows are gathered into longer pieces, if they do not follow each other anyway. */
 #define SHORT_ROW 128
 
@@ -26,8 +29,8 @@ typedef struct cut {
 
     /* Rows in all, of a group that is computed at once, and of a block; columns of a chunk; chunks of a row. */
     size_t rows, group, block, blocks, chunk, chunks;
-    char *buffers; /* not direct: reals of x, dy and up for each worker */
-    size_t buffer_size;
+    char *buffers; /* not direct: reals of x, dy and up for each worker, so many elements of each */
+    size_t buffer_size, gathered;
     char *scratch;
     size_t scratch_size;
     lmx_dd *sums;    /* for each task */
@@ -64,7 +67,9 @@ static void move(const cut *c, const lmx_array *a, const extent *e, char *z, int
 {
     const lmx_table *table = c->p->table;
     const int one = packed(a, &c->shape) && e->n == c->shape.cols; /* run of elements */
-    const lmx_gather g = { one ? 1 : a->stride[1], 1, 0, NULL, 0, 0 };
+    const lmx_gather g = { .stride = one ? 1 : a->stride[1],
+                           .rate = 1,
+                           .stream = back && (c->how & LMX_HOW_STREAM) != 0 };
     const size_t n = one ? e->rows * e->n : e->n;
     for (size_t r = 0; r < (one ? 1 : e->rows); r++, z += n * table->real_size) {
         const char *at = piece_of(a, c, e->row + r, e->first);
@@ -93,7 +98,8 @@ static void compute_in_place(const cut *c, const extent *e, lmx_piece *piece)
     }
 }
 
-static void compute_gathered(const cut *c, const extent *e, unsigned worker, lmx_piece *piece)
+/* As many elements as the buffers hold. */
+static void compute_buffered(const cut *c, const extent *e, unsigned worker, lmx_piece *piece)
 {
     const lmx_array *a = c->p->array;
     char *x = c->buffers + (size_t)worker * 3 * c->buffer_size;
@@ -104,6 +110,8 @@ static void compute_gathered(const cut *c, const extent *e, unsigned worker, lmx
     if (a[LMX_UP].data != NULL)
         move(c, &a[LMX_UP], e, up, 0);
     piece->rows = e->rows;
+    piece->first = e->first;
+    piece->n = e->n;
     for (int i = 0; i < LMX_ARRAYS; i++)
         piece->stride[i] = (ptrdiff_t)e->n;
     piece->dy = a[LMX_DY].data != NULL ? dy : NULL;
@@ -115,6 +123,19 @@ static void compute_gathered(const cut *c, const extent *e, unsigned worker, lmx
     move(c, &a[LMX_OUT], e, x, 1);
     if (a[LMX_UP_OUT].data != NULL)
         move(c, &a[LMX_UP_OUT], e, up, 1);
+}
+
+static void compute_gathered(const cut *c, const extent *e, unsigned worker, lmx_piece *piece)
+{
+    const size_t most = c->gathered, unit = c->p->unit;
+    const size_t rows = e->n < most ? most / e->n : 1;
+    const size_t cols = e->n <= most ? e->n : most / unit * unit;
+    for (size_t r = 0; r < e->rows; r += rows)
+        for (size_t at = 0; at < e->n; at += cols) {
+            const extent part = { e->row + r, e->rows - r < rows ? e->rows - r : rows,
+                                  e->first + at, e->n - at < cols ? e->n - at : cols };
+            compute_buffered(c, &part, worker, piece);
+        }
 }
 
 /* Task i: chunk i % chunks of the rows of block i / chunks, a group of rows at a time. */
@@ -181,7 +202,10 @@ static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
     c->blocks = (c->rows - 1) / c->block + 1;
     const size_t tasks = c->blocks * c->chunks;
 
-    c->buffer_size = c->direct ? 0 : lines(c->group * c->chunk * p->table->real_size);
+    c->gathered = c->group * c->chunk;
+    if (p->sums == 0 && p->columns == 0 && c->gathered > GATHERED)
+        c->gathered = p->unit > GATHERED ? p->unit : GATHERED;
+    c->buffer_size = c->direct ? 0 : lines(c->gathered * p->table->real_size);
     c->scratch_size = lines(p->scratch);
     const size_t per_worker = 3 * c->buffer_size + c->scratch_size;
     const size_t parts = tasks * p->sums + c->blocks * p->columns;
@@ -284,7 +308,7 @@ lmx_status lmx_pieces_run(lmx_ctx *ctx, lmx_pieces *p, double *sums, double *col
     }
     /* Sums are those of groups of rows, so that rows with gaps are brought together for them. */
     const int alone = shape->cols >= LMX_CHUNK || (p->sums == 0 && shape->cols >= SHORT_ROW);
-    c.direct = !p->gathered && (c.packed || (rows && alone));
+    c.direct = p->table == p->real_table && !p->gathered && (c.packed || (rows && alone));
     if (c.packed && c.direct && p->flat && p->sums == 0 && p->columns == 0) /* one long row */
         c.shape = (lmx_shape){ 1, shape->rows * shape->cols, 1 };
     c.how = !in_place && bytes > lmx_cache_size() ? LMX_HOW_STREAM : 0; /* past the caches */

@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The correlation c[k] = sum_n a[n + k] conj(a[n]) of a row, and the gradient through it.  Of many terms by discrete
- * transforms around a circle that has room for 2 N + 1: c is the transform of |A|^2 there, and the gradient that of
- * A times the real function whose terms are those by c.
+ * The correlation c[k] = sum_n a[n + k] conj(a[n]) of a row's coefficients, and its vjp.
+ *
+ * Rows of many terms go through FFTs of a length of at least 2 N + 1, so that the cyclic
+ * correlation equals the linear one.  With A the transform of the zero-padded row, c is the inverse
+ * transform of |A|^2; the gradient is the inverse transform of A times the real function whose
+ * Fourier coefficients are the gradient by c.
  */
 #ifndef LMX_FOURIER_CORRELATION_H
 #define LMX_FOURIER_CORRELATION_H
 
 #include "fourier/rows.h"
 
-/* Fills f->fft, whose tables are in memory. */
-void lmx_fourier_circle_open(lmx_fourier *f, double *memory);
+/*
+ * Fills f->fft; its tables are placed in memory, which has lmx_fourier_correlation_tables()
+ * doubles.
+ */
+void lmx_fourier_correlation_open(lmx_fourier *f, double *memory);
 
-/* d->c from d->a */
-void lmx_fourier_correlate(const lmx_fourier *f, lmx_fourier_desk *d);
-/* adds to d->t what follows from d->g, the gradient by d->c; after lmx_fourier_correlate() */
-void lmx_fourier_pull(const lmx_fourier *f, lmx_fourier_desk *d);
+/* Computes ws->c from ws->a. */
+void lmx_fourier_correlate(const lmx_fourier *f, lmx_fourier_workspace *ws);
+/*
+ * Adds to ws->t, the gradient by a, the part that ws->g, the gradient by c, contributes.  Call it
+ * after lmx_fourier_correlate(), whose transform of a it uses.
+ */
+void lmx_fourier_correlate_vjp(const lmx_fourier *f, lmx_fourier_workspace *ws);
 
 #endif

@@ -4,18 +4,18 @@
 void lmx_fourier_angles(uint64_t start, uint64_t linear, uint64_t square, uint64_t m, size_t n,
                         double *index)
 {
-    const uint64_t circle = 2 * m, more = 2 * square % circle;
-    uint64_t k = start % circle, step = (linear + square) % circle;
+    const uint64_t period = 2 * m, step_change = 2 * square % period;
+    uint64_t k = start % period, step = (linear + square) % period;
     for (size_t i = 0; i < n; i++) {
-        index[i] = k > m ? -(double)(circle - k) : (double)k;
+        index[i] = k > m ? -(double)(period - k) : (double)k;
         k += step;
-        k -= k >= circle ? circle : 0;
-        step += more;
-        step -= step >= circle ? circle : 0;
+        k -= k >= period ? period : 0;
+        step += step_change;
+        step -= step >= period ? period : 0;
     }
 }
 
-/* The side of the columns of the first step: the smaller of two that are alike. */
+/* n = rows x cols, as square as powers of two allow, with cols the smaller. */
 static size_t columns_of(size_t n)
 {
     size_t cols = LMX_FFT_PANEL;
@@ -30,22 +30,22 @@ void lmx_fourier_fft_open(lmx_fft *fft, const lmx_fourier_kernel *kernel, size_t
                           double *index)
 {
     const size_t cols = columns_of(n);
-    double *const cos = memory, *const sin = cos + n, *const twist_cos = sin + n;
-    double *const twist_sin = twist_cos + n;
+    double *const cos = memory, *const sin = cos + n, *const twiddle_cos = sin + n;
+    double *const twiddle_sin = twiddle_cos + n;
     lmx_fourier_angles(0, 2 * n - 2, 0, n, n, index);
     kernel->roots(index, n, (double)n, cos, sin);
     for (size_t i = 0; i < n / cols; i++)
         for (size_t j = 0; j < cols; j++) {
-            twist_cos[i * cols + j] = cos[i * j];
-            twist_sin[i * cols + j] = sin[i * j];
+            twiddle_cos[i * cols + j] = cos[i * j];
+            twiddle_sin[i * cols + j] = sin[i * j];
         }
-    *fft = (lmx_fft){ n, cols, cos, sin, twist_cos, twist_sin };
+    *fft = (lmx_fft){ n, cols, cos, sin, twiddle_cos, twiddle_sin };
 }
 
-/* Terms from which transforms are faster than sums of products. */
+/* From so many terms on, transforms are faster than direct sums of products (measured). */
 #define MANY 192
 
-size_t lmx_fourier_circle(size_t terms)
+size_t lmx_fourier_correlation_length(size_t terms)
 {
     if (terms < MANY)
         return 0;
@@ -57,9 +57,9 @@ size_t lmx_fourier_circle(size_t terms)
     return n;
 }
 
-size_t lmx_fourier_circle_size(size_t circle) { return circle == 0 ? 0 : 5 * circle; }
+size_t lmx_fourier_correlation_tables(size_t fft_length) { return 5 * fft_length; }
 
-size_t lmx_fourier_circle_room(size_t circle)
+size_t lmx_fourier_correlation_scratch(size_t fft_length)
 {
-    return circle == 0 ? 0 : 4 * circle + lmx_fourier_fft_work(circle);
+    return fft_length == 0 ? 0 : 4 * fft_length + lmx_fourier_fft_work(fft_length);
 }

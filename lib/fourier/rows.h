@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows of coefficients as the functions of the Fourier head want them: double, divided by a power of two so that
- * squares stay in range, and for bins folded.
+ * Rows of coefficients as the functions of the Fourier head take them: in double, divided by a
+ * power of two so that squares stay in range, and folded where there are bins.
  *
- * Folding: at the centres x[j] = -1 + (2 j + 1) / m of m bins e^(i pi m x[j]) is (-1)^(m + 1), so that the terms
- * a[l], a[l + m], a[l + 2 m] ... can be added with these signs.  A row of at most m terms remains, and then
- * sum_j |A(x[j])|^2 = m sum_l |b[l]|^2 without aliases.
+ * Folding: at the centres x[j] = -1 + (2 j + 1) / m of m bins e^(i pi m x[j]) is (-1)^(m + 1), so
+ * that the terms a[l], a[l + m], a[l + 2 m] ... can be added with these signs.  A row b of at most
+ * m terms results, and sum_j |A(x[j])|^2 = m sum_l |b[l]|^2 without aliases.
  */
 #ifndef LMX_FOURIER_ROWS_H
 #define LMX_FOURIER_ROWS_H
@@ -15,85 +15,89 @@
 #include "kernels/kernels.h"
 #include "platform/pool.h"
 
+/* Kinds of rows. */
 enum {
-    LMX_FOURIER_PLAIN,
-    LMX_FOURIER_ZERO, /* nothing but zeros: the uniform density */
-    LMX_FOURIER_BAD   /* holds NaN or inf */
+    LMX_FOURIER_PLAIN, /* finite coefficients, not all of them 0 */
+    LMX_FOURIER_ZERO,  /* all coefficients are 0: the uniform density */
+    LMX_FOURIER_BAD    /* a coefficient is NaN or infinite */
 };
 
-/* Numbers that a desk has room for at least. */
-#define LMX_FOURIER_NUMBERS 64
+/* The least number of values that a workspace holds: points are processed in groups of so many. */
+#define LMX_FOURIER_VALUES 64
 
-/* Rows that a worker takes at a time where a row is O(N). */
+/* Rows that a worker takes at a time where a row costs O(N). */
 #define LMX_FOURIER_GRAIN 4
 
-/* What a call has to do with. */
+/* The arguments and plans of one call, the same for all rows. */
 typedef struct lmx_fourier {
-    const lmx_table *table;
-    const lmx_fourier_kernel *kernel;
-    void (*log)(const void *x, size_t n, int k, void *y); /* of doubles */
-    lmx_pool *pool;
-    size_t rows, terms;
-    const char *coef;
-    ptrdiff_t coef_row;
-    size_t bins;   /* 0: none, and no folding */
-    int one_bin;   /* no room for a number of each bin is needed */
-    size_t room;   /* doubles that each desk has for other purposes */
-    size_t circle; /* of the correlation, which see; 0: none */
-    lmx_fft fft;
+    const lmx_table *table;           /* kernels of the coefficients' type */
+    const lmx_fourier_kernel *kernel; /* kernels of the Fourier head, in double */
+    void (*log)(const void *x, size_t n, int k, void *y); /* logarithms of doubles */
+    lmx_pool *pool;                                       /* NULL: one thread */
+    size_t rows;
+    size_t terms;       /* coefficients of a row, N + 1 */
+    const char *coef;   /* the coefficients: the real parts of a row, then the imaginary ones */
+    ptrdiff_t coef_row; /* stride of their rows, in elements */
+    size_t bins;        /* 0: no bins, and rows are not folded */
+    int one_bin;        /* only the target's bin is computed: no arrays over the bins */
+    size_t transform_scratch; /* doubles of scratch for the transform to the bins */
+    size_t fft_length;        /* FFT length of the correlation (correlation.h); 0: direct sums */
+    lmx_fft fft;              /* its plan */
 } lmx_fourier;
 
-/* What one worker has in hand: the row, and room. */
-typedef struct lmx_fourier_desk {
+/* One worker's workspace: the row in hand and its intermediate results. */
+typedef struct lmx_fourier_workspace {
     lmx_series a; /* the row, divided by 2^e */
     int64_t e;
-    int kind;
-    double power;      /* sum |a|^2 */
-    lmx_series folded; /* a itself where there are no more terms than bins */
-    double folded_power;
+    int kind;            /* of the row: LMX_FOURIER_PLAIN, ... */
+    double power;        /* sum |a|^2 */
+    lmx_series folded;   /* the folded row; a itself if there are no more terms than bins */
+    double folded_power; /* sum |folded|^2 */
 
-    /* room */
-    lmx_series c;   /* for a correlation, and */
-    lmx_series g;   /* its gradient; */
-    lmx_series t;   /* for the gradient by a, */
-    lmx_series u;   /* and by folded; */
-    lmx_series at;  /* for a value for each bin; */
-    double *number; /* room for as many numbers as there are terms, or bins, or the following; */
-    double *more;   /* for the bins; */
-    float *real;    /* and for as many floats as number */
-    lmx_powers powers;
-    double *index;
-    double *room;
-    double *wave; /* for the correlation */
-} lmx_fourier_desk;
+    lmx_series c;      /* the correlation of a */
+    lmx_series g;      /* the gradient by c; for the cdf, the terms of its series */
+    lmx_series t;      /* the gradient by a */
+    lmx_series u;      /* the gradient by folded; for masses, the terms of the transform */
+    lmx_series bins;   /* a complex value for each bin */
+    double *values;    /* one for each bin, term, or point of a group */
+    double *dvalues;   /* the gradient by the bins */
+    float *reals;      /* as many as values: rows of 16-bit types on their way to and from double */
+    lmx_powers powers; /* powers of e^(i pi x) for one x */
+    double *index;     /* integers, for the angles of these powers */
+    double *scratch;   /* for the transform to the bins */
+    double *fft_scratch; /* for the correlation */
+} lmx_fourier_workspace;
 
-/* Bytes of a desk, and its parts in memory at a multiple of 64, which was all zeros before the first row. */
-size_t lmx_fourier_desk_size(const lmx_fourier *f);
-void lmx_fourier_desk_open(const lmx_fourier *f, lmx_fourier_desk *d, void *memory);
+/* The bytes of a workspace. */
+size_t lmx_fourier_workspace_size(const lmx_fourier *f);
+/* Lays ws out in memory, which is a multiple of 64 and was all zeros before the first row. */
+void lmx_fourier_workspace_open(const lmx_fourier *f, lmx_fourier_workspace *ws, void *memory);
 
-/* Takes row r to the desk: a, e, kind and power; folded where there are bins. */
-void lmx_fourier_take(const lmx_fourier *f, size_t r, lmx_fourier_desk *d);
+/* Reads row r: fills a, e, kind and power, and folded where there are bins. */
+void lmx_fourier_load_row(const lmx_fourier *f, size_t r, lmx_fourier_workspace *ws);
 
-/* Numbers to elements, each rounded once to real and then to the type. */
-void lmx_fourier_put(const lmx_fourier *f, lmx_fourier_desk *d, const double *x, size_t n,
+/* Stores n doubles as elements, each rounded once to real and then to the type. */
+void lmx_fourier_put(const lmx_fourier *f, lmx_fourier_workspace *ws, const double *x, size_t n,
                      char *to);
-/* And back. */
-void lmx_fourier_get(const lmx_fourier *f, lmx_fourier_desk *d, const char *from, size_t n,
+/* Loads n elements as doubles, exactly. */
+void lmx_fourier_get(const lmx_fourier *f, lmx_fourier_workspace *ws, const char *from, size_t n,
                      double *x);
-/* n elements of one value */
+/* Stores n elements of one value. */
 void lmx_fourier_fill(const lmx_fourier *f, char *to, size_t n, double value);
 
-/* Powers of e^(i pi x), and of the centre of bin j of `bins`, for as many terms as `terms`. */
-void lmx_fourier_at(const lmx_fourier *f, lmx_fourier_desk *d, double x, size_t terms);
-void lmx_fourier_at_centre(const lmx_fourier *f, lmx_fourier_desk *d, uint64_t j, size_t terms);
+/* Fills ws->powers with those of e^(i pi x) that `terms` terms need. */
+void lmx_fourier_powers_at(const lmx_fourier *f, lmx_fourier_workspace *ws, double x, size_t terms);
+/* The same for x the centre of bin j, from exactly reduced angles. */
+void lmx_fourier_powers_at_centre(const lmx_fourier *f, lmx_fourier_workspace *ws, uint64_t j,
+                                  size_t terms);
 
-/* t = the gradient by a from u, that by folded; adds. */
-void lmx_fourier_unfold(const lmx_fourier_desk *d, size_t bins);
+/* Adds to t, the gradient by a, what u, the gradient by folded, contributes. */
+void lmx_fourier_unfold(const lmx_fourier_workspace *ws, size_t bins);
 
-/* The gradient t by a as coefficients of row r: divided by 2^e. */
-void lmx_fourier_put_gradient(const lmx_fourier *f, lmx_fourier_desk *d, char *to);
+/* Stores t, divided by 2^e: the gradient by the coefficients as they were before scaling. */
+void lmx_fourier_put_gradient(const lmx_fourier *f, lmx_fourier_workspace *ws, char *to);
 
-/* x 2^n, inf and 0 where that leaves the range. */
+/* x 2^n; inf or 0 where that leaves the range of double. */
 LMX_INLINE double lmx_times_power2(double x, int64_t n)
 {
     for (; n > 1000; n -= 1000)

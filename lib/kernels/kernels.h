@@ -87,6 +87,7 @@ typedef struct lmx_row_kernel {
     void (*apply_columns)(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms);
     int keeps_columns; /* measure_columns() can fill scratch */
     int uses_terms;    /* measure() can store what apply() with LMX_HOW_TERMS reads */
+    size_t elem_size;  /* of the elements that it reads and writes: reals, or those of its table */
 } lmx_row_kernel;
 
 /* An activation on n elements; p are its np parameters. */
@@ -151,8 +152,15 @@ typedef struct lmx_gather {
     const unsigned char *where; /* NULL: all kept */
     ptrdiff_t where_stride;
     int masked_value; /* scatter writes 0, or with 1: -inf, where masked */
+    int stream;       /* scatter: nontemporal stores, where elements follow each other */
 } lmx_gather;
 
+/*
+ * A tier's table for one element type.  Kernels work on reals: float for LMX_F16, LMX_BF16 and LMX_F32, double for
+ * LMX_F64.  16-bit types are storage: their tables have conversions and packing of their own, and the kernels of
+ * LMX_F32; but for those of operations on rows and losses, which outside the portable tier read 16-bit elements
+ * themselves.
+ */
 typedef struct lmx_table {
     const char *isa;
     size_t elem_size, real_size;
@@ -166,7 +174,8 @@ typedef struct lmx_table {
     const lmx_unary_kernel *unary[LMX_UNARY_KERNELS];
     const lmx_channel_kernel *channel[LMX_CHANNEL_KERNELS];
 
-    const struct lmx_tile_kernel *tile; /* tile.h */
+    const struct lmx_pack_kernel *pack; /* gemm/tile.h: from elements, and */
+    const struct lmx_tile_kernel *tile; /* of reals */
     const struct lmx_fourier_kernel
         *fourier; /* fourier.h: of doubles, the same for all types of a tier */
 
@@ -181,14 +190,7 @@ typedef struct lmx_table {
     void (*softcap)(void *o, size_t n, double cap);
     void (*softcap_slope)(const void *o, size_t n, double cap, void *g);
 
-    /* For tests and the paper's comparison; not reachable from the public functions. */
-    void (*exp_split)(const void *x, size_t n, void *m, int32_t *e); /* exp(x) = m 2^e */
-    void (*exp)(const void *x, size_t n, void *y);
     void (*log)(const void *x, size_t n, int k, void *y); /* log(x 2^k) of positive normal reals */
-    void (*two_pass)(const void *x, size_t n, void *y, int stream);
-    void (*three_pass_recompute)(const void *x, size_t n, void *y, int stream);
-    void (*three_pass_reload)(const void *x, size_t n, void *y, int stream);
-    void (*copy)(const void *x, size_t n, void *y, int stream);
 } lmx_table;
 
 #endif

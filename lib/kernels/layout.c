@@ -45,6 +45,27 @@ void LMX_K(gather)(const void *x_, size_t n, const lmx_gather *how, void *out_)
                 z[i] = -LMX_INF;
 }
 
+/* Nontemporal stores fill whole lines: up to the first boundary, ordinary ones. */
+static void scatter_run(const real *z, size_t n, elem *y, int stream)
+{
+    size_t i = 0;
+    if (stream) {
+        size_t head = (size_t)(0 - (uintptr_t)y) % 64 / sizeof(elem);
+        head = head < n ? head : n;
+        for (; i < head; i += V_LANES)
+            e_store_n(y + i, v_load_n(z + i, head - i < V_LANES ? head - i : V_LANES, 0),
+                      head - i < V_LANES ? head - i : V_LANES);
+        i = head;
+        for (; i + V_LANES <= n; i += V_LANES)
+            e_stream(y + i, v_load(z + i));
+        v_fence();
+    }
+    for (; i + V_LANES <= n; i += V_LANES)
+        e_store(y + i, v_load(z + i));
+    if (i < n)
+        e_store_n(y + i, v_load_n(z + i, n - i, 0), n - i);
+}
+
 void LMX_K(scatter)(const void *z_, size_t n, const lmx_gather *how, void *y_)
 {
     const real *z = z_;
@@ -55,11 +76,7 @@ void LMX_K(scatter)(const void *z_, size_t n, const lmx_gather *how, void *y_)
             e_put(y + (ptrdiff_t)i * how->stride,
                   how->where[(ptrdiff_t)i * how->where_stride] ? z[i] : masked);
     } else if (how->stride == 1) {
-        size_t i = 0;
-        for (; i + V_LANES <= n; i += V_LANES)
-            e_store(y + i, v_load(z + i));
-        if (i < n)
-            e_store_n(y + i, v_load_n(z + i, n - i, 0), n - i);
+        scatter_run(z, n, y, how->stream);
     } else {
         for (size_t i = 0; i < n; i++)
             e_put(y + (ptrdiff_t)i * how->stride, z[i]);

@@ -71,6 +71,7 @@ typedef struct lmx_loss_kernel {
     void (*gradient)(const void *o, size_t n, const lmx_chunk *chunk, const lmx_loss_spec *spec,
                      const lmx_loss_row *row, void *out, unsigned how);
     int skips_target; /* measure() leaves it out */
+    size_t elem_size; /* of the logits and gradients: those of reals, or of its table */
 } lmx_loss_kernel;
 
 #endif

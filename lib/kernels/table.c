@@ -1,28 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* This tier's table for this element type, expanded from the registry: no slot stays empty. */
+/*
+ * This tier's table for this element type, expanded from the registry: no slot stays empty.  16-bit types take the
+ * kernels of their reals, but for those of operations and losses that lib/meson.build names in LMX_NATIVE_<name>.
+ */
 #include "kernels/fourier/fourier.h"
+#include "kernels/gemm/tile.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
-#include "kernels/paper/paper.h"
 #include "kernels/loss/soft_targets.h"
-#include "kernels/gemm/tile.h"
+
+/* LMX_NATIVE_softmax, say, is a comma where the operation is compiled for this type, and undefined elsewhere: then
+ * its name and the next form one argument. */
+#define SECOND(a, b, ...)    b
+#define CHOOSE(...)          SECOND(__VA_ARGS__)
+#define NATIVE_OR_REAL(name) CHOOSE(LMX_NATIVE_##name LMX_K(name), LMX_K_REAL(name), )
 
 #define DECLARE(number, name, inputs, result, options, parameter, standard, formula) \
-  extern const lmx_row_kernel LMX_K(name);
+  extern const lmx_row_kernel NATIVE_OR_REAL(name);
 LMX_ROW_LIST(DECLARE)
 #undef DECLARE
 #define DECLARE(number, name, parameters, d0, d1, options, formula) \
-  extern const lmx_loss_kernel LMX_K(name);
+  extern const lmx_loss_kernel NATIVE_OR_REAL(name);
 LMX_LOSS_LIST(DECLARE)
 #undef DECLARE
 
 #define DECLARE(number, name, parameters, standard, learned, ulp, formula) \
-  extern const lmx_unary_kernel LMX_K(name);
+  extern const lmx_unary_kernel LMX_K_REAL(name);
 LMX_UNARY_LIST(DECLARE)
 #undef DECLARE
 
 #define DECLARE(number, name, inputs, parameters, learned, ulp, formula) \
-  extern const lmx_channel_kernel LMX_K(name);
+  extern const lmx_channel_kernel LMX_K_REAL(name);
 LMX_CHANNEL_LIST(DECLARE)
 #undef DECLARE
 
@@ -31,7 +39,9 @@ LMX_CHANNEL_LIST(DECLARE)
 
 #define FOURIER LMX_CAT4(lmx_fourier, _, f64, _, LMX_ISA)
 extern const lmx_fourier_kernel FOURIER;
-extern const lmx_tile_kernel LMX_K(tile);
+extern const lmx_pack_kernel LMX_K(pack);
+extern const lmx_tile_kernel LMX_K_REAL(tile);
+void LMX_K_REAL(log)(const void *x, size_t n, int k, void *y);
 extern const lmx_table LMX_K(table);
 
 const lmx_table LMX_K(table) = {
@@ -40,7 +50,7 @@ const lmx_table LMX_K(table) = {
     .real_size = sizeof(real),
     .row = {
 #define ROW(number, name, inputs, result, options, parameter, standard, formula) \
-  [number] = &LMX_K(name),
+  [number] = &NATIVE_OR_REAL(name),
         LMX_ROW_LIST(ROW)
 #undef ROW
     },
@@ -50,34 +60,31 @@ const lmx_table LMX_K(table) = {
     .fill = LMX_K(fill),
     .get = LMX_K(get),
     .loss = {
-#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &LMX_K(name),
+#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &NATIVE_OR_REAL(name),
         LMX_LOSS_LIST(LOSS)
 #undef LOSS
     },
     .unary = {
-#define UNARY(number, name, parameters, standard, learned, ulp, formula) [number] = &LMX_K(name),
+#define UNARY(number, name, parameters, standard, learned, ulp, formula) \
+  [number] = &LMX_K_REAL(name),
         LMX_UNARY_LIST(UNARY)
 #undef UNARY
     },
     .channel = {
-#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) [number] = &LMX_K(name),
+#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) \
+  [number] = &LMX_K_REAL(name),
         LMX_CHANNEL_LIST(CHANNEL)
 #undef CHANNEL
     },
-    .tile = &LMX_K(tile),
+    .pack = &LMX_K(pack),
+    .tile = &LMX_K_REAL(tile),
     .fourier = &FOURIER,
-    .soften = LMX_K(soften),
-    .mix = LMX_K(mix),
-    .subtract = LMX_K(subtract),
-    .spread = LMX_K(spread),
-    .pull = LMX_K(pull),
-    .softcap = LMX_K(softcap),
-    .softcap_slope = LMX_K(softcap_slope),
-    .exp_split = LMX_K(exp_split),
-    .exp = LMX_K(exp),
-    .log = LMX_K(log),
-    .two_pass = LMX_K(two_pass),
-    .three_pass_recompute = LMX_K(three_pass_recompute),
-    .three_pass_reload = LMX_K(three_pass_reload),
-    .copy = LMX_K(copy),
+    .soften = LMX_K_REAL(soften),
+    .mix = LMX_K_REAL(mix),
+    .subtract = LMX_K_REAL(subtract),
+    .spread = LMX_K_REAL(spread),
+    .pull = LMX_K_REAL(pull),
+    .softcap = LMX_K_REAL(softcap),
+    .softcap_slope = LMX_K_REAL(softcap_slope),
+    .log = LMX_K_REAL(log),
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LU factors by blocks of columns: within a block row by row, beyond it as one product.  What each element
- * is made of, and in which order, follows from n alone.
+ * Blocked, right-looking LU: a panel of columns is factored row by row, and the columns right of it
+ * are updated by one matrix product.  The order of operations on each element follows from n alone.
  */
 #include "linalg/lu.h"
 
@@ -23,7 +23,10 @@ static void exchange(double *a, double *b, size_t n)
     }
 }
 
-/* b -= a c, with a (m x k) and c (k x cols) in matrices that are n and cols wide */
+/*
+ * b -= a c, a (m x k) in a matrix with rows of n, c (k x cols) and b with rows of c_row; panel:
+ * scratch for -a.
+ */
 static void subtract_product(const lmx_products *on, size_t m, size_t k, const double *a, size_t n,
                              const double *c, size_t cols, size_t c_row, double *b, double *panel)
 {
@@ -33,7 +36,7 @@ static void subtract_product(const lmx_products *on, size_t m, size_t k, const d
     lmx_multiply(on, m, cols, k, panel, k, 1, c, c_row, 1, b, c_row, 1);
 }
 
-/* Columns begin ... end of the rows from begin on. */
+/* Factors the panel of columns begin ... end, in the rows from begin on. */
 static int factor_panel(size_t n, double *a, size_t begin, size_t end, size_t *swap)
 {
     for (size_t j = begin; j < end; j++) {

@@ -4,6 +4,7 @@
 #include "kernels/gemm/tile.h"
 
 typedef struct {
+    const lmx_pack_kernel *pack;
     const lmx_tile_kernel *tile;
     size_t m, n, k, rows; /* rows of C in a task */
     const double *a, *b;
@@ -20,30 +21,30 @@ size_t lmx_matmul_scratch(unsigned workers) { return workers * SCRATCH_REALS * s
 
 static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
 
-/* A block of C: rows i ... i + m, columns j ... j + n. */
+/* Computes a block of C: rows i ... i + m, columns j ... j + n. */
 static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, double *scratch)
 {
-    const int a_turned = p->a_col != 1, b_turned = p->b_col != 1;
-    const lmx_rows_of a = { p->a, a_turned ? p->a_col : p->a_row, NULL };
-    const lmx_rows_of b = { p->b, b_turned ? p->b_col : p->b_row, NULL };
-    double *const block = scratch, *const turned = block + LMX_BLOCK_REALS;
-    double *const panels = turned + LMX_BLOCK_REALS;
+    const int a_transposed = p->a_col != 1, b_transposed = p->b_col != 1;
+    const lmx_rows_of a = { p->a, a_transposed ? p->a_col : p->a_row, NULL };
+    const lmx_rows_of b = { p->b, b_transposed ? p->b_col : p->b_row, NULL };
+    double *const block = scratch, *const transposed = block + LMX_BLOCK_REALS;
+    double *const panels = transposed + LMX_BLOCK_REALS;
     size_t at = 0;
-    do { /* k = 0: zeros */
+    do { /* once at least: with k = 0 the block is zeros */
         const size_t k = at_most(p->k - at, LMX_TILE);
-        if (a_turned) {
-            p->tile->block(&a, at, k, i, m, block);
-            p->tile->turn(block, m, k, turned);
+        if (a_transposed) {
+            p->pack->block(&a, at, k, i, m, block);
+            p->tile->turn(block, m, k, transposed);
         } else {
-            p->tile->block(&a, i, m, at, k, block);
+            p->pack->block(&a, i, m, at, k, block);
         }
-        if (b_turned)
-            p->tile->panels_across(&b, j, n, at, k, panels);
+        if (b_transposed)
+            p->pack->panels_across(&b, j, n, at, k, panels);
         else
-            p->tile->panels(&b, at, k, j, n, panels);
+            p->pack->panels(&b, at, k, j, n, panels);
         const lmx_tile_product q = {
-            .block = a_turned ? turned : block,
-            .is_turned = a_turned,
+            .block = a_transposed ? transposed : block,
+            .is_turned = a_transposed,
             .m = m,
             .k = k,
             .n = n,
@@ -75,13 +76,16 @@ void lmx_matmul(const lmx_table *f64_table, lmx_pool *pool, size_t m, size_t n, 
 {
     if (m == 0 || n == 0)
         return;
-    /* Fewer rows to a task, and so panels packed once more, where that gives the threads something to share. */
+    /*
+     * Fewer rows to a task give the threads more tasks, at the price of packing the panels more
+     * often.
+     */
     const unsigned workers = lmx_pool_threads(pool);
     size_t rows = LMX_TILE;
     while (rows > 32 && (m - 1) / rows + 1 < 2 * workers)
         rows /= 2;
-    product p = { f64_table->tile, m,     n,     k, rows,  a,   b,      a_row,
-                  a_col,           b_row, b_col, c, c_row, add, scratch };
+    product p = { f64_table->pack, f64_table->tile, m,     n,     k, rows,  a,   b,
+                  a_row,           a_col,           b_row, b_col, c, c_row, add, scratch };
     const size_t tasks = ((m - 1) / rows + 1) * ((n - 1) / LMX_TILE + 1);
     lmx_parallel_for(pool, tasks, 1, task, &p);
 }

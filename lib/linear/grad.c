@@ -217,6 +217,14 @@ static void add_weight(const step *s, unsigned worker, size_t tile, size_t from,
     }
 }
 
+void lmx_linear_put_row(const lmx_linear_loss *c, void *reals, void *to)
+{
+    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
+    if (c->accumulate)
+        c->l.table->tile->add_bias(to, 1, c->l.depth, reals, 0);
+    c->l.table->scatter(reals, c->l.depth, &as_is, to);
+}
+
 /* No row took part in the first step of a tile. */
 static void clear_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 {
@@ -226,18 +234,30 @@ static void clear_weight(const lmx_linear_loss *c, size_t tile, size_t from)
         c->l.table->fill(weight_row(c, from + i), c->l.depth, 1, 0);
 }
 
-/* What the last step leaves. */
+/* Class k's entry of dbias is stored, or added in the wider compute type of the logits and the bias. */
+static void put_bias(const lmx_linear_loss *c, size_t k, lmx_dd sum)
+{
+    const lmx_table *const own = c->l.bias_table;
+    char *const to = c->dbias + k * own->elem_size;
+    double value = sum.hi + sum.lo;
+    if (c->accumulate) {
+        /* The sum of two floats in double, rounded to float, is their float sum. */
+        if (real_size(c) == sizeof(float) && own->real_size == sizeof(float))
+            value = (float)value;
+        value += own->get(to);
+    }
+    own->fill(to, 1, 1, value);
+}
+
+/* Stores the sums of all rows for a tile's classes. */
 static void put_weight(const lmx_linear_loss *c, size_t tile, size_t from)
 {
-    const lmx_gather as_is = { 1, 1, 0, NULL, 0, 0 };
     const size_t n = classes_at(c, from);
     for (size_t i = 0; c->dweight != NULL && !lmx_linear_is_direct(c) && i < n; i++)
-        c->l.table->scatter(sums_of(c, tile) + i * c->l.depth * real_size(c), c->l.depth, &as_is,
-                            weight_row(c, from + i));
-    for (size_t i = 0; c->dbias != NULL && i < n; i++) {
-        const lmx_dd sum = c->bias_sums[tile * LMX_TILE + i];
-        c->l.table->fill(c->dbias + (from + i) * c->l.table->elem_size, 1, 1, sum.hi + sum.lo);
-    }
+        lmx_linear_put_row(c, sums_of(c, tile) + i * c->l.depth * real_size(c),
+                           weight_row(c, from + i));
+    for (size_t i = 0; c->dbias != NULL && i < n; i++)
+        put_bias(c, from + i, c->bias_sums[tile * LMX_TILE + i]);
 }
 
 static void tile_task(void *job, size_t begin_tile, size_t end_tile, unsigned worker)
@@ -285,7 +305,7 @@ static void hidden_task(void *job, size_t begin_part, size_t end_part, unsigned 
             size_t begin = 0, end;
             if (!next_run(c->active[tile], s->m, &begin, &end))
                 continue;
-            c->l.table->tile->panels(&c->l.weight, from, n, j, wide, panels);
+            c->l.table->pack->panels(&c->l.weight, from, n, j, wide, panels);
             for (; next_run(c->active[tile], s->m, &begin, &end); begin = end) {
                 const size_t at = (s->first + begin) * (size_t)c->dhidden_row + j;
                 const lmx_tile_product p = {
@@ -314,7 +334,7 @@ static void pack_task(void *job, size_t begin, size_t end, unsigned worker)
     (void)worker;
     for (size_t at = begin; at < end; at++) {
         const size_t i = at / parts * LMX_TILE, j = at % parts * LMX_TILE;
-        c->l.table->tile->panels(&c->l.hidden, s->first + i, lmx_at_most(s->m - i, LMX_TILE), j,
+        c->l.table->pack->panels(&c->l.hidden, s->first + i, lmx_at_most(s->m - i, LMX_TILE), j,
                                  lmx_at_most(c->l.depth - j, LMX_TILE),
                                  c->hidden + at * lmx_linear_panels_size(&c->l));
     }

@@ -29,7 +29,8 @@ typedef struct lmx_linear {
     unsigned workers;
     size_t rows, depth, classes; /* rows: those that count, as hidden.picked has them */
     lmx_rows_of hidden, weight;
-    const void *bias; /* elements; NULL: none */
+    const void *bias; /* elements of bias_table's type; NULL: none */
+    const lmx_table *bias_table;
 
     size_t depth_blocks, depth_step;
     size_t group; /* rows that are worked on together: all, or a multiple of LMX_TILE */

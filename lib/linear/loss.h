@@ -42,11 +42,12 @@ typedef struct lmx_linear_loss {
     int keeps_largest;
 
     /* backward; gradients are NULL where not wanted */
-    char *dweight; /* elements */
+    int accumulate; /* gradients are added to what dweight and dbias hold */
+    char *dweight;  /* elements */
     ptrdiff_t dweight_row;
     char *dhidden; /* reals, a row for each that counts */
     ptrdiff_t dhidden_row;
-    char *dbias;         /* elements */
+    char *dbias;         /* elements of the bias's type */
     const double *limit; /* logits of a row below this may be skipped; NULL: none are */
     double *dropped;     /* of each row; NULL: not wanted */
 
@@ -66,6 +67,10 @@ void lmx_linear_loss_forward(lmx_linear_loss *c);
 
 /* The gradients, after that; dhidden is added to. */
 void lmx_linear_loss_backward(lmx_linear_loss *c);
+
+/* A gradient's row of depth reals, which may be overwritten, is stored in elements, or with accumulate added to them:
+ * one addition of reals and one rounding to the element type. */
+void lmx_linear_put_row(const lmx_linear_loss *c, void *reals, void *to);
 
 /* Where the store has the largest logits of tile `from`, from row i on. */
 LMX_INLINE char *lmx_linear_largest(const lmx_linear_loss *c, size_t from, size_t i)
@@ -87,10 +92,12 @@ LMX_INLINE size_t lmx_linear_room(const lmx_linear_loss *c, size_t n)
     return reals < head ? 0 : (reals - head) / n;
 }
 
-/* Whether sums for dweight are those of one step and of its type: then they are taken where they belong. */
+/* Whether sums for dweight are those of one step and of its type, and replace what it holds: then they
+ * are taken where they belong. */
 LMX_INLINE int lmx_linear_is_direct(const lmx_linear_loss *c)
 {
-    return c->l.rows <= c->l.group && c->l.table->elem_size == c->l.real->real_size;
+    return c->l.rows <= c->l.group && c->l.table->elem_size == c->l.real->real_size &&
+           !c->accumulate;
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers of two doubles, and powers of two.
+ * Double-double numbers (unevaluated sums of two doubles), and scaling by powers of two.
  *
- * Everything here is scalar double arithmetic from +, -, *, / and fma, so it has the same bits in whichever file
- * and tier it is inlined.  Libm is not called except for fma(), which is exact.
+ * Everything here is scalar double arithmetic from +, -, *, / and fma, so it has the same bits in
+ * whichever file and tier it is inlined.  Libm is not called except for fma(), which is exact.
  */
 #ifndef LMX_DOUBLE_DOUBLE_H
 #define LMX_DOUBLE_DOUBLE_H
@@ -24,6 +24,7 @@ LMX_INLINE double lmx_qnan(void)
 
 LMX_INLINE int lmx_finite(double v) { return v - v == 0; }
 
+/* The number hi + lo. */
 typedef struct {
     double hi, lo;
 } lmx_dd;
@@ -48,7 +49,7 @@ LMX_INLINE lmx_dd lmx_dd_add(lmx_dd a, lmx_dd b)
     return lmx_fast_two_sum(s.hi, s.lo + (a.lo + b.lo));
 }
 
-/* x * 2^n for a result in the normal range, or 0 where n <= -1022. */
+/* x * 2^n, for n <= 1023 and a result in the normal range; 0 if n <= -1022. */
 LMX_INLINE double lmx_scale2(double x, int64_t n)
 {
     if (n <= -1022)
@@ -59,7 +60,7 @@ LMX_INLINE double lmx_scale2(double x, int64_t n)
     return x * p;
 }
 
-/* The same down to subnormal results, rounded once. */
+/* The same, with subnormal results rounded once. */
 LMX_INLINE double lmx_scale2_gradual(double x, int64_t n)
 {
     return n < -1100 ? 0 : lmx_scale2(lmx_scale2(x, n / 2), n - n / 2);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exp and log of one number, in two parts where a caller needs more than a double.
+ * exp and log of one number; as a double-double where a caller needs more than a double.
  *
- * Everything here is scalar double arithmetic from +, -, *, / and fma, so it has the same bits in whichever file
- * and tier it is inlined.  Libm is not called except for fma(), which is exact.
+ * Everything here is scalar double arithmetic from +, -, *, / and fma, so it has the same bits in
+ * whichever file and tier it is inlined.  Libm is not called except for fma(), which is exact.
  */
 #ifndef LMX_EXP_LOG_H
 #define LMX_EXP_LOG_H
@@ -56,7 +56,10 @@ LMX_INLINE double lmx_round(double x) /* |x| <= 2^51 */ { return (x + 0x1.8p+52)
 
 LMX_INLINE lmx_exp2part lmx_exp_split(double x, double lo)
 {
-    /* A conversion of what int64_t cannot hold is undefined; callers drop such terms. */
+    /*
+     * Clamped, because converting a double that int64_t cannot hold is undefined; callers drop such
+     * terms.
+     */
     x = x > -0x1p+53 ? x : -0x1p+53;
     x = x < 0x1p+53 ? x : 0x1p+53;
     double n = x * LMX_LOG2E;
@@ -80,7 +83,7 @@ LMX_INLINE lmx_exp2part lmx_exp_split(double x, double lo)
     c = fma(c, t.hi, LMX_EXP_C5);
     c = fma(c, t.hi, LMX_EXP_C4);
     c = fma(c, t.hi, LMX_EXP_C3);
-    /* t^2 / 2 in two parts: what is rounded, t^3 c, is below 0.008. */
+    /* t^2 / 2 is kept in two parts, so that only t^3 c, below 0.008, is rounded. */
     const double h = 0.5 * t.hi * t.hi, h_lo = fma(0.5 * t.hi, t.hi, -h);
     const lmx_dd u = lmx_two_sum(t.hi, h);
     const lmx_dd m = lmx_two_sum(1, u.hi);
@@ -107,7 +110,7 @@ LMX_INLINE double lmx_exp_neg(double x, double lo)
 LMX_INLINE lmx_dd lmx_log1p_tail(double f)
 {
     const double s = f / (2 + f), z = s * s;
-    /* Estrin's scheme: half the latency of Horner's. */
+    /* Estrin's scheme has half the latency of Horner's. */
     const double z2 = z * z, z4 = z2 * z2;
     const double r0 = fma(2.0 / 5, z, 2.0 / 3), r1 = fma(2.0 / 9, z, 2.0 / 7);
     const double r2 = fma(2.0 / 13, z, 2.0 / 11), r3 = fma(2.0 / 17, z, 2.0 / 15);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sin and cos of an angle in radians, |x| <= LMX_TURN_MOST, within 0.6 ulp: scalar double arithmetic like chunk.h's,
- * the same bits everywhere.  Largest errors found (tests/c/test_turn.c): of 10^8 doubles 0.5938 ulp of sin at
- * 0x1.11b0df4170e0bp+29 and 0.5908 of cos at 0x1.25ba90a4c9da9p+29; of all floats from 2^-27 to 2^30 0.5913 of sin at
- * 0x1.c428a8p+22 and 0.5903 of cos at 0x1.7f398p+5.
+ * sin and cos of an angle in radians, |x| <= LMX_SINCOS_MAX, within 0.6 ulp: scalar double
+ * arithmetic as in double_double.h, with the same bits everywhere.  Largest errors found
+ * (tests/c/test_sincos.c): of 10^8 doubles 0.5938 ulp of sin at 0x1.11b0df4170e0bp+29 and 0.5908 of
+ * cos at 0x1.25ba90a4c9da9p+29; of all floats from 2^-27 to 2^30 0.5913 of sin at 0x1.c428a8p+22
+ * and 0.5903 of cos at 0x1.7f398p+5.
  */
-#ifndef LMX_TURN_H
-#define LMX_TURN_H
+#ifndef LMX_SINCOS_H
+#define LMX_SINCOS_H
 
 #include "numeric/exp_log.h"
 
-#define LMX_TURN_MOST 0x1p+30
+#define LMX_SINCOS_MAX 0x1p+30
 
 /* pi / 2 to 160 bits, in three parts */
 #define LMX_PIO2_1 0x1.921fb54442d18p+0
@@ -21,15 +22,17 @@
 #define LMX_SIXTH    0x1.5555555555555p-3
 #define LMX_SIXTH_LO 0x1.5555555555555p-57
 
-typedef struct lmx_turn {
+typedef struct lmx_sincos {
     double cos, sin;
-} lmx_turn;
+} lmx_sincos;
 
 /*
- * x = r + n pi / 2, |r| <= pi / 4 in two parts: no double in range is nearer than 2^-62 to a multiple, where r
- * still has 2^-60 of itself.  Taylor's series to r^17 and r^18, whose next terms are below 2^-62.
+ * The angle is reduced to x = r + n pi / 2 with |r| <= pi / 4 in two parts.  No double in range is
+ * nearer than 2^-62 to a multiple of pi / 2, and there the relative error of r is still at most
+ * 2^-60.  Taylor's series follow, to r^17 for the sine and r^18 for the cosine; their next terms
+ * are below 2^-62.
  */
-LMX_INLINE lmx_turn lmx_turn_of(double x)
+LMX_INLINE lmx_sincos lmx_sincos_of(double x)
 {
     const double n = lmx_round(x * 0x1.45f306dc9c883p-1);
     const double p = n * LMX_PIO2_1, p_lo = fma(n, LMX_PIO2_1, -p);
@@ -57,7 +60,9 @@ LMX_INLINE lmx_turn lmx_turn_of(double x)
 
     /* sin(hi + lo) = sin hi + lo cos hi; cos(hi + lo) = cos hi - lo sin hi. */
     const double half = 0.5 * z, near = 1 - half, z_lo = fma(r.hi, r.hi, -z);
-    /* hi - hi^3 / 6 to twice the digits: rounding that term alone would cost a quarter of an ulp. */
+    /*
+     * hi - hi^3 / 6 to twice the digits: rounding that term alone would cost a quarter of an ulp.
+     */
     const double cube = r.hi * z, cube_lo = fma(r.hi, z, -cube) + r.hi * z_lo;
     const double sixth = cube * LMX_SIXTH;
     const double sixth_lo =
@@ -66,9 +71,10 @@ LMX_INLINE lmx_turn lmx_turn_of(double x)
     const double sine = most.hi + (most.lo + fma(cube * z, s, fma(r.lo, near, -sixth_lo)));
     const double cosine =
         near + (((1 - near) - half) + fma(z * z, c, -fma(r.hi, r.lo, 0.5 * z_lo)));
-    const int quarter = (int)((int64_t)n & 3);
-    const double m = quarter & 1 ? cosine : sine, o = quarter & 1 ? sine : cosine;
-    return (lmx_turn){ quarter == 1 || quarter == 2 ? -o : o, quarter >= 2 ? -m : m };
+    const int quadrant = (int)((int64_t)n & 3);
+    const double for_sin = quadrant & 1 ? cosine : sine, for_cos = quadrant & 1 ? sine : cosine;
+    return (lmx_sincos){ quadrant == 1 || quadrant == 2 ? -for_cos : for_cos,
+                         quadrant >= 2 ? -for_sin : for_sin };
 }
 
 #endif

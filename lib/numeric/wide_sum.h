@@ -2,8 +2,8 @@
 /*
  * Sums whose exponent is an integer of 64 bits, so that they neither overflow nor underflow.
  *
- * Everything here is scalar double arithmetic from +, -, *, / and fma, so it has the same bits in whichever file
- * and tier it is inlined.  Libm is not called except for fma(), which is exact.
+ * Everything here is scalar double arithmetic from +, -, *, / and fma, so it has the same bits in
+ * whichever file and tier it is inlined.  Libm is not called except for fma(), which is exact.
  */
 #ifndef LMX_WIDE_SUM_H
 #define LMX_WIDE_SUM_H
@@ -22,6 +22,7 @@ typedef struct {
 
 #define LMX_BASE_MIN 0x1p+52
 
+/* (hi + lo) * 2^n * e^base, normalised. */
 LMX_INLINE lmx_sum lmx_sum_of(double hi, double lo, int64_t n, double base)
 {
     if (hi == 0)
@@ -35,7 +36,7 @@ LMX_INLINE lmx_sum lmx_sum_of(double hi, double lo, int64_t n, double base)
     return (lmx_sum){ lmx_scale2(s.hi, -k), lmx_scale2(s.lo, -k), n + k, base };
 }
 
-/* s * e^r, exact in the exponent for any finite r. */
+/* (hi + lo) 2^n e^r, exact in the exponent for any finite r. */
 LMX_INLINE lmx_sum lmx_sum_shift(double hi, double lo, int64_t n, double r)
 {
     if (r > LMX_BASE_MIN || r < -LMX_BASE_MIN)
@@ -46,6 +47,7 @@ LMX_INLINE lmx_sum lmx_sum_shift(double hi, double lo, int64_t n, double r)
     return lmx_sum_of(p, q, n + e.n, 0);
 }
 
+/* a + b, to about 106 bits. */
 LMX_INLINE lmx_sum lmx_sum_add(lmx_sum a, lmx_sum b)
 {
     if (b.hi == 0)
@@ -62,7 +64,7 @@ LMX_INLINE lmx_sum lmx_sum_add(lmx_sum a, lmx_sum b)
         }
         const double d = b.base - a.base;
         if (!(d > -0x1p+53))
-            return a; /* the exponents cannot make up for it: |n ln2| <= 2^52 where base is 0 */
+            return a; /* b is negligible, for |n ln2| <= 2^52 where base is 0 */
         b = lmx_sum_shift(b.hi, b.lo, b.n, d < -LMX_BASE_MIN ? -LMX_BASE_MIN : d);
         b.base = a.base;
     }
@@ -71,13 +73,13 @@ LMX_INLINE lmx_sum lmx_sum_add(lmx_sum a, lmx_sum b)
         a = b;
         b = t;
     }
-    /* Below 2^-200 of the other nothing is left of it in 106 bits. */
+    /* An addend below 2^-200 of the other has no bit in the sum's 106. */
     const int64_t d = b.n - a.n < -200 ? -1022 : b.n - a.n;
     const lmx_dd s = lmx_two_sum(a.hi, lmx_scale2(b.hi, d));
     return lmx_sum_of(s.hi, s.lo + (a.lo + lmx_scale2(b.lo, d)), a.n, a.base);
 }
 
-/* a < b, of sums without a base, by their leading parts */
+/* Whether a < b by their leading parts, for sums whose base is 0. */
 LMX_INLINE int lmx_sum_less(lmx_sum a, lmx_sum b)
 {
     if (a.hi == 0 || b.hi == 0 || a.n == b.n)

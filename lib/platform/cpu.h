@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this CPU offers, with the operating system's consent; nothing about kernels. */
+/*
+ * CPU features that the operating system supports too, the cache size, and the floating-point
+ * environment.
+ */
 #ifndef LMX_CPU_H
 #define LMX_CPU_H
 
@@ -12,12 +15,13 @@ enum {
     LMX_CPU_NEON = 1u << 2
 };
 
-/* The two instructions that detection rests on, so that tests can answer in their place. */
+/* The two instructions that detection uses; tests replace them by functions. */
 typedef struct lmx_cpuid {
     void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t regs[4]); /* eax, ebx, ecx, edx */
     uint64_t (*xgetbv0)(void); /* called only where CPUID says that the system enabled it */
 } lmx_cpuid;
 
+/* The LMX_CPU_* bits that these instructions announce. */
 uint32_t lmx_cpu_features_from(const lmx_cpuid *from);
 uint32_t lmx_cpu_features(void);
 
@@ -25,8 +29,8 @@ uint32_t lmx_cpu_features(void);
 size_t lmx_cpu_cache(void);
 
 /*
- * The floating-point environment: rounding to nearest, no flushing, no traps, for the time of a
- * computation; enter() returns what leave() puts back, sticky flags included.
+ * The library computes with rounding to nearest, no flush to zero and no traps.  enter() sets this
+ * environment and returns the caller's, sticky flags included; leave() restores it.
  */
 typedef struct lmx_fpenv {
     uint64_t control, status;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AArch64, where Advanced SIMD is part of the architecture, and any CPU we know nothing of. */
+/*
+ * AArch64, where Advanced SIMD is part of the architecture, and CPUs without a tier of their own.
+ */
 #include "platform/cpu.h"
 
 #if !(defined(__x86_64__) || defined(_M_X64))
@@ -42,7 +44,7 @@ void lmx_fpenv_leave(lmx_fpenv saved)
 #  else
 #    include <fenv.h>
 
-/* Whole environments do not fit in two words; what C offers is kept: rounding and flags. */
+/* A fenv_t does not fit in two words, so only the rounding mode and the flags are saved. */
 lmx_fpenv lmx_fpenv_enter(void)
 {
     lmx_fpenv saved = { (uint64_t)fegetround(), (uint64_t)fetestexcept(FE_ALL_EXCEPT) };

@@ -28,7 +28,10 @@ static uint64_t xgetbv0(void)
     return _xgetbv(0);
 #  else
     uint32_t lo, hi;
-    /* The instruction by its bytes: the intrinsic needs -mxsave, which this file must not have. */
+    /*
+     * The instruction is given as bytes: the intrinsic needs -mxsave, which this file must not
+     * have.
+     */
     __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
 #  endif
@@ -70,7 +73,7 @@ uint32_t lmx_cpu_features(void)
     return features;
 }
 
-/* The largest cache of leaf 4 (Intel) or 0x8000001d (AMD): both describe caches alike. */
+/* The largest data cache of leaf 4 (Intel) or 0x8000001d (AMD), which have the same format. */
 size_t lmx_cpu_cache(void)
 {
     uint32_t r[4];

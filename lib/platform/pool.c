@@ -2,10 +2,11 @@
 /*
  * A small pool over pthreads or Win32.
  *
- * Workers start at the first call that has work for them.  Between calls they look out for the next
- * one for some 50 microseconds, then sleep: to be woken takes as long as softmax of 100,000 elements.
- * After fork() the child has none of them: a generation counter, advanced in the child by an atfork
- * handler, makes the pool forget its threads and its locks and start afresh at next use.
+ * Workers start at the first call that has work for them.  After a call they spin for some 50
+ * microseconds, waiting for the next one, and then sleep, because waking a thread takes as long as
+ * softmax of 100,000 elements.  After fork() the child has no workers.  A generation counter,
+ * advanced in the child by an atfork handler, makes the pool forget its threads and locks and start
+ * afresh at the next use.
  */
 #include "platform/pool.h"
 
@@ -60,7 +61,7 @@ static void cond_destroy(os_cond *c) { pthread_cond_destroy(c); }
 #  define THREAD_RETURN return NULL
 static int thread_start(os_thread *t, void *(*run)(void *), void *arg)
 {
-    /* The program's signals are not for our workers. */
+    /* Workers block all signals: the program's handlers run on its own threads. */
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -71,20 +72,23 @@ static int thread_start(os_thread *t, void *(*run)(void *), void *arg)
 static void thread_join(os_thread t) { pthread_join(t, NULL); }
 #endif
 
-/* How often to look, each look followed by a pause. */
+/*
+ * SPINS: how often a thread looks for work or for its end, with a pause after each look, before it
+ * sleeps.
+ */
 #if defined(__x86_64__) || defined(_M_X64)
 #  include <immintrin.h>
-#  define LOOKS 1000
+#  define SPINS 1000
 static void pause_cpu(void) { _mm_pause(); } /* 40 to 140 cycles */
 #elif defined(__aarch64__) && !defined(_MSC_VER)
-#  define LOOKS 20000
+#  define SPINS 20000
 static void pause_cpu(void) { __asm__ volatile("yield"); } /* a few cycles */
 #else
-#  define LOOKS 0
+#  define SPINS 0
 static void pause_cpu(void) {}
 #endif
 
-/* Advanced in every forked child. */
+/* The number of forks between the first process and this one. */
 static atomic_uint generation;
 
 #if !defined(_WIN32)
@@ -92,7 +96,10 @@ static atomic_int atfork_set;
 static void in_child(void) { atomic_fetch_add(&generation, 1); }
 #endif
 
-/* 0 if that cannot be: without the handler a forked child would wait for threads it has not. */
+/*
+ * Installs the handler once; 0 if that fails.  Without it a forked child would wait for threads
+ * that it does not have.
+ */
 static int watch_forks(void)
 {
 #if !defined(_WIN32)
@@ -104,27 +111,27 @@ static int watch_forks(void)
     return 1;
 }
 
-/* What one call asks for. */
+/* The arguments of one lmx_parallel_for(). */
 typedef struct {
-    lmx_task *task; /* NULL: nothing */
+    lmx_task *task; /* NULL: there is no call */
     void *job;
     size_t tasks, grain;
 } order;
 
 struct lmx_pool {
-    unsigned threads;       /* asked for, the caller included */
-    unsigned running;       /* workers that exist */
-    atomic_uint generation; /* in which they were started */
-    atomic_uint owner;      /* 0, or what says that a thread of some generation uses the pool */
+    unsigned threads;       /* requested, the caller included */
+    unsigned running;       /* workers that have been started */
+    atomic_uint generation; /* the generation in which they were started */
+    atomic_uint owner;      /* 0: free; 2 * generation + 1: in use by a thread of that generation */
     os_mutex lock;
     os_cond wake, done;
-    /* changed under lock; looked at without it while waiting */
-    atomic_uint round;  /* number of the call that workers should look at */
-    atomic_uint inside; /* workers that are working on it */
+    /* written under the lock, read without it while spinning */
+    atomic_uint round;  /* the number of the current call */
+    atomic_uint inside; /* workers that run tasks of it */
     int stop;
     order now;
 
-    atomic_size_t next; /* task of the current call that is not handed out yet */
+    atomic_size_t next; /* the first task of the current call that is not handed out yet */
     os_thread thread[];
 };
 
@@ -133,8 +140,10 @@ typedef struct {
     unsigned number;
 } worker_start;
 
-/* o is a copy: the caller clears the pool's as soon as nothing is left to hand out, while a worker
- * may still hold a piece that it has not begun. */
+/*
+ * Runs pieces until all are handed out.  o is a copy: the caller clears the pool's as soon as
+ * nothing is left to hand out, while a worker may hold a piece that it has not begun.
+ */
 static void take_pieces(lmx_pool *p, order o, unsigned worker)
 {
     for (;;) {
@@ -156,7 +165,7 @@ static THREAD_RESULT work(void *arg)
     for (;;) {
         if (p->round == seen && !p->stop) {
             mutex_unlock(&p->lock);
-            for (int i = 0; i < LOOKS && atomic_load(&p->round) == seen; i++)
+            for (int i = 0; i < SPINS && atomic_load(&p->round) == seen; i++)
                 pause_cpu();
             mutex_lock(&p->lock);
         }
@@ -180,7 +189,7 @@ static THREAD_RESULT work(void *arg)
     THREAD_RETURN;
 }
 
-static void fresh(lmx_pool *p)
+static void reset(lmx_pool *p)
 {
     mutex_init(&p->lock);
     cond_init(&p->wake);
@@ -194,9 +203,10 @@ static void fresh(lmx_pool *p)
 }
 
 /*
- * 1 if the pool is now the caller's alone.  In a child of fork() the workers are gone, a lock may have
- * been held by one of them, and an owner of before the fork is none: of several threads of a fresh
- * child that come here together, one finds all that and starts afresh, and the others find it taken.
+ * Claims the pool for the caller; 0 if another thread has it.  In a child of fork() the workers are
+ * gone, one of them may have held a lock, and an owner from before the fork does not count.  If
+ * several threads of the child come here together, one claims the pool and resets it, and the
+ * others find it taken.
  */
 static int take_pool(lmx_pool *p)
 {
@@ -205,7 +215,7 @@ static int take_pool(lmx_pool *p)
     if (owner == mine || !atomic_compare_exchange_strong(&p->owner, &owner, mine))
         return 0;
     if (atomic_load(&p->generation) != now)
-        fresh(p);
+        reset(p);
     return 1;
 }
 
@@ -220,7 +230,7 @@ lmx_pool *lmx_pool_create(unsigned threads)
     }
     p->threads = threads;
     atomic_store(&p->owner, 0);
-    fresh(p);
+    reset(p);
     return p;
 }
 
@@ -278,10 +288,10 @@ void lmx_parallel_for(lmx_pool *p, size_t tasks, size_t grain, lmx_task *task, v
 
     take_pieces(p, o, 0);
 
-    for (int i = 0; i < LOOKS && atomic_load(&p->inside) > 0; i++)
+    for (int i = 0; i < SPINS && atomic_load(&p->inside) > 0; i++)
         pause_cpu();
     mutex_lock(&p->lock);
-    p->now.task = NULL; /* who has not woken by now finds nothing to do */
+    p->now.task = NULL; /* a worker that wakes later finds nothing to do */
     while (p->inside > 0)
         cond_wait(&p->done, &p->lock);
     mutex_unlock(&p->lock);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vector header: one small set of operations, four hand-written
- * implementations, one of which this file includes.  Kernels are written once
- * against it and compiled for every tier (LMX_TIER_*) and element type
- * (LMX_ELEM_*).  tests/c/test_simd.c holds every tier to the contract below bit
+ * The vector header: one small set of operations, four hand-written implementations, one of which
+ * this file includes.  Kernels are written once against it and compiled for every tier (LMX_TIER_*)
+ * and element type (LMX_ELEM_*).  tests/c/test_simd.c holds every tier to the contract below bit
  * for bit.
  *
  * Types
@@ -16,24 +15,24 @@
  *   vwide   V_LANES sums wider than real: double lanes for float, compensated
  *           pairs for double
  *
- * Memory; no operation touches a byte outside its n elements, and alignment
- * never matters but for the streams
+ * Memory: no operation touches a byte outside its n elements, and alignment matters for nontemporal
+ * stores only
  *   v_load(p) v_store(p, v)             V_LANES reals
  *   v_load_n(p, n, fill)                n <= V_LANES reals (0 too), fill behind them
  *   v_store_n(p, v, n)                  the first n <= V_LANES lanes
- *   v_stream(p, v)                      as v_store past the caches; p a multiple of the vector
+ *   v_stream(p, v)                      a nontemporal v_store; p is a multiple of the vector's size
  *   e_load e_store e_load_n e_store_n e_stream
  *                                       the same on elem: exact on load, one rounding to nearest
  *                                       even on store, subnormals kept, NaN stays a (quiet) NaN
- *   v_fence()                           orders the streams before what follows
+ *   v_fence()                           orders nontemporal stores before later stores
  *
  * Arithmetic; every one rounds once, to nearest even
  *   v_set1 v_add v_sub v_mul v_div v_fma(a, b, c) = a * b + c
- *   v_max(a, b) = a > b ? a : b         so b wins when either is NaN, and for equal zeros
+ *   v_max(a, b) = a > b ? a : b         so the result is b when either is NaN, and for equal zeros
  *   v_min(a, b) = a < b ? a : b         likewise
  *   v_hmax(v)                           the largest lane; no promise for NaN
  *
- * Order
+ * Permutations
  *   v_evens(a, b) v_odds(a, b)          every second lane of a, then of b, from 0 or from 1 on
  *   v_zip_low(e, o) v_zip_high(e, o)    the inverse: a = e0 o0 e1 o1 ..., and b
  *
@@ -45,11 +44,11 @@
  *   v_table8(t, i)                      t[i & 7] of eight 32-bit entries (float only)
  *
  * Wide sums
- *   vw_zero()  vw_of(v)  vw_add(w, v)  vw_fma(w, a, b) adds a * b (float: one rounding to double; double:
- *   both parts of the product)  vw_merge(a, b) adds lane by lane
+ *   vw_zero()  vw_of(v)  vw_add(w, v)  vw_merge(a, b) adds lane by lane
+ *   vw_fma(w, a, b) adds a * b (float: one rounding to double; double: both parts of the product)
  *   vw_mul(a, b) multiplies lane by lane (float: one rounding to double; double: within 2^-102)
  *   vw_store(hi, lo, w) writes V_LANES doubles to each of hi and lo, vw_load(hi, lo) reads them
- *   vw_total(w)                         float only: lane i + lane i + V_LANES / 2, and so on in halves
+ *   vw_total(w)                         float only: adds lanes i and i + V_LANES / 2, and so on
  */
 #ifndef LMX_SIMD_H
 #define LMX_SIMD_H
@@ -75,9 +74,11 @@
 #endif
 
 #if defined(LMX_REAL_F64)
+#  define LMX_REAL f64
 typedef double  real;
 typedef int64_t ibits;
 #else
+#  define LMX_REAL f32
 typedef float   real;
 typedef int32_t ibits;
 #endif
@@ -109,8 +110,12 @@ typedef real elem;
 #  error "kernel files are compiled with one of LMX_TIER_PORTABLE, _AVX2, _AVX512, _NEON"
 #endif
 
-/* The name of a kernel: lmx_<name>_<dtype>_<tier>. */
-#define LMX_K(name) LMX_CAT4(lmx_##name, _, LMX_DTYPE, _, LMX_ISA)
+/*
+ * The name of a kernel: lmx_<name>_<dtype>_<tier>; and of the one that takes the reals of this
+ * type.
+ */
+#define LMX_K(name)      LMX_CAT4(lmx_##name, _, LMX_DTYPE, _, LMX_ISA)
+#define LMX_K_REAL(name) LMX_CAT4(lmx_##name, _, LMX_REAL, _, LMX_ISA)
 
 #if LMX_ELEM_IS_REAL
 LMX_INLINE vreal e_load(const elem *p) { return v_load(p); }

@@ -7,7 +7,7 @@
 
 #define LMX_ISA avx2
 
-/* n lanes of all ones, then zeros, read from the middle of a constant. */
+/* A mask whose first n lanes are all ones, read from a constant of ones and zeros. */
 LMX_INLINE __m256i m_first_n(size_t n, size_t lanes)
 {
     static const int32_t ones[16] = { -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0 };
@@ -110,7 +110,7 @@ LMX_INLINE vint  v_bits(vreal v) { return _mm256_castps_si256(v); }
 LMX_INLINE vreal v_from_bits(vint v) { return _mm256_castsi256_ps(v); }
 LMX_INLINE vint  vi_set1(ibits a) { return _mm256_set1_epi32(a); }
 LMX_INLINE vint  vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
-/* _mm256_shuffle_ps works in halves: quarters 1 and 2 change places. */
+/* _mm256_shuffle_ps works within 128-bit halves: this exchanges quarters 1 and 2 of its result. */
 LMX_INLINE vreal v_unhalve(vreal v)
 {
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
@@ -190,7 +190,7 @@ LMX_INLINE vreal from_elem(__m128i h)
 }
 LMX_INLINE __m128i to_elem(vreal v)
 {
-    /* Round to nearest even on the upper half: add 0x7fff and the bit that will be last. */
+    /* Round to nearest even on the upper half: add 0x7fff and the lowest bit that is kept. */
     const __m256i u = _mm256_castps_si256(v);
     const __m256i last = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
     const __m256i r = _mm256_add_epi32(u, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff)));

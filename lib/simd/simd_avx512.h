@@ -175,7 +175,7 @@ LMX_INLINE vreal from_elem(__m256i h)
 }
 LMX_INLINE __m256i to_elem(vreal v)
 {
-    /* Round to nearest even on the upper half: add 0x7fff and the bit that will be last. */
+    /* Round to nearest even on the upper half: add 0x7fff and the lowest bit that is kept. */
     const __m512i u = _mm512_castps_si512(v);
     const __m512i last = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
     const __m512i r = _mm512_add_epi32(u, _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff)));

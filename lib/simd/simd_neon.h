@@ -142,7 +142,7 @@ LMX_INLINE uint16x4_t to_elem(vreal v) { return vreinterpret_u16_f16(vcvt_f16_f3
 LMX_INLINE vreal from_elem(uint16x4_t h) { return vreinterpretq_f32_u32(vshll_n_u16(h, 16)); }
 LMX_INLINE uint16x4_t to_elem(vreal v)
 {
-    /* Round to nearest even on the upper half: add 0x7fff and the bit that will be last. */
+    /* Round to nearest even on the upper half: add 0x7fff and the lowest bit that is kept. */
     const uint32x4_t u = vreinterpretq_u32_f32(v);
     const uint32x4_t last = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
     const uint32x4_t r = vaddq_u32(u, vaddq_u32(last, vdupq_n_u32(0x7fff)));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plain C: the specification that the other tiers equal bit for bit, and what
- * runs where nothing better does.  fma() rounds once everywhere; on a CPU without
+ * Plain C: the specification that the other tiers equal bit for bit, and the
+ * tier of CPUs that have no other.  fma() rounds once everywhere; on a CPU without
  * FMA the C library computes it in software, slowly and exactly.
  * Contracts: simd.h.
  */

@@ -4,7 +4,10 @@
 
 #include "simd/simd.h"
 
-/* Square of V_LANES vectors, transposed: each round doubles the stretches that lie right. */
+/*
+ * Transposes a square of V_LANES vectors.  Each round doubles the length of the runs that are in
+ * their final order.
+ */
 LMX_INLINE void v_transpose(vreal v[V_LANES])
 {
     for (size_t round = 1; round < V_LANES; round *= 2) {

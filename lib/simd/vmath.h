@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exp as (mantissa, integer exponent), from the operations of simd.h: one sequence
- * of roundings for every tier.
+ * exp as (mantissa, integer exponent), from the operations of simd.h: one sequence of roundings for
+ * every tier.
  *
- * A term is a = m * 2^(n - n0 + B), where exp(x) = m * 2^n, relative to an integer
- * reference exponent n0.  The bias B leaves room below: a stays a normal number,
- * hence exact in the exponent, wherever a row's result is not 0 (spec 1.5), and
- * above: a wrong guess of n0 shows in the sum before anything overflows.
+ * A term is a = m * 2^(n - n0 + B), where exp(x) = m * 2^n, relative to an integer reference
+ * exponent n0 (docs/algorithms.md, "One representation").  The bias B leaves room below: a stays a
+ * normal number, hence exact in the exponent, wherever a row's result is not 0; and above: a wrong
+ * guess of n0 shows in the sum before anything overflows.
  */
 #ifndef LMX_VMATH_H
 #define LMX_VMATH_H
@@ -22,30 +22,39 @@
 #define V_MANT_BITS 23
 #endif
 
-/* Beyond this |x| the two-term reduction loses bits (spec 1.11): the shifted path takes over. */
+/*
+ * Beyond this |x| the reduction by two terms of ln2 loses bits, and the shifted path (SUM_SHIFT)
+ * takes over.
+ */
 #define V_EXP_MAX 0x1p+18
 
-/* Sums at or above 2^(B + V_ROOM) mean that n0 was too small; clamping x above lets none escape. */
+/*
+ * A sum of 2^(B + V_ROOM) or more means that n0 was too small; x is clamped above that, so that
+ * none goes unnoticed.
+ */
 #define V_ROOM (sizeof(real) == 4 ? 49 : 399)
 
+/* The constants of terms relative to one n0. */
 typedef struct {
-    vreal lo, hi;
+    vreal lo, hi; /* bounds that x is clamped to */
 #if defined(LMX_REAL_F64)
-    vint bias;
+    vint bias; /* B - n0 in the exponent field */
 #else
-    vtable8 table; /* with the bias added */
-    vtable8 tail;
+    vtable8 table; /* exp_table8, with the bias added */
+    vtable8 tail;  /* exp_tail8 */
 #endif
 } v_ref;
 
-/* (B - n0) in the exponent field; wraps, as the additions that use it do. */
+/* B - n0 in the exponent field; it wraps, as the additions that use it do. */
 LMX_INLINE ibits exp_bias(int64_t n0)
 {
     return (ibits)((uint64_t)(V_BIAS - n0) << V_MANT_BITS);
 }
 
-/* Terms below clamp to 2^-124 (2^-1018), which also disposes of -inf: relative to the row's
- * largest that is below 2^-187 (2^-1529), so it moves neither a sum nor a rounded result. */
+/*
+ * Smaller terms, also that of -inf, are clamped to 2^-124 (double: 2^-1018).  Relative to the row's
+ * largest term that is below 2^-187 (2^-1529), so it changes neither a sum nor a rounded result.
+ */
 LMX_INLINE real exp_lo(int64_t n0)
 {
     return (real)((double)(n0 - V_BIAS - (sizeof(real) == 4 ? 124 : 1018)) * LMX_LN2_1);
@@ -71,8 +80,10 @@ LMX_INLINE real exp_hi(int64_t n0)
 #define EXP_L3    -0x1.950d88p-57f
 #endif
 
-/* t = x - n steps, |t| <= step/2, for |x| <= 2^18: n by the magic constant, then two FMAs, of which the
- * first is exact.  The low bits of k are n. */
+/*
+ * t = x - n steps, |t| <= step/2, for |x| <= 2^18.  Adding the magic constant rounds x / step to n;
+ * two FMAs follow, of which the first is exact.  The low bits of k are n.
+ */
 typedef struct {
     vreal k, n, t1, t;
 } v_reduced;
@@ -88,12 +99,12 @@ LMX_INLINE v_reduced v_reduce(vreal x)
     return r;
 }
 
-/* What t leaves out. */
-LMX_INLINE vreal v_reduced_rest(v_reduced r)
+/* The rounding error of t: x - n steps - t. */
+LMX_INLINE vreal v_reduced_error(v_reduced r)
 {
     const vreal m = v_set1(-(EXP_L2)), b = v_mul(r.n, m);
     const vreal b_lo = v_fma(r.n, m, v_sub(v_set1(0), b));
-    /* t1 + b - t: TwoSum, and what t is off, for it was rounded from t1 + b + b_lo */
+    /* t1 + b - t by TwoSum, plus b_lo, which the FMA for t took into account */
     const vreal s = v_add(r.t1, b), v = v_sub(s, r.t1);
     const vreal e = v_add(v_sub(r.t1, v_sub(s, v)), v_sub(b, v));
     return v_fma(r.n, v_set1(-(EXP_L3)), v_add(v_add(v_sub(s, r.t), e), b_lo));
@@ -106,7 +117,7 @@ LMX_INLINE v_ref v_ref_at(int64_t n0)
     return (v_ref){ v_set1(exp_lo(n0)), v_set1(exp_hi(n0)), vi_set1(exp_bias(n0)) };
 }
 
-/* exp(t) = 1 + t + t^2 (1/2 + t c): c, of degree 9 (chunk.h). */
+/* exp(t) = 1 + t + t^2 (1/2 + t c): c, of degree 9 (exp_log.h). */
 LMX_INLINE vreal v_exp_c(vreal t)
 {
     vreal p = v_set1(LMX_EXP_C12);
@@ -157,17 +168,18 @@ LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
 }
 
 /*
- * exp(x) - v_term_at(x), to 2^-56 of it: 1 + p = 1 + t + t^2/2 + t^3 c once more with the low parts
- * of t and t^2.  t - p, that + t^2/2 and T - a cancel exactly (Sterbenz).
+ * exp(x) - v_term_at(x), to 2^-56 of exp(x): 1 + p = 1 + t + t^2/2 + t^3 c is evaluated again with
+ * the low parts of t and t^2.  The differences t - p, its sum with t^2/2, and T - a are exact
+ * (Sterbenz).
  */
-LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
+LMX_INLINE_VECTOR vreal v_term_error_at(vreal x, vreal lo, vreal hi, vreal bias)
 {
     x = v_min(hi, v_max(lo, x));
     vint n;
     const vreal p = v_exp_p(x, &n);
     const vreal T = v_exp_power(n, v_bits(bias)), a = v_fma(T, p, T);
     const v_reduced r = v_reduce(x);
-    const vreal t_lo = v_reduced_rest(r);
+    const vreal t_lo = v_reduced_error(r);
     const vreal h = v_mul(r.t, r.t), half = v_set1(0.5);
     const vreal h_lo = v_fma(r.t, r.t, v_sub(v_set1(0), h));
     vreal d = v_fma(half, h, v_sub(r.t, p));
@@ -180,8 +192,8 @@ LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
 
 /*
  * T = 2^(i/8) rounded to float, as bits minus i << 20: adding k << 20 for k = 8 n + i gives the
- * bits of 2^(i/8 + n) in one addition.  What the rounding left out, (2^(i/8) - T) / T, stands in
- * exp_tail8 (tools/coeffs/exp_f32.py): it costs one lookup, saves half an ulp, and makes the
+ * bits of 2^(i/8 + n) in one addition.  The relative rounding error (2^(i/8) - T) / T is in
+ * exp_tail8 (tools/coeffs/exp_f32.py): adding it costs one lookup, saves half an ulp, and makes the
  * exponential monotonic over all floats with 2^-25 <= |x| <= 2^18 (tests/c/test_exp.c).
  */
 static const int32_t exp_table8[8] = {
@@ -214,8 +226,8 @@ LMX_INLINE v_ref v_ref_at(int64_t n0)
 }
 
 /*
- * Steps of ln2/8.  exp(t) = 1 + q, q = t w, w = 1 + t (c2 + c3 t) (spec 1.11), plus the tail of T.  The
- * result is T q + T with T = 2^(k/8) built in integers.  Max error 1.462 ulp, at x = -0x1.f3526ap+17.
+ * In steps of ln2/8: exp(t) = 1 + q with q = t w + tail, w = 1 + t (c2 + c3 t).  The result is T q
+ * + T with T = 2^(k/8) built in integers.  Max error 1.462 ulp, at x = -0x1.f3526ap+17.
  */
 LMX_INLINE vreal v_exp_w(vreal t)
 {
@@ -253,17 +265,17 @@ LMX_INLINE_VECTOR vreal v_term_at(vreal x, vreal lo, vreal hi, vreal bias)
 }
 
 /*
- * exp(x) - v_term_at(x), to 2^-29 of it: what q leaves of expm1(t), of the tail and of its product
- * with expm1(t).  T - a cancels exactly (Sterbenz).
+ * exp(x) - v_term_at(x), to 2^-29 of exp(x): the errors of q against expm1(t), of the tail, and of
+ * the tail's product with expm1(t), which q leaves out.  The difference T - a is exact (Sterbenz).
  */
-LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
+LMX_INLINE_VECTOR vreal v_term_error_at(vreal x, vreal lo, vreal hi, vreal bias)
 {
     x = v_min(hi, v_max(lo, x));
     vint k;
     const vreal q = v_exp_q(x, exp_tails(), &k);
     const vreal T = v_exp_power(k, bias), a = v_fma(T, q, T);
     const v_reduced r = v_reduce(x);
-    const vreal t_lo = v_reduced_rest(r);
+    const vreal t_lo = v_reduced_error(r);
     const vreal tail = v_from_bits(v_table8(exp_tails(), k)), w = v_exp_w(r.t), one = v_set1(1);
     vreal u = v_fma(r.t, v_set1(0x1.111112p-7f), v_set1(0x1.555556p-5f)); /* 1/5!, 1/4! */
     u = v_fma(u, r.t, v_set1(0x1.555556p-3f));
@@ -276,7 +288,10 @@ LMX_INLINE_VECTOR vreal v_term_rest_at(vreal x, vreal lo, vreal hi, vreal bias)
 
 #endif
 
-/* exp(x) rounded once more at most, over the whole range: gradual underflow, overflow to inf. */
+/*
+ * exp(x) over the whole range, with at most one rounding more than a term: gradual underflow,
+ * overflow to inf.
+ */
 LMX_INLINE vreal v_exp(vreal x)
 {
     /* Two references 2 B apart keep the term normal on either side of 0. */
@@ -292,10 +307,10 @@ LMX_INLINE vreal v_exp(vreal x)
 }
 
 /*
- * log(v 2^k) for positive normal v and integer |k| <= 2^20, within 1 ulp.  v = m 2^n with m in [sqrt(1/2),
- * sqrt(2)), f = m - 1 exactly, and log(1 + f) = f - (f^2/2 - s (f^2/2 + z P(z))), s = f / (2 + f), z = s^2 <=
- * 0.0295, by the series of atanh: P = 2/3 + 2/5 z + ... , which is cut where it is below 2^-29 (2^-59) of the
- * result.  (n + k) ln2 is added in two parts, each by an FMA.
+ * log(v 2^k) for positive normal v and integer |k| <= 2^20, within 1 ulp.  v = m 2^n with m in
+ * [sqrt(1/2), sqrt(2)), f = m - 1 exactly, and log(1 + f) = f - (f^2/2 - s (f^2/2 + z P(z))), s = f
+ * / (2 + f), z = s^2 <= 0.0295, by the series of atanh: P = 2/3 + 2/5 z + ... , which is cut where
+ * it is below 2^-29 (2^-59) of the result.  (n + k) ln2 is added in two parts, each by an FMA.
  */
 #if defined(LMX_REAL_F64)
 #define LOG_SQRT   INT64_C(0x3fe6a09e667f3bcd)
@@ -314,7 +329,9 @@ LMX_INLINE vreal v_exp(vreal x)
 #endif
 LMX_INLINE_VECTOR vreal v_log(vreal v, vreal k)
 {
-    /* The field of n, lifted so that it is not negative, above the mantissa relative to sqrt(1/2). */
+    /*
+     * The field of n, lifted so that it is not negative, above the mantissa relative to sqrt(1/2).
+     */
     const ibits lift = (ibits)LOG_LIFT << V_MANT_BITS;
     const vint u = vi_add(v_bits(v), vi_set1(lift - LOG_SQRT));
     const vreal lifted = v_from_bits(vi_add(vi_shr(u, V_MANT_BITS), v_bits(v_set1(LOG_MAGIC))));

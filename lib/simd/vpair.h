@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers in two parts, hi + lo with lo a few units in the last place of hi, and the functions that
- * activations are made of, to a few hundredths of a unit in float: what is left of the error of a result
- * is the rounding at its end.  For double the parts carry the error of the polynomials, below one unit.
+ * Numbers in two parts, hi + lo with lo a few ulp of hi, and the functions that activations are
+ * made of.  In float these are accurate to a few hundredths of an ulp, so that the error of an
+ * activation is that of its final rounding.  In double their error is that of the polynomials,
+ * below one ulp.
  */
 #ifndef LMX_VPAIR_H
 #define LMX_VPAIR_H
@@ -16,7 +17,7 @@ typedef struct {
 /* the largest finite real */
 #define LMX_MOST ((real)(sizeof(real) == 4 ? 0x1.fffffep+127 : 0x1.fffffffffffffp+1023))
 
-/* x between -most and most; NaN stays */
+/* x clamped to [-most, most]; NaN stays NaN */
 LMX_INLINE vreal v_clamp(vreal x, real most)
 {
     return v_min(v_set1(most), v_max(v_set1(-most), x));
@@ -64,15 +65,15 @@ LMX_INLINE vpair p_mul(vpair a, vpair b)
     return (vpair){ p.hi, v_add(p.lo, v_fma(a.hi, b.lo, v_mul(a.lo, b.hi))) };
 }
 
-/* The remainder of the quotient, divided too. */
+/* a / b: a quotient, and its remainder divided by b. */
 LMX_INLINE vpair p_div(vpair a, vpair b)
 {
     const vreal r = v_div(v_set1(1), b.hi), q = v_mul(a.hi, r);
-    const vreal left = v_fma(v_neg(q), b.hi, a.hi);
-    return (vpair){ q, v_mul(v_add(left, v_fma(v_neg(q), b.lo, a.lo)), r) };
+    const vreal remainder = v_fma(v_neg(q), b.hi, a.hi);
+    return (vpair){ q, v_mul(v_add(remainder, v_fma(v_neg(q), b.lo, a.lo)), r) };
 }
 
-/* The sign of s on a, which has none. */
+/* a >= 0 with the sign of s. */
 LMX_INLINE vreal v_with_sign(vreal a, vreal s)
 {
     enum { TOP = sizeof(real) * 8 - 1 };
@@ -81,12 +82,13 @@ LMX_INLINE vreal v_with_sign(vreal a, vreal s)
 
 /* ---------------------------------------------------------- exponential --- */
 
-/* exp(x) = T (1 + q.hi + q.lo): T is a power of two (float: of 2^(1/8)), times that of which lift_bits() are `lift`. */
+/* exp(x) 2^lift = T (1 + q.hi + q.lo), T a power of two (float: of 2^(1/8)). */
 typedef struct {
     vreal T;
     vpair q;
 } exp_parts;
 
+/* `lift` in the exponent field, as v_exp_parts() takes it. */
 LMX_INLINE vreal lift_bits(int64_t power)
 {
     return v_from_bits(vi_set1((ibits)((uint64_t)power << V_MANT_BITS)));
@@ -100,10 +102,10 @@ LMX_INLINE_VECTOR exp_parts v_exp_parts(vreal x, vreal lift)
 #if defined(LMX_REAL_F64)
     const vreal c = v_fma(v_exp_c(r.t), r.t, v_set1(LMX_EXP_C2));
     e.q = p_fast_sum(r.t, v_mul(v_mul(r.t, r.t), c));
-    e.q.lo = v_add(e.q.lo, v_reduced_rest(r));
+    e.q.lo = v_add(e.q.lo, v_reduced_error(r));
     e.T = v_exp_power(k, v_bits(lift));
 #else
-    /* The series: what it leaves out of t is below 2^-30 of it at ln2/16. */
+    /* Taylor's series to t^5; at |t| = ln2/16 the remainder is below 2^-30 of t. */
     vreal c = v_fma(r.t, v_set1(0x1.111112p-7f), v_set1(0x1.555556p-5f));
     c = v_fma(c, r.t, v_set1(0x1.555556p-3f));
     c = v_fma(c, r.t, v_set1(0x1p-1f));
@@ -114,19 +116,19 @@ LMX_INLINE_VECTOR exp_parts v_exp_parts(vreal x, vreal lift)
     return e;
 }
 
-/* T (1 + q), times 1 + lo for a second part of the argument */
+/* T (1 + q) (1 + lo), where lo is the low part of the argument */
 LMX_INLINE vpair exp_value(exp_parts e, vreal lo)
 {
     const vreal a = v_fma(e.T, e.q.hi, e.T);
-    const vreal rest = v_fma(e.T, e.q.hi, v_sub(e.T, a));
-    return (vpair){ a, v_fma(a, lo, v_fma(e.T, e.q.lo, rest)) };
+    const vreal a_lo = v_fma(e.T, e.q.hi, v_sub(e.T, a));
+    return (vpair){ a, v_fma(a, lo, v_fma(e.T, e.q.lo, a_lo)) };
 }
 
 /*
- * exp(x), x <= 0, is part * down: part is a normal number for all that is not 0 when the largest real multiplies
- * it.  Up to EXP_NEAR it is lifted by 64 (double: 512) powers of two, then by 128 (1022), so that a part that is
- * lifted where exp(x) is below LIFT_FROM is less than 1; beyond EXP_LEAST, where it is 0, nothing but subnormal
- * numbers is lost.
+ * exp(x), x <= 0, is part * down.  Wherever exp(x) times the largest real is not 0, part is a
+ * normal number: it is lifted by 64 (double: 512) powers of two down to x = EXP_NEAR, and by 128
+ * (1022) below.  Callers that lift only below LIFT_FROM have a part of less than 1 there.  Below
+ * EXP_LEAST part is 0, which loses subnormal numbers only.
  */
 #if defined(LMX_REAL_F64)
 #define EXP_LIFT     512
@@ -162,12 +164,12 @@ LMX_INLINE_VECTOR vlifted v_exp_lifted(vpair x)
 }
 
 /*
- * The same in one part, rounded once and a little, and not lifted where that is not needed: for gradients, whose
- * bounds leave room for the roundings of factors.
+ * The same as a single real, with an error of slightly more than one rounding, and lifted below
+ * LIFT_FROM only.  It serves gradients, whose bounds allow for the rounding of each factor.
  */
 typedef struct {
     vreal part, down;
-    vmask tiny; /* lifted */
+    vmask tiny; /* part is lifted */
 } vlifted_one;
 
 LMX_INLINE_VECTOR vlifted_one v_exp_lifted_one(vpair x)
@@ -194,11 +196,13 @@ LMX_INLINE_VECTOR vpair v_expm1_pair(vreal x)
     const exp_parts e = v_exp_parts(v_max(v_set1(-50), x), v_set1(0));
     const vpair less = p_fast_sum(v_set1(-1), e.T);
     const vreal a = v_fma(e.T, e.q.hi, less.hi);
-    const vreal rest = v_fma(e.T, e.q.hi, v_sub(less.hi, a));
-    return (vpair){ a, v_add(less.lo, v_fma(e.T, e.q.lo, rest)) };
+    const vreal a_lo = v_fma(e.T, e.q.hi, v_sub(less.hi, a));
+    return (vpair){ a, v_add(less.lo, v_fma(e.T, e.q.lo, a_lo)) };
 }
 
-/* log(1 + e) for e from 0 to 1.  f is e, or (e - 1) / 2 where 1 + e is sqrt(2) and more; as v_log. */
+/*
+ * log(1 + e) for e from 0 to 1.  f is e, or (e - 1) / 2 where 1 + e is sqrt(2) and more; as v_log.
+ */
 LMX_INLINE_VECTOR vpair v_log1p_pair(vpair e)
 {
     const vreal half = v_set1((real)0.5), zero = v_set1(0);
@@ -223,13 +227,19 @@ LMX_INLINE_VECTOR vpair v_log1p_pair(vpair e)
 
 /* ------------------------------------------------------------ factors --- */
 
-/* A factor from 0 to 1, part * post: where it is tiny, post is a power of two and part is less than 1. */
+/*
+ * A factor from 0 to 1, part * post: where it is tiny, post is a power of two and part is less than
+ * 1.
+ */
 typedef struct {
     vpair part;
     vreal post;
 } vfactor;
 
-/* lifted * down where exponent, that of its size, says that it is tiny; else plain, the same by itself */
+/*
+ * A factor of about exp(exponent): lifted * down where it is tiny, else plain, the same value without
+ * lifting.
+ */
 LMX_INLINE vfactor f_of(vreal exponent, vpair lifted, vreal down, vpair plain)
 {
     const vmask tiny = v_gt(v_set1(LIFT_FROM), exponent);
@@ -238,7 +248,7 @@ LMX_INLINE vfactor f_of(vreal exponent, vpair lifted, vreal down, vpair plain)
 
 LMX_INLINE vreal f_value(vfactor f) { return v_mul(p_value(f.part), f.post); }
 
-/* x times a factor; 0 where that vanishes, though x be infinite */
+/* x times a factor; 0 where the factor is 0, even if x is infinite. */
 LMX_INLINE vreal f_times(vfactor f, vreal x)
 {
     const vreal y = v_mul(v_fma(x, f.part.hi, v_mul(x, f.part.lo)), f.post);
@@ -248,9 +258,10 @@ LMX_INLINE vreal f_times(vfactor f, vreal x)
 }
 
 /*
- * x s(u) = x / (1 + exp(-u)), for an x that is of no account where s(u) is below exp(-130) (exp(-1000)): within
- * 1.6 ulp, from the roundings of 1 + exp(-u) and of the quotient.  Below LIFT_FROM the 1 is nothing,
- * and x and exp(-u) are both smaller by EXP_DOWN, so that neither overflows.
+ * x s(u) = x / (1 + exp(-u)), within 1.6 ulp: 1 + exp(-u) and the quotient are rounded.  Where s(u)
+ * is below exp(-130) (double: exp(-1000)) the result is 0, so x must be small enough there.  Where
+ * u is below LIFT_FROM the 1 is negligible and left out, and x and exp(-u) are both scaled by
+ * EXP_DOWN, so that neither overflows.
  */
 LMX_INLINE_VECTOR vreal v_times_logistic(vreal x, vpair u)
 {

@@ -6,7 +6,8 @@
  *     z_loss                  softplus(A (B - z)) / A,  z = (a - mean) / std, std^2 = v / D
  *     spherical_softmax_loss  log(T / (a^2 + eps)),     T = v + s^2 / D + D eps
  *     taylor_softmax_loss     log(T / f(a)),            T = D / 2 + (s + D)^2 / (2 D) + v / 2, f(a) = ((a + 1)^2 + 1) / 2
- *     one_hot_mse_loss        v + s^2 / D + sum y (y - 2 a) over its targets
+ *     one_hot_mse_loss        v + (s - c)^2 / D + sum y (y - 2 (a - c / D)) over its targets, y their values times 1 - c,
+ *                             for label smoothing c
  *
  * and their derivatives by v (half of gv), s at a given v (gs), and a (the target's grad).  Every term of T is
  * positive.
@@ -82,10 +83,19 @@ static terms taylor_terms(double v, double s, double a, double D)
     return (terms){ log_ratio(T, own), 1 / T, (1 + s / D) / T, -b / own };
 }
 
-static terms mse_terms(double v, double s, double D)
+/* Without the targets' own terms. */
+static terms mse_terms(const double *p, double v, double s, double D)
 {
-    const double mean = s / D;
-    return (terms){ v + s * mean, 2, 2 * mean, 0 };
+    const double above = s - p[0], mean = above / D;
+    return (terms){ v + above * mean, 2, 2 * mean, 0 };
+}
+
+static void add_mse_target(const double *p, lmx_spherical_work *w, lmx_spherical_target *t,
+                           double D)
+{
+    const double y = (1 - p[0]) * t->value, a = t->logit - p[0] / D;
+    w->loss[t->row] += y * (y - 2 * a);
+    t->grad = -2 * y / (double)w->m;
 }
 
 void lmx_spherical_losses(const lmx_spherical *l, lmx_spherical_work *w)
@@ -106,7 +116,7 @@ void lmx_spherical_losses(const lmx_spherical *l, lmx_spherical_work *w)
             t = taylor_terms(v, s, a, D);
             break;
         default:
-            t = mse_terms(v, s, D);
+            t = mse_terms(l->parameter, v, s, D);
             break;
         }
         w->loss[j] = t.loss;
@@ -116,12 +126,10 @@ void lmx_spherical_losses(const lmx_spherical *l, lmx_spherical_work *w)
     }
     for (size_t i = 0; i < w->targets; i++) {
         lmx_spherical_target *const t = &w->target[i];
-        if (squared) {
-            w->loss[t->row] += t->value * (t->value - 2 * t->logit);
-            t->grad = -2 * t->value / count;
-        } else {
+        if (squared)
+            add_mse_target(l->parameter, w, t, D);
+        else
             t->grad = w->at_targets[t->row];
-        }
     }
     double sum = 0;
     for (size_t j = 0; j < w->m; j++)

@@ -160,12 +160,12 @@ static int row_temperatures(const row_call *c, const layout *l, uintptr_t object
     return LMX_OK;
 }
 
-static int row_options(const row_call *c, const layout *l, const row_given *o,
+static int row_options(const row_call *c, int op, const layout *l, const row_given *o,
                        const double *temperatures, lmx_row_options *to)
 {
     const ptrdiff_t inner = (ptrdiff_t)l->shape.inner, step = inner > 1;
-    memset(to, 0, sizeof *to);
-    to->size = sizeof *to;
+    if (lmx_row_options_init((lmx_row_code)op, to) != LMX_OK)
+        return 0;
     to->parameter = o->parameter;
     if (temperatures != NULL) {
         to->temperature = temperatures;
@@ -217,7 +217,7 @@ static int row_op(lmx_ctx *ctx, int op, int axis, uintptr_t a, uintptr_t b, uint
         passed = &options;
     }
     const lmx_strides value = { (ptrdiff_t)l.shape.inner, 0, 1 };
-    if (given != NULL && !row_options(&c, &l, given, temperatures, &options))
+    if (given != NULL && !row_options(&c, op, &l, given, temperatures, &options))
         status = LMXPY_UNUSUAL;
     else
         status = lmx_row_op(ctx, (lmx_row_code)op, (lmx_dtype)c.array[0].type, &l.shape,
@@ -411,7 +411,7 @@ static int loss_op(lmx_ctx *ctx, int op, int reduction, uintptr_t logits, uintpt
         lay_out_nothing(0, (size_t)x->shape[x->ndim - 1], &l);
     lmx_loss_options options;
     if (status == LMX_OK)
-        status = lmx_loss_defaults((lmx_loss_code)op, &options);
+        status = lmx_loss_options_init((lmx_loss_code)op, &options);
     if (status != LMX_OK)
         return status;
     options.reduction = (lmx_reduction)reduction;
@@ -461,8 +461,7 @@ typedef struct unary_given {
 static int unary_options(const view *x, const view *out, const unary_given *o,
                          lmx_unary_options *to)
 {
-    memset(to, 0, sizeof *to);
-    to->size = sizeof *to;
+    lmx_unary_options_init(to);
     if (o == NULL)
         return 1;
     const size_t count = (size_t)o->parameters;

@@ -61,7 +61,7 @@ int lmxpy_row_with(lmx_ctx *ctx, int op, int axis, uintptr_t a, uintptr_t b, uin
 /* The same without options, for each argument costs cffi some time. */
 int lmxpy_row(lmx_ctx *ctx, int op, int axis, uintptr_t a, uintptr_t b, uintptr_t out);
 
-/* A loss with the options of lmx_loss_defaults(). */
+/* A loss with the options of lmx_loss_options_init(). */
 int lmxpy_loss(lmx_ctx *ctx, int op, int reduction, uintptr_t logits, uintptr_t target,
                uintptr_t loss, uintptr_t grad);
 

@@ -78,7 +78,7 @@ def _pointer(array: Any) -> Any:
 
 def _linear_options(values: dict[str, Any], bias: Any, dropped: Any = None) -> Any:
     options = ffi.new("lmx_linear_options *")
-    check(lib.lmx_linear_defaults(options))
+    check(lib.lmx_linear_options_init(options))
     for name, value in values.items():
         setattr(options, name, value)
     if bias is not None:
@@ -223,7 +223,7 @@ class Spherical:
         """`lmx_spherical_step` with (lr, weight_decay), else `lmx_spherical_loss`; its status."""
         rows, d = hidden.shape
         b = ffi.new("lmx_spherical_batch *")
-        b.size = ffi.sizeof("lmx_spherical_batch")
+        check(lib.lmx_spherical_batch_init(b))
         b.rows, b.dtype = rows, DTYPES[hidden.dtype]
         b.hidden, b.hidden_stride = _pointer(hidden), d
         b.target, b.target_type = _pointer(target), _INTS[target.dtype]
@@ -284,14 +284,14 @@ class Spherical:
     def counts(self) -> dict[str, int]:
         """How often the layer has done what."""
         about = ffi.new("lmx_spherical_description *")
-        about.size = ffi.sizeof("lmx_spherical_description")
+        check(lib.lmx_spherical_description_init(about))
         check(lib.lmx_spherical_info(self.layer, about))
         return {name: int(getattr(about, name)) for name in SPHERICAL_COUNTS}
 
     def state(self, arrays: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
         """The layer's state into arrays, or with the rest `given` out of them; the rest."""
         s = ffi.new("lmx_spherical_state *")
-        s.size = ffi.sizeof("lmx_spherical_state")
+        check(lib.lmx_spherical_state_init(s))
         for name, array in arrays.items():
             setattr(s, name, ffi.cast(ffi.typeof(getattr(s, name)), _pointer(array)))
         if given is None:
@@ -315,7 +315,7 @@ def _fourier_rows(coef: Any) -> tuple[Any, ...]:
 
 def _fourier_options(values: dict[str, Any]) -> Any:
     options = ffi.new("lmx_fourier_options *")
-    check(lib.lmx_fourier_defaults(options))
+    check(lib.lmx_fourier_options_init(options))
     for name, value in values.items():
         setattr(options, name, value)
     return options

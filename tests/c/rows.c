@@ -196,9 +196,25 @@ lmx_status row_call(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows,
     return lmx_row_op(ctx, op, dtype, &shape, a, &in, b, &in, NULL, out, &to);
 }
 
+lmx_row_options row_options(lmx_row_code op)
+{
+    lmx_row_options options;
+    CHECK(lmx_row_options_init(op, &options) == LMX_OK);
+    return options;
+}
+
+lmx_options ctx_options(unsigned threads, const char *isa)
+{
+    lmx_options options;
+    CHECK(lmx_options_init(&options) == LMX_OK);
+    options.threads = threads;
+    options.isa = isa;
+    return options;
+}
+
 lmx_ctx *ctx_with(unsigned threads, const char *isa)
 {
-    const lmx_options options = { sizeof options, threads, isa };
+    const lmx_options options = ctx_options(threads, isa);
     lmx_ctx *ctx = NULL;
     const lmx_status status = lmx_ctx_create(&ctx, &options);
     if (status != LMX_OK) {

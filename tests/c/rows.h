@@ -60,6 +60,12 @@ lmx_strides row_strides(ptrdiff_t stride);
 lmx_status row_call(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows, size_t cols,
                     const void *a, const void *b, void *out);
 
+/* Options of op with their defaults. */
+lmx_row_options row_options(lmx_row_code op);
+
+/* What lmx_options_init() gives, with these. */
+lmx_options ctx_options(unsigned threads, const char *isa);
+
 /* A context or the end of the program. */
 lmx_ctx *ctx_with(unsigned threads, const char *isa);
 

@@ -401,7 +401,7 @@ static void try_row(lmx_row_code op, lmx_dtype dtype, size_t n, row_kind kind, u
 
     const lmx_shape shape = { 1, n, 1 };
     const lmx_strides s = row_strides((ptrdiff_t)n);
-    lmx_row_options options = { .size = sizeof options };
+    lmx_row_options options = row_options(op);
     options.temperature = temperature != 1 ? &temperature : NULL;
     options.where = mask;
     options.where_strides = s;
@@ -767,7 +767,9 @@ static void test_properties(void)
                 }
             const lmx_shape shape = { 1, n, 1 };
             const lmx_strides s = row_strides((ptrdiff_t)n);
-            lmx_row_options options = { .size = sizeof options, .where = keep, .where_strides = s };
+            lmx_row_options options = row_options(LMX_ROW_softmax);
+            options.where = keep;
+            options.where_strides = s;
             check_at.test = "where is -inf";
             same_with_options(ctx, dtype, n, 'W', z, w, &options, y, other);
             memset(keep, 0, n);
@@ -792,7 +794,8 @@ static void test_properties(void)
                 elem_put(dtype, z, i, v);
                 exact = exact && elem_get(dtype, z, i) == v;
             }
-            const lmx_row_options warm = { .size = sizeof warm, .temperature = &temperature };
+            lmx_row_options warm = row_options(LMX_ROW_softmax);
+            warm.temperature = &temperature;
             check_at.test = "temperature of a power of two";
             if (exact)
                 same_with_options(ctx, dtype, n, 'T', z, x, &warm, y, other);
@@ -801,7 +804,8 @@ static void test_properties(void)
             lmx_expsum own;
             row_fill(dtype, x, n, ROW_WIDE, &r);
             CHECK(lmx_exp_sum(ctx, dtype, 1, n, x, (ptrdiff_t)n, &own, 1) == LMX_OK);
-            lmx_row_options with_total = { .size = sizeof with_total, .total = &own };
+            lmx_row_options with_total = row_options(LMX_ROW_softmax);
+            with_total.total = &own;
             check_at.test = "the row's own total";
             CHECK(row_call(ctx, LMX_ROW_softmax, dtype, 1, n, x, NULL, y) == LMX_OK);
             CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &s, NULL, NULL, &with_total, z,

@@ -111,7 +111,7 @@ int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*ch
  * out.  Called first: the handler is installed once. */
 static void test_atfork(void)
 {
-    const lmx_options options = { sizeof options, 2, NULL };
+    const lmx_options options = ctx_options(2, NULL);
     lmx_ctx *ctx = NULL;
     check_at.test = "pthread_atfork fails";
     atomic_store(&atfork_fails, 1);
@@ -153,7 +153,7 @@ static void fail_each(const call *c, unsigned threads)
             check_at.seed = (uint64_t)k;
             const long before = atomic_load(&live);
             lmx_ctx *ctx = NULL;
-            const lmx_options options = { sizeof options, threads, NULL };
+            const lmx_options options = ctx_options(threads, NULL);
             memset(c->got, 0x5b, c->bytes);
             fail_from(k, all);
             const lmx_status created = threads != 0 ? lmx_ctx_create(&ctx, &options) : LMX_OK;
@@ -217,7 +217,7 @@ static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool stri
     check_random r = check_random_new(3);
     row_fill(dtype, c.a, n * (size_t)step, ROW_WIDE, &r);
     row_fill(dtype, c.b, n * (size_t)step, ROW_UNIT, &r);
-    c.options.size = sizeof c.options;
+    c.options = row_options(op);
     c.has_options = option[0] != '\0';
     if (strchr(option, 'T') != NULL)
         c.options.temperature = &temperature;
@@ -252,9 +252,15 @@ static int live_layer(const float *weight, const float *hidden, layer_results *r
 {
     static const int32_t target[ROWS] = { 1, 8, 1 };
     lmx_spherical *layer = NULL;
-    const lmx_spherical_batch b = { sizeof b, ROWS,    LMX_F32,  hidden,     D,
-                                    target,   LMX_I32, 1,        1,          -100,
-                                    NULL,     0,       &r->loss, r->dhidden, D };
+    lmx_spherical_batch b;
+    lmx_spherical_batch_init(&b);
+    b.rows = ROWS;
+    b.hidden = hidden;
+    b.target = target;
+    b.target_type = LMX_I32;
+    b.loss = &r->loss;
+    b.dhidden = r->dhidden;
+    b.hidden_stride = b.dhidden_stride = D;
     if (lmx_spherical_create(NULL, LMX_F32, LMX_LOSS_z_loss, NULL, CLASSES, D, weight, D, &layer) !=
         LMX_OK)
         return layer != NULL;

@@ -76,7 +76,7 @@ static size_t out_size(int op)
 static lmx_fourier_options options_of(int op)
 {
     lmx_fourier_options o;
-    CHECK(lmx_fourier_defaults(&o) == LMX_OK);
+    CHECK(lmx_fourier_options_init(&o) == LMX_OK);
     o.exact = op == MASSES || op == MASSES_VJP;
     o.reduction = op == PENALIZED || op == NLL ? LMX_MEAN : op == NORMALIZED ? LMX_SUM : LMX_NONE;
     o.gamma = op == PENALIZED || op == NLL ? 1e-6 : op == NORMALIZED ? 1e-3 : 0;
@@ -397,7 +397,7 @@ static void test_golden(void)
     const double x = 0.3;
     const int64_t target = 5;
     lmx_fourier_options o;
-    lmx_fourier_defaults(&o);
+    lmx_fourier_options_init(&o);
     o.reduction = LMX_SUM;
     for (size_t t = 0; t < n_tiers; t++) {
         lmx_ctx *const ctx = ctx_of[t];
@@ -718,8 +718,10 @@ static void test_errors(void)
         TRY(LMX_ERR_OVERFLOW, op, q.s.frequencies = (size_t)1 << 40);
         if (op < BINS_VJP || op > LOG_BINS_VJP)
             TRY(LMX_ERR_OVERLAP, op, result = p.coef);
-        if (op >= BINS)
-            TRY(LMX_ERR_ARG, op, o.size = 8);
+        if (op >= BINS) {
+            TRY(LMX_ERR_ARG, op, o.tag = 0);
+            TRY(LMX_ERR_ARG, op, o.tag = sizeof o);
+        }
         if (binned) {
             TRY(LMX_ERR_SHAPE, op, q.s.bins = 0);
             TRY(LMX_ERR_OVERFLOW, op, q.s.bins = (size_t)1 << 40);
@@ -754,7 +756,7 @@ static void test_errors(void)
     }
     CHECK(lmx_fourier_density(NULL, (lmx_dtype)9, 1, 2, p.coef, 6, 1, p.x, 1, out, 1) ==
           LMX_ERR_DTYPE);
-    CHECK(lmx_fourier_defaults(NULL) == LMX_ERR_NULL);
+    CHECK(lmx_fourier_options_init(NULL) == LMX_ERR_NULL);
     /* nothing to do */
     CHECK(lmx_fourier_density(NULL, dtype, 0, 2, NULL, 6, 1, NULL, 1, NULL, 1) == LMX_OK);
     CHECK(lmx_fourier_density(NULL, dtype, 1, 2, NULL, 6, 0, NULL, 1, NULL, 1) == LMX_OK);

@@ -146,7 +146,8 @@ static void try_job(const job *j, lmx_ctx *ctx, environment e, double *temperatu
     const lmx_shape shape = { j->rows, j->cols, 1 };
     const lmx_strides in = row_strides((ptrdiff_t)j->cols);
     const lmx_strides to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
-    const lmx_row_options options = { .size = sizeof options, .temperature = temperature };
+    lmx_row_options options = row_options(j->op);
+    options.temperature = temperature;
     const environment mine = environment_get();
     memset(j->got, 0x5b, j->bytes);
 
@@ -186,7 +187,8 @@ static void test_job(job *j, lmx_ctx *plain, double *temperature)
     const lmx_shape shape = { j->rows, j->cols, 1 };
     const lmx_strides in = row_strides((ptrdiff_t)j->cols);
     const lmx_strides to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
-    const lmx_row_options options = { .size = sizeof options, .temperature = temperature };
+    lmx_row_options options = row_options(j->op);
+    options.temperature = temperature;
     CHECK(lmx_row_op(NULL, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
                      temperature != NULL ? &options : NULL, j->want, &to) == LMX_OK);
 
@@ -219,7 +221,7 @@ static void test_inherited(const job *j)
     for (size_t flush = 0; flush < N_FLUSH; flush++)
         for (size_t rounding = 0; rounding < N_ROUNDING; rounding++) {
             const environment mine = environment_get(), e = environment_make(rounding, flush, 0);
-            const lmx_options options = { sizeof options, 2, NULL };
+            const lmx_options options = ctx_options(2, NULL);
             lmx_ctx *ctx = NULL;
             environment_set(e);
             const environment before = environment_get();
@@ -296,8 +298,8 @@ static void test_arguments(void)
                 for (size_t traps = 0; traps < N_TRAPS; traps++) {
                     const environment mine = environment_get();
                     const environment e = environment_make(rounding, flush, traps);
-                    const lmx_row_options options = { .size = sizeof options,
-                                                      .temperature = &cases[k].temperature };
+                    lmx_row_options options = row_options(LMX_ROW_softmax);
+                    options.temperature = &cases[k].temperature;
                     check_at.n = k;
                     check_at.seed = rounding * 100 + flush * 10 + traps;
                     environment_set(e);
@@ -372,9 +374,15 @@ static void live_layer(const void *inputs, void *results)
     const layer_inputs *const in = inputs;
     layer_results *const r = results;
     lmx_spherical *layer = NULL;
-    const lmx_spherical_batch b = { sizeof b, ROWS,    LMX_F32,  in->hidden, D,
-                                    target,   LMX_I32, 1,        1,          -100,
-                                    NULL,     0,       &r->loss, r->dhidden, D };
+    lmx_spherical_batch b;
+    lmx_spherical_batch_init(&b);
+    b.rows = ROWS;
+    b.hidden = in->hidden;
+    b.target = target;
+    b.target_type = LMX_I32;
+    b.loss = &r->loss;
+    b.dhidden = r->dhidden;
+    b.hidden_stride = b.dhidden_stride = D;
     memset(r, 0, sizeof *r);
     if (lmx_spherical_create(NULL, LMX_F32, LMX_LOSS_one_hot_mse_loss, NULL, CLASSES, D, in->weight,
                              D, &layer) != LMX_OK)
@@ -415,7 +423,7 @@ static void live_linear(const void *inputs, void *results)
     linear_results *const r = results;
     lmx_linear_options o;
     memset(r, 0, sizeof *r);
-    lmx_linear_defaults(&o);
+    lmx_linear_options_init(&o);
     o.softcap = 3;
     lmx_linear_cross_entropy(NULL, LMX_F32, ROWS, D, CLASSES, in->hidden, D, in->weight, D, target,
                              LMX_I32, 1, &o, &r->loss, 1, r->dhidden, D, r->dweight, D, NULL);
@@ -462,7 +470,7 @@ static void live_head(const void *inputs, void *results)
     head_results *const r = results;
     lmx_fourier_options o;
     memset(r, 0, sizeof *r);
-    lmx_fourier_defaults(&o);
+    lmx_fourier_options_init(&o);
     o.gamma = 1e-3;
     lmx_fourier_cross_entropy(NULL, LMX_F64, ROWS, TERMS - 1, BINS, coef, width, target, LMX_I32, 1,
                               &o, &r->loss, 1, r->grad, width);

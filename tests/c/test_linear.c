@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     int bias, softcap, smoothing, penalty, ignored, filter;
     lmx_reduction reduction;
+    int weighted; /* rows, some by 0 */
 } setting;
 
 enum { HIDDEN, WEIGHT, BIAS, INPUTS };
@@ -32,8 +33,10 @@ enum { LOSS, DHIDDEN, DWEIGHT, DBIAS, RESULTS };
 /* Arrays of one problem, contiguous. */
 typedef struct {
     shape s;
+    lmx_dtype type[INPUTS];
     void *in[INPUTS];
     int32_t *target;
+    double *row_weight;
     void *out[RESULTS];
     double *dropped;
 } problem;
@@ -48,27 +51,34 @@ static size_t result_bytes(const problem *p, int i, lmx_reduction reduction)
 {
     if (i == LOSS)
         return (reduction == LMX_NONE ? p->s.rows : 1) * real_size;
-    return count_of(p, i - 1) * size;
+    return count_of(p, i - 1) * elem_size(p->type[i - 1]);
 }
 
-static problem problem_new(shape s, uint64_t seed, int ignored)
+static problem problem_of(shape s, lmx_dtype bias, uint64_t seed, int ignored)
 {
-    problem p;
-    p.s = s;
+    problem p = { .s = s, .type = { dtype, dtype, bias } };
     check_random r = check_random_new(check_at.seed = seed);
     for (int i = 0; i < INPUTS; i++) {
-        p.in[i] = get_memory(count_of(&p, i) * size);
+        p.in[i] = get_memory(count_of(&p, i) * elem_size(p.type[i]));
         for (size_t k = 0; k < count_of(&p, i); k++)
-            elem_put(dtype, p.in[i], k, check_normal(&r) * (i == WEIGHT ? 0.7 : 1));
+            elem_put(p.type[i], p.in[i], k, check_normal(&r) * (i == WEIGHT ? 0.7 : 1));
     }
     p.target = get_memory(s.rows * sizeof *p.target);
     for (size_t i = 0; i < s.rows; i++)
         p.target[i] = ignored && i % 3 == 1 ? -100 : (int32_t)check_below(&r, s.classes);
+    p.row_weight = get_memory(s.rows * sizeof *p.row_weight);
+    for (size_t i = 0; i < s.rows; i++)
+        p.row_weight[i] = i % 4 == 3 ? 0 : check_uniform(&r, 0.25, 3);
     for (int i = 0; i < RESULTS; i++)
         p.out[i] = get_memory(result_bytes(&p, i, LMX_NONE));
     p.dropped = get_memory(s.rows * sizeof *p.dropped);
     check_at.n = s.classes;
     return p;
+}
+
+static problem problem_new(shape s, uint64_t seed, int ignored)
+{
+    return problem_of(s, dtype, seed, ignored);
 }
 
 static void problem_free(problem *p)
@@ -78,14 +88,17 @@ static void problem_free(problem *p)
     for (int i = 0; i < RESULTS; i++)
         free(p->out[i]);
     free(p->target);
+    free(p->row_weight);
     free(p->dropped);
 }
 
 static lmx_linear_options options_of(const problem *p, const setting *s)
 {
     lmx_linear_options o;
-    CHECK(lmx_linear_defaults(&o) == LMX_OK);
+    CHECK(lmx_linear_options_init(&o) == LMX_OK);
     o.bias = s->bias ? p->in[BIAS] : NULL;
+    o.bias_dtype = p->type[BIAS];
+    o.row_weight = s->weighted ? p->row_weight : NULL;
     o.softcap = s->softcap ? 3.5 : 0;
     o.label_smoothing = s->smoothing ? 0.125 : 0;
     o.logz_penalty = s->penalty ? 0.01 : 0;
@@ -99,15 +112,17 @@ static lmx_status run(lmx_ctx *ctx, const problem *p, const lmx_linear_options *
                       void *const out[RESULTS])
 {
     const ptrdiff_t d = (ptrdiff_t)p->s.depth;
-    return lmx_linear_cross_entropy(ctx, dtype, p->s.rows, p->s.depth, p->s.classes, p->in[HIDDEN],
-                                    d, p->in[WEIGHT], d, p->target, LMX_I32, 1, o, out[LOSS], 1,
-                                    out[DHIDDEN], d, out[DWEIGHT], d, out[DBIAS]);
+    return lmx_linear_cross_entropy(ctx, p->type[HIDDEN], p->s.rows, p->s.depth, p->s.classes,
+                                    p->in[HIDDEN], d, p->in[WEIGHT], d, p->target, LMX_I32, 1, o,
+                                    out[LOSS], 1, out[DHIDDEN], d, out[DWEIGHT], d, out[DBIAS]);
 }
 
 static const setting settings[] = {
-    { 0, 0, 0, 0, 0, 0, LMX_MEAN }, { 1, 0, 0, 0, 1, 0, LMX_SUM },  { 1, 1, 0, 0, 0, 0, LMX_NONE },
-    { 0, 0, 1, 1, 0, 0, LMX_MEAN }, { 1, 1, 1, 1, 1, 0, LMX_MEAN }, { 0, 0, 0, 0, 1, 1, LMX_NONE },
-    { 1, 1, 0, 0, 0, 1, LMX_MEAN },
+    { 0, 0, 0, 0, 0, 0, LMX_MEAN, 0 }, { 1, 0, 0, 0, 1, 0, LMX_SUM, 0 },
+    { 1, 1, 0, 0, 0, 0, LMX_NONE, 0 }, { 0, 0, 1, 1, 0, 0, LMX_MEAN, 0 },
+    { 1, 1, 1, 1, 1, 0, LMX_MEAN, 0 }, { 0, 0, 0, 0, 1, 1, LMX_NONE, 0 },
+    { 1, 1, 0, 0, 0, 1, LMX_MEAN, 0 }, { 1, 0, 1, 1, 1, 0, LMX_MEAN, 1 },
+    { 0, 0, 0, 0, 0, 0, LMX_NONE, 1 },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
@@ -150,21 +165,22 @@ static double logit(const problem *p, size_t i, size_t k, bool bias)
         if (d == 0)
             break;
     }
-    return bias ? sum(total, elem_get(dtype, p->in[BIAS], k)) : total;
+    return bias ? sum(total, elem_get(p->type[BIAS], p->in[BIAS], k)) : total;
 }
 
 /* All logits by asking for all of the largest: the chains' bits, in order, and then what depends on them. */
-static void test_values(shape s)
+static void test_values(shape s, lmx_dtype bias)
 {
-    problem p = problem_new(s, 11, 0);
+    problem p = problem_of(s, bias, 11, 0);
     const size_t n = s.rows * s.classes;
     void *const values = get_memory(n * size), *const lse = get_memory(s.rows * real_size);
     int64_t *const indices = get_memory(n * sizeof *indices);
     void *const want = get_memory(n * size);
     const ptrdiff_t d = (ptrdiff_t)s.depth, v = (ptrdiff_t)s.classes;
     lmx_linear_options o;
-    lmx_linear_defaults(&o);
+    lmx_linear_options_init(&o);
     o.bias = p.in[BIAS];
+    o.bias_dtype = bias;
     for (size_t i = 0; i < s.rows; i++)
         for (size_t k = 0; k < s.classes; k++)
             elem_put(dtype, want, i * s.classes + k, logit(&p, i, k, true));
@@ -210,20 +226,26 @@ static void test_values(shape s)
     free(want);
 }
 
-/* Loss and gradients against long double, from the logits as they are. */
-static void test_against_logits(shape s, const setting *how)
+/* The same as the loss sees it. */
+static long double capped(const problem *p, size_t i, size_t k, const setting *how)
 {
-    problem p = problem_new(s, 17, how->ignored);
+    const long double v = logit(p, i, k, how->bias);
+    return how->softcap ? 3.5L * tanhl(v / 3.5L) : v;
+}
+
+/* Loss and gradients against long double, from the logits as they are. */
+static void test_against_logits(shape s, lmx_dtype bias, const setting *how)
+{
+    problem p = problem_of(s, bias, 17, how->ignored);
     const lmx_linear_options o = options_of(&p, how);
     check_at.tier = lmx_isa_name(ctx_of[0]);
     CHECK(run(ctx_of[0], &p, &o, p.out) == LMX_OK);
     const size_t n = s.rows * s.classes, d = s.depth;
     double *const g = get_memory(n * sizeof *g);
-    long double total = 0;
-    size_t kept = 0;
+    long double total = 0, kept = 0;
     for (size_t i = 0; i < s.rows; i++)
-        kept += p.target[i] >= 0;
-    const long double denominator = how->reduction == LMX_MEAN ? (long double)kept : 1;
+        kept += p.target[i] < 0 ? 0 : how->weighted ? p.row_weight[i] : 1;
+    const long double denominator = how->reduction == LMX_MEAN ? kept : 1;
     const double u = real_size == 8 ? 0x1p-53 : 0x1p-24;
     for (size_t i = 0; i < s.rows; i++) {
         double *const row = g + i * s.classes;
@@ -232,19 +254,17 @@ static void test_against_logits(shape s, const setting *how)
                 row[k] = 0;
             continue;
         }
-        long double z = 0, mean = 0, slope, lse, own = 0;
+        const long double own = capped(&p, i, (size_t)p.target[i], how);
+        long double z = 0, mean = 0, slope;
         for (size_t k = 0; k < s.classes; k++) {
-            long double v = logit(&p, i, k, how->bias);
-            if (how->softcap)
-                v = 3.5L * tanhl(v / 3.5L);
-            z += expl(v);
+            const long double v = capped(&p, i, k, how);
+            z += expl(v - own); /* of one class exactly 1 */
             mean += v / (long double)s.classes;
-            if ((size_t)p.target[i] == k)
-                own = v;
         }
-        lse = logl(z);
+        const long double lse = own + logl(z);
         const long double eps = how->smoothing ? 0.125L : 0, penalty = how->penalty ? 0.01L : 0;
-        const long double loss = lse - (1 - eps) * own - eps * mean + penalty * lse * lse;
+        const long double times = how->weighted ? p.row_weight[i] : 1;
+        const long double loss = times * (lse - (1 - eps) * own - eps * mean + penalty * lse * lse);
         total += loss;
         if (how->reduction == LMX_NONE) {
             const double got =
@@ -263,7 +283,8 @@ static void test_against_logits(shape s, const setting *how)
             }
             const long double y =
                 (1 - eps) * ((size_t)p.target[i] == k) + eps / (long double)s.classes;
-            row[k] = (double)((expl(v - lse) * (1 + 2 * penalty * lse) - y) * slope / denominator);
+            row[k] = (double)(times * (expl(v - lse) * (1 + 2 * penalty * lse) - y) * slope /
+                              denominator);
         }
     }
     if (how->reduction != LMX_NONE) {
@@ -272,9 +293,13 @@ static void test_against_logits(shape s, const setting *how)
               16 * u * (fabsl(total / denominator) + how->softcap * 3.5L));
     }
     /* Gradients: that of a logit is good to 16 u of p + y (capped ones to more), products and sums to the chains'. */
-    const double elem_u = dtype == LMX_F16 ? 0x1p-11 : dtype == LMX_BF16 ? 0x1p-8 : 0;
-    const double smallest = dtype == LMX_F16 ? 0x1p-25 : 0;
-    for (int which = DHIDDEN; which <= DBIAS; which++)
+    for (int which = DHIDDEN; which <= DBIAS; which++) {
+        const lmx_dtype type = p.type[which - 1];
+        const double elem_u = type == LMX_F16    ? 0x1p-11
+                              : type == LMX_BF16 ? 0x1p-8
+                              : type == LMX_F32  ? 0x1p-24
+                                                 : 0;
+        const double smallest = type == LMX_F16 ? 0x1p-25 : 0;
         for (size_t a = 0; a < (which == DHIDDEN ? s.rows : s.classes); a++)
             for (size_t j = 0; j < (which == DBIAS ? 1 : d); j++) {
                 long double exact = 0, terms = 0;
@@ -288,7 +313,7 @@ static void test_against_logits(shape s, const setting *how)
                     terms += fabsl((long double)g[at] * f);
                 }
                 const size_t at = which == DBIAS ? a : a * d + j;
-                const double got = elem_get(dtype, p.out[which], at);
+                const double got = elem_get(type, p.out[which], at);
                 const long double chains =
                     24 + (many < 256 ? (long double)many : 256) + (long double)many / 256;
                 const long double room = chains * u * terms + elem_u * fabsl(exact) + smallest +
@@ -297,6 +322,7 @@ static void test_against_logits(shape s, const setting *how)
                     check_fail("result %d of (%zu, %zu): %a, exactly %La, room %La", which, a, j,
                                got, exact, room);
             }
+    }
     check_count(n);
     free(g);
     problem_free(&p);
@@ -364,6 +390,170 @@ static void test_bits(void)
         char name[40];
         snprintf(name, sizeof name, "linear_cross_entropy_%zu", k);
         tiers_golden(name, hash[k]);
+    }
+}
+
+/* p with its operands in the compute type, in which the same sums are taken. */
+static problem widened(const problem *p)
+{
+    const lmx_dtype real = real_size == 8 ? LMX_F64 : LMX_F32;
+    problem q = *p;
+    for (int i = 0; i < INPUTS; i++) {
+        q.type[i] = real;
+        q.in[i] = get_memory(count_of(p, i) * real_size);
+        for (size_t k = 0; k < count_of(p, i); k++)
+            elem_put(real, q.in[i], k, elem_get(p->type[i], p->in[i], k));
+    }
+    for (int i = 0; i < RESULTS; i++)
+        q.out[i] = get_memory(result_bytes(&q, i, LMX_NONE));
+    return q;
+}
+
+static void widened_free(problem *q)
+{
+    for (int i = 0; i < INPUTS; i++)
+        free(q->in[i]);
+    for (int i = 0; i < RESULTS; i++)
+        free(q->out[i]);
+}
+
+/* Whether p->out are the gradients of q, or those added to what was there, `before`. */
+static void check_added(const problem *p, const problem *q, void *const before[RESULTS])
+{
+    for (int i = DHIDDEN; i < RESULTS; i++) {
+        const size_t n = count_of(p, i - 1), bytes = elem_size(p->type[i - 1]);
+        void *const want = get_memory(n * bytes);
+        for (size_t k = 0; k < n; k++) {
+            const double there = before == NULL ? 0 : elem_get(p->type[i - 1], before[i], k);
+            elem_put(p->type[i - 1], want, k, sum(there, elem_get(q->type[0], q->out[i], k)));
+        }
+        check_same(p->out[i], want, n * bytes, bytes);
+        free(want);
+    }
+}
+
+/*
+ * Gradients added to what is there: one addition in the compute type and one rounding, on every tier, for any number of
+ * threads, within the workspace that is announced; added to zeros they are those that are stored.
+ */
+static void test_accumulate(void)
+{
+    for (size_t q = 0; q < SHAPES; q++)
+        for (size_t k = 0; k < SETTINGS; k++) {
+            if (is_large(shapes[q]) ||
+                shapes[q].rows * shapes[q].depth * shapes[q].classes > 8000000)
+                continue;
+            problem p = problem_new(shapes[q], 900 + q, settings[k].ignored), wide = widened(&p);
+            lmx_linear_options o = options_of(&p, &settings[k]);
+            lmx_linear_options wide_o = options_of(&wide, &settings[k]);
+            CHECK(run(ctx_of[0], &wide, &wide_o, wide.out) == LMX_OK);
+            void *before[RESULTS];
+            check_random r = check_random_new(q);
+            for (int i = 0; i < RESULTS; i++) {
+                before[i] = get_memory(result_bytes(&p, i, LMX_NONE));
+                for (size_t j = 0; i != LOSS && j < count_of(&p, i - 1); j++)
+                    elem_put(dtype, before[i], j, check_normal(&r) / 8);
+            }
+            o.accumulate = 1;
+            for (size_t t = 0; t < n_tiers; t++)
+                for (unsigned threads = 1; threads <= (check_noguard ? 1 : 3); threads += 2) {
+                    check_at.tier = lmx_isa_name(ctx_of[t]);
+                    lmx_ctx *const ctx = ctx_with(threads, check_at.tier);
+                    o.max_workspace_bytes =
+                        lmx_linear_workspace(ctx, dtype, p.s.rows, p.s.depth, 2);
+                    for (int onto_zeros = 0; onto_zeros < 2; onto_zeros++) {
+                        for (int i = DHIDDEN; i < RESULTS; i++)
+                            if (onto_zeros)
+                                memset(p.out[i], 0, result_bytes(&p, i, LMX_NONE));
+                            else
+                                memcpy(p.out[i], before[i], result_bytes(&p, i, LMX_NONE));
+                        CHECK(run(ctx, &p, &o, p.out) == LMX_OK);
+                        check_added(&p, &wide, onto_zeros ? NULL : before);
+                        check_same(p.out[LOSS], wide.out[LOSS],
+                                   result_bytes(&p, LOSS, settings[k].reduction), real_size);
+                        check_count(1);
+                    }
+                    lmx_ctx_free(ctx);
+                }
+            for (int i = 0; i < RESULTS; i++)
+                free(before[i]);
+            widened_free(&wide);
+            problem_free(&p);
+        }
+}
+
+/* dbias of a type that is not the operands': as stored, and added with nothing narrowed. */
+static void test_bias_gradient(void)
+{
+    const setting how = { 1, 0, 0, 0, 0, 0, LMX_SUM, 0 };
+    for (int type = 0; type < N_DTYPES; type++) {
+        problem p = problem_of((shape){ 5, 6, 300 }, (lmx_dtype)type, 41, 0);
+        problem q = widened(&p);
+        q.type[BIAS] = LMX_F64; /* the sums as they are */
+        free(q.in[BIAS]);
+        q.in[BIAS] = get_memory(p.s.classes * sizeof(double));
+        for (size_t k = 0; k < p.s.classes; k++)
+            elem_put(LMX_F64, q.in[BIAS], k, elem_get(p.type[BIAS], p.in[BIAS], k));
+        free(q.out[DBIAS]);
+        q.out[DBIAS] = get_memory(p.s.classes * sizeof(double));
+        lmx_linear_options o = options_of(&p, &how), wide_o = options_of(&q, &how);
+        CHECK(run(ctx_of[0], &q, &wide_o, q.out) == LMX_OK);
+        for (int add = 0; add < 2; add++) {
+            const double there = add ? 1.0 / 3 : 0;
+            const bool narrow = real_size == 4 && type != LMX_F64;
+            void *const want = get_memory(result_bytes(&p, DBIAS, LMX_SUM));
+            for (size_t k = 0; k < p.s.classes; k++) {
+                elem_put(p.type[BIAS], p.out[DBIAS], k, there);
+                const double old = elem_get(p.type[BIAS], p.out[DBIAS], k),
+                             g = elem_get(LMX_F64, q.out[DBIAS], k);
+                elem_put(p.type[BIAS], want, k, narrow ? sum(add ? old : 0, g) : add ? old + g : g);
+            }
+            o.accumulate = add;
+            if (add)
+                for (int i = DHIDDEN; i <= DWEIGHT; i++)
+                    memset(p.out[i], 0, result_bytes(&p, i, LMX_SUM));
+            CHECK(run(ctx_of[0], &p, &o, p.out) == LMX_OK);
+            check_same(p.out[DBIAS], want, result_bytes(&p, DBIAS, LMX_SUM),
+                       elem_size(p.type[BIAS]));
+            free(want);
+            check_count(1);
+        }
+        widened_free(&q);
+        problem_free(&p);
+    }
+}
+
+/* Weights of 1 are no weights; they may be strided; rows that do not count have none in the mean. */
+static void test_row_weight(void)
+{
+    for (size_t k = 0; k < SETTINGS; k++) {
+        problem p = problem_new((shape){ 40, 9, 300 }, 61, settings[k].ignored);
+        lmx_linear_options o = options_of(&p, &settings[k]);
+        void *other[RESULTS];
+        for (int i = 0; i < RESULTS; i++)
+            other[i] = get_memory(result_bytes(&p, i, LMX_NONE));
+        double *const strided = get_memory(2 * p.s.rows * sizeof *strided);
+        for (int ones = 0; ones < 2; ones++) {
+            for (size_t i = 0; i < p.s.rows; i++) {
+                p.row_weight[i] = ones ? 1 : p.row_weight[i];
+                strided[2 * i] = p.target[i] < 0 && !ones ? 1e30 : p.row_weight[i];
+                strided[2 * i + 1] = (double)NAN;
+            }
+            o.row_weight = ones ? NULL : p.row_weight;
+            o.row_weight_stride = 1;
+            CHECK(run(ctx_of[0], &p, &o, p.out) == LMX_OK);
+            o.row_weight = strided;
+            o.row_weight_stride = 2;
+            CHECK(run(ctx_of[0], &p, &o, other) == LMX_OK);
+            for (int i = 0; i < RESULTS; i++)
+                check_same(other[i], p.out[i], result_bytes(&p, i, settings[k].reduction),
+                           i == LOSS ? real_size : size);
+            check_count(1);
+        }
+        free(strided);
+        for (int i = 0; i < RESULTS; i++)
+            free(other[i]);
+        problem_free(&p);
     }
 }
 
@@ -443,7 +633,7 @@ static void test_memory(void)
 /* A row by itself has the loss and dhidden that it has among others. */
 static void test_alone(void)
 {
-    const setting how = { 1, 0, 1, 0, 0, 0, LMX_NONE };
+    const setting how = { 1, 0, 1, 0, 0, 0, LMX_NONE, 0 };
     problem p = problem_new((shape){ 37, 24, 300 }, 77, 0);
     const lmx_linear_options o = options_of(&p, &how);
     check_at.tier = lmx_isa_name(ctx_of[0]);
@@ -473,7 +663,7 @@ static double loss_at(const problem *p, size_t i)
 
 static void test_special(void)
 {
-    const setting how = { 1, 0, 0, 0, 0, 0, LMX_NONE };
+    const setting how = { 1, 0, 0, 0, 0, 0, LMX_NONE, 0 };
     for (size_t t = 0; t < n_tiers; t++) {
         check_at.tier = lmx_isa_name(ctx_of[t]);
         problem p = problem_new((shape){ 4, 3, 300 }, 5, 0);
@@ -581,7 +771,7 @@ static void expect(const problem *p, lmx_status got, lmx_status want, void *cons
 static void test_errors(void)
 {
     problem p = problem_new((shape){ 3, 4, 5 }, 9, 0);
-    const setting how = { 1, 0, 0, 0, 0, 0, LMX_NONE };
+    const setting how = { 1, 0, 0, 0, 0, 0, LMX_NONE, 0 };
     const lmx_linear_options good = options_of(&p, &how);
     void *before[RESULTS];
     for (int i = 0; i < RESULTS; i++) {
@@ -597,13 +787,22 @@ static void test_errors(void)
     change;                                                      \
     expect(&p, run(ctx_of[0], &p, &o, p.out), (status), before); \
   } while (0)
-    TRY(LMX_ERR_ARG, o.size = 8);
+    TRY(LMX_ERR_ARG, o.tag = 0);
+    TRY(LMX_ERR_ARG, o.tag = sizeof o);
     TRY(LMX_ERR_ARG, o.softcap = -1);
     TRY(LMX_ERR_ARG, o.softcap = NAN);
     TRY(LMX_ERR_ARG, o.label_smoothing = 1.5);
     TRY(LMX_ERR_ARG, o.logz_penalty = INFINITY);
     TRY(LMX_ERR_ARG, o.filter_eps = -0.5);
     TRY(LMX_ERR_ARG, o.reduction = (lmx_reduction)7);
+    TRY(LMX_ERR_DTYPE, o.bias_dtype = (lmx_dtype)9);
+    const double bad_weights[] = { -1, NAN, INFINITY };
+    for (size_t i = 0; i < sizeof bad_weights / sizeof *bad_weights; i++) {
+        const double weights[3] = { 1, 0, bad_weights[i] };
+        TRY(LMX_ERR_ARG, o.row_weight = weights);
+    }
+    TRY(LMX_ERR_ALIGN, o.row_weight = (void *)((char *)p.row_weight + 1));
+    TRY(LMX_ERR_OVERLAP, o.row_weight = p.out[DHIDDEN]; o.row_weight_stride = 0);
     TRY(LMX_ERR_NOMEM, o.max_workspace_bytes = 1000);
     const int32_t target = p.target[2];
     p.target[2] = 5;
@@ -635,7 +834,7 @@ static void test_errors(void)
     CHECK(lmx_linear_cross_entropy(NULL, dtype, (size_t)1 << 62, 4, 5, p.in[0], 4, p.in[1], 4,
                                    p.target, LMX_I32, 1, NULL, p.out[0], 1, NULL, 0, NULL, 0,
                                    NULL) == LMX_ERR_OVERFLOW);
-    CHECK(lmx_linear_defaults(NULL) == LMX_ERR_NULL);
+    CHECK(lmx_linear_options_init(NULL) == LMX_ERR_NULL);
     int64_t indices[5];
     CHECK(lmx_linear_topk(NULL, dtype, 1, 4, 5, 6, p.in[0], 4, p.in[1], 4, NULL, p.out[1], 6,
                           indices, 6) == LMX_ERR_SHAPE);
@@ -660,19 +859,28 @@ int main(int argc, char **argv)
     for (size_t q = 0; q < SHAPES; q++)
         if (shapes[q].rows * shapes[q].classes <= (check_fast ? 10000u : 200000u) &&
             !is_large(shapes[q]))
-            test_values(shapes[q]);
+            for (int bias = 0; bias < N_DTYPES; bias++)
+                test_values(shapes[q], (lmx_dtype)bias);
     check_at.test = "against logits";
     for (size_t q = 0; q < SHAPES; q++)
         for (size_t k = 0; k < SETTINGS; k++)
             if (!settings[k].filter && shapes[q].rows * shapes[q].depth * shapes[q].classes <
                                            (check_fast ? 50000u : 6000000u))
-                test_against_logits(shapes[q], &settings[k]);
+                for (int bias = 0; bias < (settings[k].bias ? N_DTYPES : 1); bias++)
+                    test_against_logits(shapes[q], settings[k].bias ? (lmx_dtype)bias : dtype,
+                                        &settings[k]);
     check_at.test = "alone";
     test_alone();
     check_at.test = "special";
     test_special();
     check_at.test = "topk";
     test_topk();
+    check_at.test = "accumulate";
+    test_accumulate();
+    check_at.test = "bias gradient";
+    test_bias_gradient();
+    check_at.test = "row weight";
+    test_row_weight();
     check_at.test = "errors";
     test_errors();
     check_at.test = "memory";

@@ -21,7 +21,7 @@
 static lmx_loss_options options_of(lmx_loss_code op, unsigned set, const double *weight)
 {
     lmx_loss_options o;
-    CHECK(lmx_loss_defaults(op, &o) == LMX_OK);
+    CHECK(lmx_loss_options_init(op, &o) == LMX_OK);
     const char *const letters = lmx_loss_info((int)op)->options;
     o.reduction = LMX_NONE;
     o.weight = set & 1 ? weight : NULL;
@@ -348,11 +348,16 @@ static void test_arguments(void)
     const uint64_t large[2] = { 0, UINT64_MAX - 99 }; /* -100 as a signed number */
     TRY(ce, LMX_F64, &shape, x, &in, large, LMX_U64, NULL, loss, grad, &in, LMX_ERR_LABEL);
     target[1] = 5;
-#define TRY_OPTION(op, field, value, want)    \
-  CHECK(lmx_loss_defaults(op, &o) == LMX_OK); \
-  o.field = value;                            \
+#define TRY_OPTION(op, field, value, want)        \
+  CHECK(lmx_loss_options_init(op, &o) == LMX_OK); \
+  o.field = value;                                \
   TRY(op, LMX_F64, &shape, x, &in, target, LMX_I32, &o, loss, grad, &in, want)
-    TRY_OPTION(ce, size, 3, LMX_ERR_ARG);
+    TRY_OPTION(ce, tag, 0, LMX_ERR_ARG);
+    TRY_OPTION(ce, tag, sizeof o, LMX_ERR_ARG);
+    /* Of the right size, but of another type: their first fields have the same place. */
+    lmx_fourier_options fourier;
+    CHECK(lmx_fourier_options_init(&fourier) == LMX_OK);
+    TRY_OPTION(ce, tag, fourier.tag - sizeof fourier + sizeof o, LMX_ERR_ARG);
     TRY_OPTION(ce, label_smoothing, 1.5, LMX_ERR_ARG);
     TRY_OPTION(ce, label_smoothing, (double)NAN, LMX_ERR_ARG);
     TRY_OPTION(ce, logz_penalty, -1, LMX_ERR_ARG);
@@ -373,8 +378,8 @@ static void test_arguments(void)
     TRY_OPTION(LMX_LOSS_generalized_cross_entropy, parameter[0], 1.5, LMX_ERR_ARG);
     const double bad_temperature = -1;
     TRY_OPTION(ce, temperature, &bad_temperature, LMX_ERR_ARG);
-    CHECK(lmx_loss_defaults((lmx_loss_code)99, &o) == LMX_ERR_OP);
-    CHECK(lmx_loss_defaults(ce, NULL) == LMX_ERR_NULL);
+    CHECK(lmx_loss_options_init((lmx_loss_code)99, &o) == LMX_ERR_OP);
+    CHECK(lmx_loss_options_init(ce, NULL) == LMX_ERR_NULL);
     CHECK(lmx_loss_info(-1) == NULL && lmx_loss_info(LMX_LOSS_COUNT) == NULL);
 }
 

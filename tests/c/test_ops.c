@@ -317,7 +317,7 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
     const lmx_strides to = { per_row ? INNER : COLS * INNER, INNER, 1 };
     const size_t results = per_row ? ROWS * INNER : ROWS * COLS * INNER;
     for (unsigned set = 0; set < 5; set++) {
-        lmx_row_options options = { .size = sizeof options };
+        lmx_row_options options = row_options(op);
         const char needs[5] = { 0, 'T', 'W', 'T', 'S' };
         if (needs[set] != 0 && strchr(letters, needs[set]) == NULL)
             continue;

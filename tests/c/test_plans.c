@@ -100,6 +100,8 @@ static void test_tier(const lmx_tier *tier)
             for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
                 job j;
                 j.kernel = table->row[op];
+                if (j.kernel->elem_size != size)
+                    continue; /* the kernel of reals, which has its turn as such */
                 j.op = (lmx_row_code)op;
                 j.dtype = (lmx_dtype)d;
                 j.is_real = table->elem_size == table->real_size;
@@ -150,7 +152,7 @@ static void test_beside(const lmx_tier *tier)
         for (int d = 0; d < N_DTYPES; d++) {
             const lmx_table *const table = tier->table[d];
             const lmx_row_kernel *const kernel = table->row[op];
-            if (kernel->beside == NULL)
+            if (kernel->beside == NULL || kernel->elem_size != table->elem_size)
                 continue;
             check_at.test = lmx_row_op_info(op)->name;
             check_at.dtype = dtype_name((lmx_dtype)d);
@@ -214,7 +216,8 @@ static void test_columns(const lmx_tier *tier)
         for (int d = 0; d < N_DTYPES; d++) {
             const lmx_table *const table = tier->table[d];
             const lmx_row_kernel *const kernel = table->row[op];
-            if (result_per_row((lmx_row_code)op) || kernel->measure_columns == NULL)
+            if (result_per_row((lmx_row_code)op) || kernel->measure_columns == NULL ||
+                kernel->elem_size != table->elem_size)
                 continue;
             check_at.test = lmx_row_op_info(op)->name;
             check_at.dtype = dtype_name((lmx_dtype)d);

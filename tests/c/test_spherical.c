@@ -52,7 +52,7 @@ static snapshot snapshot_new(size_t classes, size_t d)
     p.memory = get_memory(p.bytes);
     memset(p.memory, 0, p.bytes);
     double *const at = (void *)p.memory;
-    p.s.size = sizeof p.s;
+    lmx_spherical_state_init(&p.s);
     p.s.u = at;
     p.s.u_it = at + dd;
     p.s.gram = at + 2 * dd;
@@ -97,8 +97,7 @@ static lmx_spherical_batch batch_of(history *h, void *dhidden)
     const setting *const s = h->set;
     const int squared = h->loss == LMX_LOSS_one_hot_mse_loss;
     lmx_spherical_batch b;
-    memset(&b, 0, sizeof b);
-    b.size = sizeof b;
+    CHECK(lmx_spherical_batch_init(&b) == LMX_OK);
     b.rows = s->rows;
     b.dtype = dtype;
     b.hidden = h->hidden;
@@ -388,7 +387,8 @@ static void test_failures(void)
     expect(&h, &b, 0.25, 0.5, want); \
   } while (0)
         expect(&h, NULL, 0.25, 0, LMX_ERR_NULL);
-        TRY(size, 8, LMX_ERR_ARG);
+        TRY(tag, 0, LMX_ERR_ARG);
+        TRY(tag, sizeof b, LMX_ERR_ARG);
         TRY(dtype, (lmx_dtype)9, LMX_ERR_DTYPE);
         TRY(target_type, (lmx_int)77, LMX_ERR_DTYPE);
         TRY(loss, NULL, LMX_ERR_NULL);
@@ -477,6 +477,7 @@ static void test_arguments(void)
     const lmx_loss_code z = LMX_LOSS_z_loss;
     static const double slope[] = { 0, 0 }, eps[] = { -1, 0 }, order[] = { 4, 0 };
     static const double location[] = { 1, (double)NAN };
+    static const double smoothing[][2] = { { -0.5, 0 }, { 1.5, 0 }, { (double)NAN, 0 } };
 #define CREATE(type, loss, p, D, d, w, stride, want) \
   CHECK(lmx_spherical_create(NULL, type, loss, p, D, d, w, stride, &l) == (want) && l == NULL)
     CREATE(LMX_F64, LMX_LOSS_cross_entropy, NULL, 4, 3, w, 3, LMX_ERR_OP);
@@ -487,6 +488,8 @@ static void test_arguments(void)
     CREATE(LMX_F64, z, location, 4, 3, w, 3, LMX_ERR_ARG);
     CREATE(LMX_F64, LMX_LOSS_spherical_softmax_loss, eps, 4, 3, w, 3, LMX_ERR_ARG);
     CREATE(LMX_F64, LMX_LOSS_taylor_softmax_loss, order, 4, 3, w, 3, LMX_ERR_ARG);
+    for (size_t i = 0; i < sizeof smoothing / sizeof *smoothing; i++)
+        CREATE(LMX_F64, LMX_LOSS_one_hot_mse_loss, smoothing[i], 4, 3, w, 3, LMX_ERR_ARG);
     CREATE(LMX_F64, z, NULL, 0, 3, w, 3, LMX_ERR_SHAPE);
     CREATE(LMX_F64, z, NULL, 4, 0, w, 3, LMX_ERR_SHAPE);
     CREATE(LMX_F64, z, NULL, SIZE_MAX / 2, 3, w, 3, LMX_ERR_OVERFLOW);
@@ -516,7 +519,7 @@ static void test_arguments(void)
 
     lmx_spherical_description about = { 0 };
     CHECK(lmx_spherical_info(l, &about) == LMX_ERR_ARG);
-    about.size = sizeof about;
+    CHECK(lmx_spherical_description_init(&about) == LMX_OK);
     CHECK(lmx_spherical_info(l, &about) == LMX_OK && about.classes == 4 && about.d == 3);
     CHECK(about.loss == z && about.parameter[0] == 1 && about.dtype == LMX_F64 && about.steps == 0);
     CHECK(lmx_spherical_info(NULL, &about) == LMX_ERR_NULL);
@@ -531,7 +534,7 @@ static void test_arguments(void)
     p.s.sum = sum;
     p.s.u[4] = (double)INFINITY;
     CHECK(lmx_spherical_set_state(l, &p.s) == LMX_ERR_NUMERIC);
-    p.s.size = 1;
+    p.s.tag = sizeof p.s;
     CHECK(lmx_spherical_get_state(l, &p.s) == LMX_ERR_ARG);
     CHECK(lmx_spherical_weight(NULL, l, out, 3) == LMX_OK && memcmp(out, w, sizeof w) == 0);
     free(p.memory);

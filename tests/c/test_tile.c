@@ -104,15 +104,16 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
     const lmx_tier *tier;
     for (size_t t = 0; (tier = tiers_next(&t)) != NULL;) {
         const lmx_tile_kernel *const own = tier->table[dtype]->tile;
+        const lmx_pack_kernel *const pack = tier->table[dtype]->pack;
         const lmx_rows_of rows_a = { a.data, a.row, picked }, rows_b = { b.data, b.row, picked };
         if (across)
-            own->block(&rows_a, 0, terms, 0, m, block);
+            pack->block(&rows_a, 0, terms, 0, m, block);
         else
-            own->block(&rows_a, 0, m, 0, terms, block);
+            pack->block(&rows_a, 0, m, 0, terms, block);
         if (turned)
-            own->panels_across(&rows_b, 0, n, 0, k, panels);
+            pack->panels_across(&rows_b, 0, n, 0, k, panels);
         else
-            own->panels(&rows_b, 0, k, 0, n, panels);
+            pack->panels(&rows_b, 0, k, 0, n, panels);
         memcpy(c, before, c_size);
         const void *left = block;
         if (across) {
@@ -163,7 +164,7 @@ static void test_rows(void)
 {
     static const size_t widths[] = { 1, 3, 8, 15, 16, 17, 100, 256 };
     enum { ROWS = 9, ROW = 270 };
-    void *const bias = get_memory(256 * size);
+    void *const bias = get_memory(256 * real_size);
     char *const z = get_memory(ROWS * ROW * real_size);
     char *const copy = get_memory(ROWS * ROW * real_size);
     void *const want = get_memory(ROWS * ROW * real_size);
@@ -172,7 +173,7 @@ static void test_rows(void)
             const size_t n = check_at.n = widths[w];
             check_random r = check_random_new(check_at.seed = w);
             row_fill(real_size == 8 ? LMX_F64 : LMX_F32, copy, ROWS * ROW, ROW_WIDE, &r);
-            row_fill(dtype, bias, 256, ROW_NORMAL, &r);
+            row_fill(real_size == 8 ? LMX_F64 : LMX_F32, bias, 256, ROW_NORMAL, &r);
             if (special > 0)
                 put_real(copy, 4 * ROW + n / 2, special == 1 ? (double)INFINITY : (double)NAN);
             const lmx_tier *tier;
@@ -211,7 +212,7 @@ static void test_rows(void)
                 for (size_t i = 0; i < ROWS; i++)
                     for (size_t j = 0; j < n; j++)
                         put_real(want, i * ROW + j,
-                                 sum(get_real(z, i * ROW + j), elem_get(dtype, bias, j)));
+                                 sum(get_real(z, i * ROW + j), get_real(bias, j)));
                 own->add_bias(bias, ROWS, n, z, ROW);
                 if (special < 2)
                     check_same(z, want, ROWS * ROW * real_size, real_size);

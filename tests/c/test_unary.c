@@ -31,7 +31,7 @@ static void settle(setting *s, lmx_unary_code op, unsigned set)
                                                           0.3125, 2,     -0.5, 0.125 };
     const lmx_unary_description *const info = lmx_unary_info((int)op);
     memset(s, 0, sizeof *s);
-    s->o.size = sizeof s->o;
+    lmx_unary_options_init(&s->o);
     if (info->parameters[0] == 0)
         return;
     s->o.parameter = s->p;
@@ -314,8 +314,8 @@ static void test_arguments(void)
     double x[2 * N] = { 0 }, dy[2 * N] = { 0 }, out[2 * N], bias[N] = { 0 }, grad[N];
     const lmx_shape shape = { 2, N, 1 }, inside = { 1, 2, N };
     const lmx_strides in = { N, 1, 0 }, zero = { 0, 1, 0 }, columns = { 0, N, 1 };
-    const lmx_unary_options plain = { .size = sizeof plain };
-    lmx_unary_options o;
+    lmx_unary_options plain, o;
+    CHECK(lmx_unary_options_init(&plain) == LMX_OK);
     check_at.test = "arguments";
 #define TRY(op, type, shape_, x_, sx, o_, out_, so, want)                                 \
   do {                                                                                    \
@@ -342,7 +342,8 @@ static void test_arguments(void)
   o = plain;                               \
   o.field = value;                         \
   TRY(op, LMX_F64, &shape, x, &in, &o, out, &in, want)
-    TRY_OPTION(silu, size, 3, LMX_ERR_ARG);
+    TRY_OPTION(silu, tag, 0, LMX_ERR_ARG);
+    TRY_OPTION(silu, tag, sizeof o, LMX_ERR_ARG);
     TRY_OPTION(silu, parameters, 1, LMX_ERR_ARG);
     TRY_OPTION(LMX_UNARY_poly_relu, parameters, 4, LMX_ERR_ARG); /* and no numbers */
     static const struct {

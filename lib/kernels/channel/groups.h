@@ -107,7 +107,7 @@ LMX_INLINE void groups_row(const map_arrays *m, size_t n, int backward, group_bo
         for (; i + step <= m->n; i += step) {
             if (stream)
                 for (size_t q = 0; q < step; q += 64 / sizeof(elem))
-                    map_ask(m, i + q, AHEAD, backward ? HAS_DY : 0);
+                    map_prefetch(m, i + q, PREFETCH_DISTANCE, backward ? HAS_DY : 0);
             groups_block(m, i, step, n, backward, body, k, stream);
         }
         end = m->n;

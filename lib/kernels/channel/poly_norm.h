@@ -251,13 +251,13 @@ LMX_INLINE_VECTOR void norm_beside(const map_arrays *row, const norm_constants *
             s[g][i] = vw_zero();
     size_t at = 0;
     for (; at < past; at += V_LANES)
-        map_rest(row, at, past - at < V_LANES ? past - at : V_LANES, flags, body, k);
+        map_tail(row, at, past - at < V_LANES ? past - at : V_LANES, flags, body, k);
     at = past;
     for (size_t i = 0; i < n; i += LMX_LANES) {
         for (size_t q = 0; q < LMX_LANES; q += 64 / sizeof(elem)) {
-            LMX_PREFETCH_READ((const char *)(next->x + i + q) + AHEAD);
+            LMX_PREFETCH_READ((const char *)(next->x + i + q) + PREFETCH_DISTANCE);
             if (flags & HAS_UP)
-                LMX_PREFETCH_READ((const char *)(row->up + i + q) + AHEAD);
+                LMX_PREFETCH_READ((const char *)(row->up + i + q) + PREFETCH_DISTANCE);
         }
         for (size_t g = 0; g < GROUPS; g++) {
             const size_t from = i + g * V_LANES, left = n > from ? n - from : 0;
@@ -275,7 +275,7 @@ LMX_INLINE_VECTOR void norm_beside(const map_arrays *row, const norm_constants *
         }
     }
     if (at < n)
-        map_rest(row, at, n - at, flags, body, k);
+        map_tail(row, at, n - at, flags, body, k);
     for (size_t i = 0; i <= M; i++) {
         lane_sums lanes;
         for (size_t g = 0; g < GROUPS; g++)
@@ -303,7 +303,7 @@ LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size
             norm_beside(&a, &k, &next, flags, body, squares);
             continue;
         }
-        a.ahead = norm_ahead(e, &a);
+        a.prefetch = norm_ahead(e, &a);
         map_all(&a, flags, body, &k);
     }
     map_done(e->how);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Discrete Fourier transforms of 2^k complex doubles, k >= 6, in two steps: rows x cols, the columns, factors, and
- * the columns of the transpose (Bailey's four steps).  A panel of WIDE columns goes through all of its passes in a
- * cache, and vectors run across it, so that they are full in every pass.  Columns are transformed by Stockham's
- * passes of radix 4, and one of radix 2, whose factors are the same for a whole panel.
+ * Discrete Fourier transforms of 2^k complex doubles, k >= 6, by Bailey's four steps: the data are
+ * a matrix of rows x cols; its columns are transformed, multiplied by twiddle factors and
+ * transposed, and the columns of the transpose are transformed.  A panel of WIDE columns goes
+ * through all of its passes in a cache, and vectors run across it, so that they are full in every
+ * pass.  Columns are transformed by Stockham's passes of radix 4, with one of radix 2 if the length
+ * is an odd power of two; a pass has the same twiddle factors for a whole panel.
  */
 #include "kernels/fourier/fft.h"
 #include "simd/transpose.h"
@@ -39,13 +41,16 @@ LMX_INLINE vcomplex times(vcomplex a, vreal c, vreal s)
                        v_fma(a.re, s, v_mul(a.im, c)) };
 }
 
-/* Panels of two buffers, between which the passes go to and fro. */
+/*
+ * A panel in two buffers: each pass reads one and writes the other; `at` says which one holds the
+ * data.
+ */
 typedef struct {
     double *re[2], *im[2];
     int at;
 } panel;
 
-/* What is left of a transform: n elements, each of s numbers that follow each other. */
+/* One pass of radix 4 over n elements, each of them s adjacent numbers. */
 static void pass_4(const lmx_fft *f, panel *x, size_t n, size_t s)
 {
     const double *const re = x->re[x->at], *const im = x->im[x->at];
@@ -84,7 +89,7 @@ static void pass_2(panel *x, size_t s)
     x->at = !x->at;
 }
 
-/* WIDE columns of n rows that are `row` apart. */
+/* Transforms WIDE columns of n rows that are `row` apart; the result is in the panel. */
 static void columns(const lmx_fft *f, panel *x, size_t n, const double *re, const double *im,
                     size_t row)
 {
@@ -99,8 +104,9 @@ static void columns(const lmx_fft *f, panel *x, size_t n, const double *re, cons
         pass_2(x, s);
 }
 
-/* The panel's elements times their factors, as rows of the transpose. */
-static void turn(const lmx_fft *f, const panel *x, size_t from, double *re, double *im)
+/* Multiplies the panel by its twiddle factors and stores it as rows of the transpose. */
+static void twiddle_and_transpose(const lmx_fft *f, const panel *x, size_t from, double *re,
+                                  double *im)
 {
     const size_t rows = f->n / f->cols;
     const double *const own_re = x->re[x->at], *const own_im = x->im[x->at];
@@ -110,7 +116,7 @@ static void turn(const lmx_fft *f, const panel *x, size_t from, double *re, doub
             for (size_t k = 0; k < V_LANES; k++) {
                 const size_t at = (i + k) * f->cols + from + q;
                 const vcomplex v = times(take(own_re, own_im, (i + k) * WIDE + q),
-                                         v_load(f->twist_cos + at), v_load(f->twist_sin + at));
+                                         v_load(f->twiddle_cos + at), v_load(f->twiddle_sin + at));
                 part_re[k] = v.re;
                 part_im[k] = v.im;
             }
@@ -126,16 +132,17 @@ static void turn(const lmx_fft *f, const panel *x, size_t from, double *re, doub
 void LMX_K(fourier_fft)(const lmx_fft *f, double *re, double *im, double *work)
 {
     const size_t n = f->n, rows = n / f->cols, most = rows > f->cols ? rows : f->cols;
-    double *const turned_re = work, *const turned_im = work + n, *const room = work + 2 * n;
-    panel x = { { room, room + 2 * most * WIDE },
-                { room + most * WIDE, room + 3 * most * WIDE },
+    double *const transposed_re = work, *const transposed_im = work + n,
+                  *const scratch = work + 2 * n;
+    panel x = { { scratch, scratch + 2 * most * WIDE },
+                { scratch + most * WIDE, scratch + 3 * most * WIDE },
                 0 };
     for (size_t from = 0; from < f->cols; from += WIDE) {
         columns(f, &x, rows, re + from, im + from, f->cols);
-        turn(f, &x, from, turned_re, turned_im);
+        twiddle_and_transpose(f, &x, from, transposed_re, transposed_im);
     }
     for (size_t from = 0; from < rows; from += WIDE) {
-        columns(f, &x, f->cols, turned_re + from, turned_im + from, rows);
+        columns(f, &x, f->cols, transposed_re + from, transposed_im + from, rows);
         for (size_t i = 0; i < f->cols; i++)
             for (size_t q = 0; q < WIDE; q += V_LANES)
                 put(re, im, i * rows + from + q, take(x.re[x.at], x.im[x.at], i * WIDE + q));

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Vector work of the Fourier head (fourier.h), in double.  Sums over n are 32 chains of FMAs, one for each n mod 32,
- * that are added in a tree; sums for each n are one chain in the order of the other index.  So a tier's width
- * changes no bit.
+ * Kernels of the Fourier head (fourier.h), in double.  A sum over n is made of 32 chains of FMAs,
+ * one for each n mod 32, which are added in a tree; where there is a sum for each n, it is one
+ * chain in the order of the other index.  So the width of a tier's vectors changes no bit.
  */
 #include "kernels/fourier/fft.h"
 #include "simd/vmath.h"
 
 #if defined(LMX_REAL_F64)
 
-#  define LANES    LMX_FOURIER_LANES
-#  define GROUPS   (LANES / V_LANES)
-#  define UNROLLED (GROUPS < 4 ? GROUPS : 4) /* vectors whose chains run beside each other */
+#  define LANES  LMX_FOURIER_LANES
+#  define GROUPS (LANES / V_LANES)
+#  define UNROLLED \
+    (GROUPS < 4 ? GROUPS : 4) /* vectors in flight: independent chains hide the latency of FMA */
 
 static void widen(const float *x, size_t n, double *y)
 {
@@ -37,7 +38,7 @@ static double largest(const double *x, size_t n)
     return m_any(v_isnan(bad)) ? lmx_qnan() : v_hmax(most);
 }
 
-/* ((0 + 16) + (8 + 24)) + ..., lane by lane */
+/* The sum of the lanes, ((0 + 16) + (8 + 24)) + ... */
 static double tree(double *lane)
 {
     for (size_t half = LANES / 2; half > 0; half /= 2)
@@ -65,7 +66,7 @@ static double power(const lmx_series *a)
 
 typedef struct {
     vreal cos, sin;
-} vturn;
+} vsincos;
 
 LMX_INLINE vreal round_near(vreal v) /* |v| <= 2^51 */
 {
@@ -78,10 +79,11 @@ LMX_INLINE vreal round_near(vreal v) /* |v| <= 2^51 */
 #  define PI_LO 0x1.1a62633145c07p-53
 
 /*
- * cos and sin of pi (f + q / 2) for |f| <= 1/4 and a little, q an integer from -2 to 2: Taylor's series to t^17 and
- * t^18, whose next terms are below 2^-60, with what rounding left out of t and t^2.
+ * cos and sin of pi (f + q / 2) for |f| up to slightly above 1/4 and an integer q from -2 to 2.
+ * With t = pi f, Taylor's series to t^17 and t^18 are summed, whose next terms are below 2^-60;
+ * the rounding errors of t and t^2 are added.
  */
-LMX_INLINE vturn turn(vreal f, vreal q)
+LMX_INLINE vsincos sincospi(vreal f, vreal q)
 {
     const vreal one = v_set1(1), zero = v_set1(0);
     const vreal t = v_mul(f, v_set1(PI_HI));
@@ -108,13 +110,14 @@ LMX_INLINE vturn turn(vreal f, vreal q)
     c = v_fma(c, z, v_set1(1 / 24.0));
     const vreal half = v_mul(z, v_set1(0.5)), near = v_sub(one, half);
     const vreal z_lo = v_fma(t, t, v_sub(zero, z));
-    const vreal rest = v_sub(v_sub(one, near), half);
-    const vreal less = v_fma(t, t_lo, v_mul(z_lo, v_set1(0.5)));
-    const vreal cosine = v_add(near, v_add(rest, v_fma(v_mul(z, z), c, v_sub(zero, less))));
+    const vreal near_lo = v_sub(v_sub(one, near), half);
+    const vreal correction = v_fma(t, t_lo, v_mul(z_lo, v_set1(0.5)));
+    const vreal cosine =
+        v_add(near, v_add(near_lo, v_fma(v_mul(z, z), c, v_sub(zero, correction))));
 
     const vmask up = v_eq(q, one), down = v_eq(q, v_set1(-1)), here = v_eq(q, zero);
     const vreal minus_s = v_sub(zero, sine), minus_c = v_sub(zero, cosine);
-    vturn r;
+    vsincos r;
     r.cos = v_select(here, cosine, v_select(up, minus_s, v_select(down, sine, minus_c)));
     r.sin = v_select(here, sine, v_select(up, cosine, v_select(down, minus_c, minus_s)));
     return r;
@@ -126,26 +129,27 @@ static void roots(const double *k, size_t n, double m, double *c, double *s)
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
         const vreal v = v_load_n(k + i, left, 0);
-        /* 2 k = q m + r, exactly, so that the angle's only rounding is that of r / (2 m) */
+        /* 2 k = q m + r exactly, so the angle is rounded once, by r / (2 m) */
         const vreal q = round_near(v_mul(v, rate));
         const vreal r = v_fma(v_sub(v_set1(0), q), whole, v_add(v, v));
-        const vturn w = turn(v_div(r, twice), q);
+        const vsincos w = sincospi(v_div(r, twice), q);
         v_store_n(c + i, w.cos, left);
         v_store_n(s + i, w.sin, left);
     }
 }
 
-static void turns(const double *k, size_t n, double x, double *c, double *s)
+static void phases(const double *k, size_t n, double x, double *c, double *s)
 {
     const vreal at = v_set1(x), zero = v_set1(0), half = v_set1(0.5), minus_half = v_set1(-0.5);
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
         const vreal v = v_load_n(k + i, left, 0);
-        /* k x = p + e; modulo 2 and less the quarters q it is (h - q / 2) + e, the first of which is exact */
+        /* k x = p + e; less multiples of 2 and q quadrants it is (h - q / 2) + e, and h - q / 2 is
+         * exact */
         const vreal p = v_mul(v, at), e = v_fma(v, at, v_sub(zero, p));
         const vreal h = v_fma(round_near(v_mul(p, half)), v_set1(-2), p);
         const vreal q = round_near(v_add(h, h));
-        const vturn w = turn(v_add(v_fma(q, minus_half, h), e), q);
+        const vsincos w = sincospi(v_add(v_fma(q, minus_half, h), e), q);
         v_store_n(c + i, w.cos, left);
         v_store_n(s + i, w.sin, left);
     }
@@ -153,7 +157,7 @@ static void turns(const double *k, size_t n, double x, double *c, double *s)
 
 /* ----------------------------------------------------- sums over points --- */
 
-/* Each lane n mod 32: sum of a[n] far[n / 32], chains of several vectors beside each other. */
+/* lane[n mod 32] = near[n mod 32] times the sum of a[n] far[n / 32], for some vectors of lanes. */
 LMX_INLINE void sum_lanes(const lmx_series *a, const lmx_powers *w, size_t from, size_t vectors,
                           double *lane_re, double *lane_im)
 {
@@ -221,7 +225,7 @@ static void spread(const double value[2], const lmx_powers *w, const lmx_series 
 
 /* ------------------------------------------------------------ transforms --- */
 
-/* Those of `vectors` vectors that the series has, from element `from` on. */
+/* Stores `vectors` vectors from element `from` on, but nothing past the end of the series. */
 LMX_INLINE void put_vectors(const vreal *re, const vreal *im, size_t from, size_t vectors,
                             const lmx_series *to)
 {
@@ -233,7 +237,7 @@ LMX_INLINE void put_vectors(const vreal *re, const vreal *im, size_t from, size_
     }
 }
 
-LMX_INLINE void product_some(const lmx_series *x, const lmx_turns *w, const lmx_series *y,
+LMX_INLINE void product_some(const lmx_series *x, const lmx_rotations *w, const lmx_series *y,
                              size_t from, size_t vectors)
 {
     vreal re[UNROLLED], im[UNROLLED];
@@ -255,7 +259,7 @@ LMX_INLINE void product_some(const lmx_series *x, const lmx_turns *w, const lmx_
     put_vectors(re, im, from, vectors, y);
 }
 
-static void product(const lmx_series *x, const lmx_turns *w, const lmx_series *y)
+static void product(const lmx_series *x, const lmx_rotations *w, const lmx_series *y)
 {
     size_t i = 0;
     for (; i + (UNROLLED - 1) * V_LANES < y->n; i += UNROLLED * V_LANES)
@@ -264,9 +268,10 @@ static void product(const lmx_series *x, const lmx_turns *w, const lmx_series *y
         product_some(x, w, y, i, 1);
 }
 
-static void twist(double *re, double *im, const double *c, const double *s, size_t n, int back)
+static void multiply(double *re, double *im, const double *c, const double *s, size_t n,
+                     int conjugate)
 {
-    const vreal sign = v_set1(back ? -1 : 1);
+    const vreal sign = v_set1(conjugate ? -1 : 1);
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
         const vreal x = v_load_n(re + i, left, 0), y = v_load_n(im + i, left, 0);
@@ -279,8 +284,8 @@ static void twist(double *re, double *im, const double *c, const double *s, size
 /* --------------------------------------------------------- correlations --- */
 
 /*
- * Elements from `from` on, `vectors` vectors of them.  Those behind the last are sums of nothing but zeros times
- * something, since a series is followed by zeros; they are not stored.
+ * Computes `vectors` vectors of c from element `from` on.  Lanes past the end of the series sum
+ * products with the zeros that follow it; they are not stored.
  */
 LMX_INLINE void correlate_some(const lmx_series *a, const lmx_series *c, size_t from,
                                size_t vectors)
@@ -311,8 +316,8 @@ static void correlate(const lmx_series *a, const lmx_series *c)
         correlate_some(a, c, j, 1);
 }
 
-LMX_INLINE void pull_some(const lmx_series *g, const lmx_series *a, const lmx_series *t,
-                          size_t from, size_t vectors)
+LMX_INLINE void correlate_vjp_some(const lmx_series *g, const lmx_series *a, const lmx_series *t,
+                                   size_t from, size_t vectors)
 {
     vreal re[UNROLLED], im[UNROLLED];
     for (size_t k = 0; k < vectors; k++) {
@@ -349,19 +354,20 @@ LMX_INLINE void pull_some(const lmx_series *g, const lmx_series *a, const lmx_se
     put_vectors(re, im, from, vectors, t);
 }
 
-static void pull(const lmx_series *g, const lmx_series *a, const lmx_series *t)
+static void correlate_vjp(const lmx_series *g, const lmx_series *a, const lmx_series *t)
 {
     size_t n = 0;
     for (; n + (UNROLLED - 1) * V_LANES < t->n; n += UNROLLED * V_LANES)
-        pull_some(g, a, t, n, UNROLLED);
+        correlate_vjp_some(g, a, t, n, UNROLLED);
     for (; n < t->n; n += V_LANES)
-        pull_some(g, a, t, n, 1);
+        correlate_vjp_some(g, a, t, n, 1);
 }
 
 extern const lmx_fourier_kernel LMX_K(fourier);
 const lmx_fourier_kernel LMX_K(fourier) = {
-    widen, narrow,    largest, power, roots, turns, sum, spread, product, LMX_K(fourier_fft),
-    twist, correlate, pull,
+    widen,    narrow,    largest,       power,   roots,
+    phases,   sum,       spread,        product, LMX_K(fourier_fft),
+    multiply, correlate, correlate_vjp,
 };
 
 #endif

@@ -9,90 +9,7 @@
  */
 #include "kernels/gemm/tile.h"
 
-#include "simd/transpose.h"
-
-#if defined(LMX_TIER_AVX512)
-#  define ROWS 14
-#  define COLS 2
-#elif defined(LMX_TIER_AVX2)
-#  define ROWS 6
-#  define COLS 2
-#elif defined(LMX_TIER_NEON)
-#  define ROWS 8
-#  define COLS 3
-#else
-#  define ROWS 4
-#  define COLS 1
-#endif
-#define WIDTH ((size_t)COLS * V_LANES) /* of a panel */
-
-/* From panel to panel of k rows: a line more than they fill, so that the panels do not share the sets of a cache. */
-#define PITCH(k) ((k)*WIDTH + 64 / sizeof(real))
-
-static size_t place(const lmx_rows_of *x, size_t i) { return x->picked != NULL ? x->picked[i] : i; }
-
-static const elem *row_of(const lmx_rows_of *x, size_t i)
-{
-    return (const elem *)x->data + (ptrdiff_t)place(x, i) * x->row;
-}
-
-static void block(const lmx_rows_of *x, size_t first, size_t m, size_t column, size_t n, void *to)
-{
-    for (size_t i = 0; i < m; i++) {
-        const elem *from = row_of(x, first + i) + column;
-        real *out = (real *)to + i * LMX_TILE_ROW;
-        size_t j = 0;
-        for (; j + V_LANES <= n; j += V_LANES)
-            v_store(out + j, e_load(from + j));
-        if (j < n)
-            v_store_n(out + j, e_load_n(from + j, n - j, 0), n - j);
-    }
-}
-
-static void panels(const lmx_rows_of *x, size_t first, size_t k, size_t column, size_t n, void *to)
-{
-    for (size_t i = 0; i < k; i++) {
-        const elem *from = row_of(x, first + i) + column;
-        for (size_t j = 0; j < n; j += WIDTH) {
-            real *out = (real *)to + j / WIDTH * PITCH(k) + i * WIDTH;
-            for (size_t q = 0; q < WIDTH; q += V_LANES) {
-                const size_t left = j + q < n ? n - (j + q) : 0;
-                v_store(out + q,
-                        left >= V_LANES ? e_load(from + j + q) : e_load_n(from + j + q, left, 0));
-            }
-        }
-    }
-}
-
-static void panels_across(const lmx_rows_of *x, size_t first, size_t n, size_t column, size_t k,
-                          void *to)
-{
-    for (size_t j = 0; j < n; j += V_LANES) {
-        /* behind the last row: that row again, whose products nobody looks at */
-        const elem *from[V_LANES];
-        for (size_t q = 0; q < V_LANES; q++)
-            from[q] = row_of(x, first + (j + q < n ? j + q : n - 1)) + column;
-        real *out = (real *)to + j / WIDTH * PITCH(k) + j % WIDTH;
-        for (size_t i = 0; i < k; i += V_LANES) {
-            const size_t left = k - i < V_LANES ? k - i : V_LANES;
-            vreal v[V_LANES];
-            if (left == V_LANES)
-                for (size_t q = 0; q < V_LANES; q++)
-                    v[q] = e_load(from[q] + i);
-            else
-                for (size_t q = 0; q < V_LANES; q++)
-                    v[q] = e_load_n(from[q] + i, left, 0);
-            v_transpose(v);
-            for (size_t q = 0; q < left; q++)
-                v_store(out + (i + q) * WIDTH, v[q]);
-        }
-    }
-    /* vectors of the last panel that hold no column at all */
-    const size_t used = (n + V_LANES - 1) / V_LANES * V_LANES;
-    for (size_t j = used; j % WIDTH != 0; j += V_LANES)
-        for (size_t i = 0; i < k; i++)
-            v_store((real *)to + j / WIDTH * PITCH(k) + j % WIDTH + i * WIDTH, v_set1(0));
-}
+#include "kernels/gemm/shape.h"
 
 /* rows x WIDTH elements of C; step_row and step_k lead from element to element of A. */
 LMX_INLINE void product(size_t rows, const real *a, size_t step_row, size_t step_k, size_t k,
@@ -220,7 +137,7 @@ static void add_bias(const void *bias, size_t m, size_t n, void *z, ptrdiff_t z_
 {
     for (size_t j = 0; j < n; j += V_LANES) {
         const size_t left = n - j < V_LANES ? n - j : V_LANES;
-        const vreal b = e_load_n((const elem *)bias + j, left, 0);
+        const vreal b = v_load_n((const real *)bias + j, left, 0);
         for (size_t i = 0; i < m; i++) {
             real *out = (real *)z + (ptrdiff_t)i * z_row + j;
             v_store_n(out, v_add(v_load_n(out, left, 0), b), left);
@@ -258,5 +175,4 @@ static void largest(const void *z, ptrdiff_t z_row, size_t m, size_t n, void *mo
 
 extern const lmx_tile_kernel LMX_K(tile);
 
-const lmx_tile_kernel LMX_K(tile) = { block,    panels,   panels_across, turn,
-                                      multiply, add_bias, sum_columns,   largest };
+const lmx_tile_kernel LMX_K(tile) = { turn, multiply, add_bias, sum_columns, largest };

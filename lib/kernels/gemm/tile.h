@@ -45,7 +45,8 @@ typedef struct lmx_tile_product {
     int add;
 } lmx_tile_product;
 
-typedef struct lmx_tile_kernel {
+/* From elements of one type. */
+typedef struct lmx_pack_kernel {
     /* Reals from columns `column` ... column + n of rows first ... first + m, LMX_TILE_ROW apart. */
     void (*block)(const lmx_rows_of *x, size_t first, size_t m, size_t column, size_t n,
                   void *block);
@@ -55,6 +56,10 @@ typedef struct lmx_tile_kernel {
     /* Panels of the transpose: B (k x n) is columns `column` ... column + k of n rows. */
     void (*panels_across)(const lmx_rows_of *x, size_t first, size_t n, size_t column, size_t k,
                           void *panels);
+} lmx_pack_kernel;
+
+/* On reals. */
+typedef struct lmx_tile_kernel {
     /*
      * A from its transpose, a block of k rows of m.  As they stand there the elements that one tile of C takes from a
      * row would need a line or two for each k, which is all of the first-level cache.
@@ -62,9 +67,8 @@ typedef struct lmx_tile_kernel {
     void (*turn)(const void *block, size_t m, size_t k, void *turned);
     void (*multiply)(const lmx_tile_product *p);
 
-    /* On reals in m rows of n, z_row apart. */
-    void (*add_bias)(const void *bias, size_t m, size_t n, void *z,
-                     ptrdiff_t z_row); /* of elements */
+    /* On m rows of n, z_row apart. */
+    void (*add_bias)(const void *bias, size_t m, size_t n, void *z, ptrdiff_t z_row);
     void (*sum_columns)(const void *z, ptrdiff_t z_row, size_t m, size_t n,
                         lmx_dd *sums); /* adds to them */
     void (*largest)(const void *z, ptrdiff_t z_row, size_t m, size_t n,

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loops over a block of columns, V_LANES of them in a vector: what reduces an axis that is not the
- * last.  Rows of the block are taken whole, for a row is likely a page of its own, and a line of it
- * would be gone when its next columns are asked for.
+ * Loops over a block of columns, V_LANES of them in a vector, for reductions over an axis that is
+ * not the last.  The block is processed row by row over its whole width: each row is likely on a
+ * page of its own, and its cache lines would be evicted before a loop over narrower columns came
+ * back to them.
  */
 #ifndef LMX_COLUMNS_H
 #define LMX_COLUMNS_H
 
 #include "kernels/loops/row.h"
 
-/* As row_body, with the constants of V_LANES columns in k[0], k[1], ... */
+/* A row_body whose constants differ by column: k[0], k[1], ... hold those of V_LANES columns. */
 typedef vreal column_body(vreal a, vreal b, const vreal *k);
 
 #define COLUMN_CONSTANTS 5
 
-/* Scalar constants of one column's chunk. */
+/* Fills k with the constants of one column. */
 typedef void column_constants(const lmx_chunk *chunk, const lmx_norm *norm,
                               real k[COLUMN_CONSTANTS]);
 
-/* Rows ahead that are asked for: strides are too long for the hardware to guess. */
-#define COLUMN_AHEAD 8
+/* The prefetch distance in rows: the hardware's prefetcher does not follow such long strides. */
+#define COLUMN_PREFETCH_ROWS 8
 
 LMX_INLINE void column_prefetch(const elem *x, ptrdiff_t stride, size_t width)
 {
     for (size_t j = 0; j < width; j += 64 / sizeof(elem))
-        LMX_PREFETCH_READ(x + COLUMN_AHEAD * stride + (ptrdiff_t)j);
+        LMX_PREFETCH_READ(x + COLUMN_PREFETCH_ROWS * stride + (ptrdiff_t)j);
 }
 
 LMX_INLINE void columns_map_rows(const lmx_columns *c, real k[COLUMN_CONSTANTS][LMX_COLUMNS],
@@ -35,7 +36,7 @@ LMX_INLINE void columns_map_rows(const lmx_columns *c, real k[COLUMN_CONSTANTS][
         const elem *b = inputs > 1 ? (const elem *)c->b + (ptrdiff_t)i * c->b_stride : NULL;
         const real *kept = scratch ? (const real *)c->scratch + i * c->scratch_stride : NULL;
         elem *out = (elem *)c->out + (ptrdiff_t)i * c->out_stride;
-        if (i + COLUMN_AHEAD < c->cols) {
+        if (i + COLUMN_PREFETCH_ROWS < c->cols) {
             if (!scratch)
                 column_prefetch(a, c->a_stride, c->width);
             if (inputs > 1)
@@ -63,7 +64,7 @@ LMX_INLINE void columns_map_rows(const lmx_columns *c, real k[COLUMN_CONSTANTS][
     }
 }
 
-/* out from what measuring kept, by scratch_body, or from the input, by body. */
+/* Writes out, by scratch_body from the scratch that measuring filled, or by body from the input. */
 LMX_INLINE void columns_map(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms,
                             int inputs, column_constants *constants, column_body *body,
                             column_body *scratch_body)
@@ -93,7 +94,7 @@ LMX_INLINE void columns_map(const lmx_columns *c, const lmx_chunk *chunks, const
         v_fence();
 }
 
-/* The 32 lanes of V_LANES columns, added in the order of lane_total(). */
+/* Adds the 32 lanes of V_LANES columns in the order of lane_total(). */
 LMX_INLINE void column_totals(vwide lane[LMX_LANES], lmx_dd total[V_LANES])
 {
     for (size_t w = LMX_LANES / 2; w > 0; w /= 2)
@@ -105,7 +106,10 @@ LMX_INLINE void column_totals(vwide lane[LMX_LANES], lmx_dd total[V_LANES])
         total[q] = (lmx_dd){ hi[q], lo[q] };
 }
 
-/* Lane l of the vector of columns v is sums[v * LMX_LANES + l]; `which` of two such sums. */
+/*
+ * Clears the first or second set of sums (`which`) and returns it: lane l of column vector v is
+ * sums[v * LMX_LANES + l].
+ */
 LMX_INLINE vwide *columns_zero(const lmx_columns *c, size_t which)
 {
     vwide *sums = (vwide *)c->lanes + which * (LMX_COLUMNS / V_LANES) * LMX_LANES;

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sums of exponentials without a maximum taken first: pass 1 of the two-pass softmax
- * (Dukhan and Ablavatski 2020), relative to an integer reference exponent.
+ * Sums of exponentials relative to an integer reference exponent, without finding the maximum
+ * first: pass 1 of the two-pass softmax (Dukhan and Ablavatski 2020).
  *
- * n0 is guessed from the first 64 elements of a chunk.  Terms are m 2^(n - n0 + B): a
- * guess too small shows as a sum of 2^(B + V_ROOM) or more (also for +inf, which clamps
- * to 2^(B + V_ROOM + 1)), NaN shows as NaN, and then the chunk is done again from its
- * exact maximum.  The reference depends on the chunk's elements alone, so plans, tiers and
- * thread counts agree.
+ * n0 is guessed from the first 64 elements of a chunk.  Terms are m 2^(n - n0 + B): a guess too
+ * small shows as a sum of 2^(B + V_ROOM) or more (also for +inf, which clamps to 2^(B + V_ROOM +
+ * 1)), NaN shows as NaN, and then the chunk is measured again from its exact maximum.  The
+ * reference depends on the chunk's elements alone, so plans, tiers and thread counts agree.
  *
- * Sums: LMX_TREE elements of a lane in a tree of depth 2 in real, then blocks in order in
- * double (double: compensated), then the lanes in a tree.  Each level in real may cost a
- * rounding of the whole sum, in one direction for an unlucky row: with depth 4 softmax was off
- * by 6.1 ulp in double and 5.5 in float (tests/python/hard_cases.json).  The tree is that of
- * LMX_TREE with absent leaves left out; the last row of 32 counts its absent elements as -inf, in
- * every tier, so the vector width changes nothing.
+ * Sums have three levels: LMX_TREE elements of a lane are added in a tree of depth 2 in real, then
+ * blocks in order in double (double: compensated), then the lanes in a tree.  Each level in real
+ * may cost a rounding of the whole sum, in one direction for an unlucky row: with depth 4 softmax
+ * was off by 6.1 ulp in double and 5.5 in float (tests/python/hard_cases.json).  The tree is that
+ * of LMX_TREE with absent leaves left out; the last row of 32 counts its absent elements as -inf,
+ * in every tier, so the vector width changes nothing.
  */
 #ifndef LMX_EXPSUM_H
 #define LMX_EXPSUM_H
@@ -22,37 +21,38 @@
 #include "kernels/loops/row.h"
 
 enum {
-    SUM_STORE = 1, /* keep the terms */
-    SUM_MAX = 2,   /* track the largest element */
-    SUM_SHIFT = 4, /* exp(x - shift) */
-    SUM_SLOW = 8,  /* less code in place of more speed */
-    SUM_FINE = 16, /* also sum what the rounding of each term left out */
-    SUM_WIDE = 32, /* no trees for the first LMX_WIDE elements */
-    SUM_SIDE = 64, /* write another row on the way */
-    SUM_KEEP = 128 /* columns: keep the logits, as SUM_STORE keeps the terms */
+    SUM_STORE = 1,    /* store the terms */
+    SUM_MAX = 2,      /* track the largest element */
+    SUM_SHIFT = 4,    /* sum exp(x - shift) */
+    SUM_SLOW = 8,     /* one loop for all blocks: small code for rare cases */
+    SUM_FINE = 16,    /* also sum the rounding errors of the terms */
+    SUM_WIDE = 32,    /* no trees for the first LMX_WIDE elements */
+    SUM_PENDING = 64, /* write a pending row, interleaved (row.h) */
+    SUM_KEEP = 128    /* columns: store the logits, as SUM_STORE stores the terms */
 };
 
-/* Where the leaves of one tree lie, and what is done to them. */
+/* The leaves of one tree, and the constants of their terms. */
 typedef struct {
     const elem *x;
     real *terms;
-    size_t step; /* from leaf to leaf */
-    size_t last; /* the leaf that is partial, */
-    size_t part; /* and how many of its lanes are there */
+    size_t step; /* elements from leaf to leaf */
+    size_t last; /* the index of the partial leaf, or NO_LEAF */
+    size_t part; /* the number of its elements */
     v_ref ref;
     vreal shift, max;
-    vreal bias; /* SUM_FINE */
-    vwide *fine;
+    vreal bias;  /* SUM_FINE: the bias of n0 */
+    vwide *fine; /* SUM_FINE: the sum of terms and errors */
 } sum_leaves;
 
-/* What summing found. */
+/* The results of a pass over a chunk. */
 typedef struct {
-    lane_sums lanes; /* of the terms */
-    lane_sums fine;  /* SUM_FINE: of exp(x), to about twice the digits of real */
-    real max;        /* SUM_MAX */
-    real wide_max;   /* SUM_MAX and SUM_WIDE: of the first LMX_WIDE elements */
+    lane_sums lanes; /* sums of the terms */
+    lane_sums fine;  /* SUM_FINE: sums of exp(x) to about twice the digits of real */
+    real max;        /* SUM_MAX: the largest element */
+    real wide_max;   /* SUM_MAX and SUM_WIDE: the largest of the first LMX_WIDE elements */
 } sum_found;
 
+/* The terms of leaf k. */
 LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
 {
     const size_t at = k * s->step;
@@ -73,13 +73,13 @@ LMX_INLINE_VECTOR vreal sum_leaf(sum_leaves *s, size_t k, unsigned flags)
             v_store(s->terms + at, a);
     }
     if (flags & SUM_FINE) {
-        const vreal rest = v_term_rest_at(x, s->ref.lo, s->ref.hi, s->bias);
-        *s->fine = vw_add(vw_add(*s->fine, a), rest);
+        const vreal error = v_term_error_at(x, s->ref.lo, s->ref.hi, s->bias);
+        *s->fine = vw_add(vw_add(*s->fine, a), error);
     }
     return a;
 }
 
-/* Leaves k ... k + n - 1, 1 <= n <= LMX_TREE. */
+/* The sum of leaves k ... k + n - 1, 1 <= n <= LMX_TREE. */
 LMX_INLINE vreal sum_tree2(sum_leaves *s, size_t k, size_t n, unsigned flags)
 {
     const vreal a = sum_leaf(s, k, flags);
@@ -91,7 +91,7 @@ LMX_INLINE vreal sum_tree(sum_leaves *s, size_t k, size_t n, unsigned flags)
     return n > 2 ? v_add(a, sum_tree2(s, k + 2, n - 2, flags)) : a;
 }
 
-/* The leaves of one block, as a tree or (wide) one after the other. */
+/* Adds the leaves of one block, in a tree or (wide) one after the other. */
 LMX_INLINE void sum_block(sum_leaves *s, size_t n, unsigned flags, int wide, vwide *sum)
 {
     if (wide)
@@ -101,19 +101,19 @@ LMX_INLINE void sum_block(sum_leaves *s, size_t n, unsigned flags, int wide, vwi
         *sum = vw_add(*sum, sum_tree(s, 0, n, flags));
 }
 
-/* How the other row is written (SUM_SIDE), from its terms (SUM_STORE) or its logits. */
-#define SIDE_MAP(flags) ((flags)&SUM_STORE ? MAP_TERMS : 0)
+/* A pending row is written from its terms (SUM_STORE) or its logits. */
+#define PENDING_MAP(flags) ((flags)&SUM_STORE ? MAP_TERMS : 0)
 
-/* Whole blocks from i on, as far as they go up to n; returns where they end. */
+/* Sums the whole blocks between i and n; returns where they end. */
 LMX_INLINE size_t sum_blocks(sum_leaves *s, const elem *x, real *terms, size_t i, size_t n,
-                             unsigned flags, int wide, sum_found *found, row_side *side,
-                             row_body *side_body)
+                             unsigned flags, int wide, sum_found *found, row_pending *pending,
+                             row_body *pending_body)
 {
     for (; i + LMX_BLOCK <= n; i += LMX_BLOCK) {
-        if (flags & SUM_SIDE)
-            side_step(side, SIDE_MAP(flags), side_body);
+        if (flags & SUM_PENDING)
+            pending_step(pending, PENDING_MAP(flags), pending_body);
         for (size_t q = 0; q < LMX_BLOCK * sizeof(elem); q += 64)
-            LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q);
+            LMX_PREFETCH_READ((const char *)(x + i) + PREFETCH_DISTANCE + q);
         for (size_t g = 0; g < GROUPS; g++) {
             s->x = x + i + g * V_LANES;
             if (flags & SUM_STORE)
@@ -127,9 +127,10 @@ LMX_INLINE size_t sum_blocks(sum_leaves *s, const elem *x, real *terms, size_t i
 
 #define NO_LEAF ((size_t)-1)
 
-/* Lane sums of n elements relative to n0 (and shift). */
+/* Sums n elements relative to n0 (and shift). */
 LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, double shift,
-                          unsigned flags, sum_found *found, row_side *side, row_body *side_body)
+                          unsigned flags, sum_found *found, row_pending *pending,
+                          row_body *pending_body)
 {
     lane_sums *lanes = &found->lanes;
     for (size_t g = 0; g < GROUPS; g++)
@@ -146,19 +147,19 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
     s.fine = NULL;
     vreal wide_max = s.max;
     size_t i = 0;
-    if (flags & SUM_SIDE)
-        side_open(side, SIDE_MAP(flags), side_body);
-    if (!(flags & SUM_SLOW)) { /* without branches for whole blocks */
+    if (flags & SUM_PENDING)
+        pending_open(pending, PENDING_MAP(flags), pending_body);
+    if (!(flags & SUM_SLOW)) { /* whole blocks have a loop without branches */
         if (flags & SUM_WIDE) {
             const size_t wide = n < LMX_WIDE ? n : LMX_WIDE;
-            i = sum_blocks(&s, x, terms, i, wide, flags, 1, found, side, side_body);
+            i = sum_blocks(&s, x, terms, i, wide, flags, 1, found, pending, pending_body);
             wide_max = s.max;
         }
         if (!(flags & SUM_WIDE) || i == LMX_WIDE)
-            i = sum_blocks(&s, x, terms, i, n, flags, 0, found, side, side_body);
+            i = sum_blocks(&s, x, terms, i, n, flags, 0, found, pending, pending_body);
     }
-    if (flags & SUM_SIDE)
-        side_close(side, SIDE_MAP(flags), side_body);
+    if (flags & SUM_PENDING)
+        pending_close(pending, PENDING_MAP(flags), pending_body);
     for (; i < n; i += LMX_BLOCK) {
         const size_t left = n - i < LMX_BLOCK ? n - i : LMX_BLOCK;
         const size_t rows = (left + LMX_LANES - 1) / LMX_LANES, ragged = left % LMX_LANES;
@@ -182,16 +183,17 @@ LMX_INLINE void sum_lanes(const elem *x, size_t n, real *terms, int64_t n0, doub
         found->wide_max = n <= LMX_WIDE ? found->max : v_hmax(wide_max);
 }
 
-/* The same with flags known only at run time: small, for what is rare. */
+/* The same with flags known at run time only: small code for rare cases. */
 LMX_NOINLINE void sum_lanes_slow(const elem *x, size_t n, real *terms, int64_t n0, double shift,
                                  unsigned flags, sum_found *found)
 {
     sum_lanes(x, n, terms, n0, shift, flags | SUM_SLOW, found, NULL, NULL);
 }
 
+/* The reference exponent of a largest element. */
 LMX_INLINE int64_t reference(real max) { return (int64_t)lmx_round((double)max * LMX_LOG2E); }
 
-/* The largest of the first 64 elements; anything if NaN is among them. */
+/* The largest of the first 64 elements; any value if one of them is NaN. */
 LMX_INLINE real guess_max(const elem *x, size_t n)
 {
     n = n < 64 ? n : 64;
@@ -204,7 +206,7 @@ LMX_INLINE real guess_max(const elem *x, size_t n)
     return v_hmax(m);
 }
 
-/* n0, and in kind whether there is one. */
+/* Guesses n0; kind is -1 if the guess is out of range. */
 LMX_INLINE void guess_sum(const void *x, size_t n, lmx_chunk *c)
 {
     const real max = guess_max(x, n);
@@ -213,17 +215,18 @@ LMX_INLINE void guess_sum(const void *x, size_t n, lmx_chunk *c)
     c->n0 = in_range ? reference(max) : 0;
 }
 
+/* Whether the sum shows that n0 was large enough and no element NaN. */
 LMX_INLINE int sum_fits(double s)
 {
     return s < (sizeof(real) == 4 ? 0x1p+113 : 0x1p+911); /* 2^(B + V_ROOM) */
 }
 
 /*
- * The sum without one element that attains the maximum: only that element's lane is summed again,
- * with 0 in its place.  Up to 512 elements, in trees as for long rows.
+ * The sum of all terms but one that attains the maximum.  Only the lane of that element is summed
+ * again, with 0 in its place: up to 512 elements, in trees as for long rows.
  */
-LMX_NOINLINE lmx_dd sum_rest(const elem *x, size_t n, real max, int64_t n0, double shift,
-                             lane_sums lanes)
+LMX_NOINLINE lmx_dd sum_others(const elem *x, size_t n, real max, int64_t n0, double shift,
+                               lane_sums lanes)
 {
     size_t at = 0;
     const vreal top = v_set1(max);
@@ -231,7 +234,8 @@ LMX_NOINLINE lmx_dd sum_rest(const elem *x, size_t n, real max, int64_t n0, doub
         at += V_LANES;
     while (e_get(x + at) != max)
         at++;
-    enum { LEAVES = 16 }; /* of several blocks: a multiple of LMX_TREE and of V_LANES */
+    /* leaves of several blocks at a time: a multiple of LMX_TREE and of V_LANES */
+    enum { LEAVES = 16 };
     const size_t lane = at % LMX_LANES;
     const v_ref ref = v_ref_at(n0);
     double hi = 0, lo = 0;
@@ -267,38 +271,47 @@ LMX_INLINE lmx_sum chunk_sum(lmx_dd s, int64_t n0, double shift, unsigned flags)
 }
 
 /*
- * Lanes carry an error of at most 2^-43 of the largest term for float (32 additions of terms and 128
- * of trees without that term, at 2^-53 of at most 4.7 such terms each), and 2^-96 for double: what is
- * left without that term is good to 2^-27 (2^-56) of itself down to here, and summed again below.
+ * The lanes have an error of at most 2^-43 of the largest term for float (32 additions of terms and
+ * 128 of trees without that term, at 2^-53 of at most 4.7 such terms each), and of 2^-96 for
+ * double.  So the sum of the other terms is accurate to 2^-27 (2^-56) of itself if it is at least
+ * this fraction of the largest; below, it is summed again.
  */
-#define REST_MIN (sizeof(real) == 4 ? 0x1p-16 : 0x1p-40)
+#define OTHERS_MIN (sizeof(real) == 4 ? 0x1p-16 : 0x1p-40)
 
-/* Is the sum below 3.3 times its largest term, exp(x) <= sqrt(2) 2^n?  At times also up to 6.6. */
-LMX_INLINE int needs_rest(lmx_dd s, real x, int64_t n0)
+/*
+ * Whether the sum is so near its largest term, that of x, that the logarithm needs the sum of the
+ * others: always if it is below 3.3 times that term, and never above 6.6 times (exp(x) is 2^n times
+ * a factor between sqrt(1/2) and sqrt(2)).
+ */
+LMX_INLINE int needs_others(lmx_dd s, real x, int64_t n0)
 {
     return s.hi < lmx_scale2(4.67, reference(x) - n0 + V_BIAS);
 }
 
-/* The term of x and what its rounding left out. */
+/* The term of x and its rounding error. */
 LMX_INLINE lmx_dd exact_term(real x, int64_t n0)
 {
     const ibits u = exp_bias(n0);
     const vreal v = v_set1(x), lo = v_set1(exp_lo(n0)), hi = v_set1(exp_hi(n0));
     const vreal bias = v_from_bits(vi_set1(u));
-    real term[V_LANES], left[V_LANES];
+    real term[V_LANES], error[V_LANES];
     v_store(term, v_term_at(v, lo, hi, bias));
-    v_store(left, v_term_rest_at(v, lo, hi, bias));
-    return (lmx_dd){ (double)term[0], (double)left[0] };
+    v_store(error, v_term_error_at(v, lo, hi, bias));
+    return (lmx_dd){ (double)term[0], (double)error[0] };
 }
 
-LMX_INLINE double rest_over_top(lmx_dd rest, lmx_dd top)
+/* others / top, rounded about once */
+LMX_INLINE double others_over_top(lmx_dd others, lmx_dd top)
 {
-    const double q = rest.hi / top.hi;
-    return q + (fma(-q, top.hi, rest.hi) + (rest.lo - q * top.lo)) / top.hi;
+    const double q = others.hi / top.hi;
+    return q + (fma(-q, top.hi, others.hi) + (others.lo - q * top.lo)) / top.hi;
 }
 
-/* Fills sum, for the log family max and ratio, and for exp_sum fine, from what was found relative to
- * n0 and shift; s is the total of found->lanes. */
+/*
+ * Fills the chunk from the results of a pass relative to n0 and shift, whose lanes add up to s: its
+ * sum; for the log family the largest element and the ratio of the others to it; for exp_sum the
+ * fine sum.
+ */
 LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, unsigned flags,
                              const sum_found *found, lmx_dd s, lmx_chunk *c)
 {
@@ -311,18 +324,18 @@ LMX_INLINE void chunk_finish(const elem *x, size_t n, int64_t n0, double shift, 
     if (flags & SUM_MAX) {
         const real max = found->max;
         c->max = (double)max;
-        c->has_rest = needs_rest(s, max - (real)shift, n0);
+        c->has_rest = needs_others(s, max - (real)shift, n0);
         if (c->has_rest) {
             const lmx_dd top = exact_term(max - (real)shift, n0);
             lmx_dd rest = lmx_dd_add(s, (lmx_dd){ -top.hi, 0 });
-            if (found->wide_max != max || rest.hi <= top.hi * REST_MIN)
-                rest = sum_rest(x, n, max, n0, shift, found->lanes);
-            c->ratio = rest_over_top(rest, top);
+            if (found->wide_max != max || rest.hi <= top.hi * OTHERS_MIN)
+                rest = sum_others(x, n, max, n0, shift, found->lanes);
+            c->ratio = others_over_top(rest, top);
         }
     }
 }
 
-/* The chunk again, from its exact maximum.  x must still be what it was. */
+/* Measures the chunk again, from its exact maximum.  x must not have been overwritten. */
 LMX_NOINLINE void measure_exact(const elem *x, size_t n, real *terms, unsigned flags, lmx_chunk *c)
 {
     vreal m = v_set1(-LMX_INF);
@@ -355,27 +368,27 @@ LMX_NOINLINE void measure_exact(const elem *x, size_t n, real *terms, unsigned f
     }
 }
 
-/* After guess_sum(). */
+/* Measures a chunk whose n0 guess_sum() has guessed. */
 LMX_INLINE void measure_sum(const elem *x, size_t n, real *terms, unsigned flags, lmx_chunk *c,
-                            row_side *side, row_body *side_body)
+                            row_pending *pending, row_body *pending_body)
 {
     if (LMX_LIKELY(c->kind == LMX_KIND_PLAIN)) {
         const int64_t n0 = c->n0;
         sum_found found;
-        sum_lanes(x, n, terms, n0, 0, flags, &found, side, side_body);
+        sum_lanes(x, n, terms, n0, 0, flags, &found, pending, pending_body);
         const lmx_dd s = lane_total(found.lanes);
         if (LMX_LIKELY(sum_fits(s.hi))) {
             chunk_finish(x, n, n0, 0, flags, &found, s, c);
             return;
         }
-    } else if (flags & SUM_SIDE) {
-        side_open(side, SIDE_MAP(flags), side_body);
-        side_close(side, SIDE_MAP(flags), side_body);
+    } else if (flags & SUM_PENDING) {
+        pending_open(pending, PENDING_MAP(flags), pending_body);
+        pending_close(pending, PENDING_MAP(flags), pending_body);
     }
-    measure_exact(x, n, terms, flags & ~(unsigned)SUM_SIDE, c);
+    measure_exact(x, n, terms, flags & ~(unsigned)SUM_PENDING, c);
 }
 
-/* What more than one operation uses, from softmax.c and log_softmax.c of kernels/row. */
+/* Used by several operations; defined in softmax.c and log_softmax.c of kernels/row. */
 lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0);
 void LMX_K(measure_log)(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c);
 void LMX_K(measure_log_columns)(const lmx_columns *c, lmx_chunk *chunks);

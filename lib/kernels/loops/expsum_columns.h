@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sums of expsum.h for a block of columns, with the same bits.  Columns whose guess fails, or
- * that need their rest summed again, are left with kind -1 for the row kernels.
+ * The sums of expsum.h for a block of columns, with the same bits.  A column whose guess of n0
+ * fails, or whose sum without the largest term must be computed again, gets kind -1 and is left to
+ * the row kernels.
  */
 #ifndef LMX_EXPSUM_COLUMNS_H
 #define LMX_EXPSUM_COLUMNS_H
@@ -9,11 +10,12 @@
 #include "kernels/loops/columns.h"
 #include "kernels/loops/expsum.h"
 
-/* What the vectors of columns start from, and what they find. */
+/* The constants and running maxima of the columns. */
 typedef struct {
-    real lo[LMX_COLUMNS], hi[LMX_COLUMNS], bias[LMX_COLUMNS];
-    real max[LMX_COLUMNS], wide_max[LMX_COLUMNS];
-    int64_t n0[LMX_COLUMNS];
+    real lo[LMX_COLUMNS], hi[LMX_COLUMNS], bias[LMX_COLUMNS]; /* of v_term_at(), for n0 */
+    real max[LMX_COLUMNS];                                    /* the largest element so far */
+    real wide_max[LMX_COLUMNS]; /* the largest of the first LMX_WIDE elements */
+    int64_t n0[LMX_COLUMNS];    /* the reference exponent */
 } column_sums;
 
 LMX_INLINE void guess_columns(const lmx_columns *c, column_sums *s, lmx_chunk *chunks)
@@ -42,15 +44,15 @@ LMX_INLINE void guess_columns(const lmx_columns *c, column_sums *s, lmx_chunk *c
     }
 }
 
-/* What is known of a block at compile time. */
+/* Properties of a block that are known at compile time. */
 enum {
-    BLOCK_WHOLE = 1, /* all of its elements are there */
-    BLOCK_WIDE = 2,  /* summed without trees */
-    BLOCK_FULL = 4,  /* a whole vector of columns */
-    BLOCK_KEPT = 8   /* scratch takes what is read, or its terms */
+    BLOCK_WHOLE = 1, /* it has all LMX_BLOCK rows */
+    BLOCK_WIDE = 2,  /* it is summed without trees (SUM_WIDE) */
+    BLOCK_FULL = 4,  /* the vector of columns is full */
+    BLOCK_KEPT = 8   /* its logits or terms are stored in scratch */
 };
 
-/* Lane l of a block of up to LMX_TREE leaves at row i, for the vector of columns at j. */
+/* Sums lane l of the block of up to LMX_TREE leaves at row i, for the vector of columns at j. */
 LMX_INLINE void sum_column_lane(const lmx_columns *c, column_sums *s, size_t i, size_t l, size_t j,
                                 size_t leaves, unsigned flags, unsigned block, vwide *sum,
                                 vwide *fine)
@@ -60,7 +62,8 @@ LMX_INLINE void sum_column_lane(const lmx_columns *c, column_sums *s, size_t i, 
     vreal max = v_load(s->max + j), t[LMX_TREE];
     for (size_t k = 0; k < leaves; k++) {
         const size_t at = i + k * LMX_LANES + l;
-        vreal v = v_set1(-LMX_INF); /* absent from the last row of 32: as -inf, in every tier */
+        /* elements absent from the last row of 32 count as -inf, in every tier */
+        vreal v = v_set1(-LMX_INF);
         if ((block & BLOCK_WHOLE) || at < c->cols) {
             const elem *x = (const elem *)c->a + (ptrdiff_t)at * c->a_stride + j;
             v = block & BLOCK_FULL ? e_load(x) : e_load_n(x, width, 0);
@@ -77,7 +80,7 @@ LMX_INLINE void sum_column_lane(const lmx_columns *c, column_sums *s, size_t i, 
                 v_store_n(kept, keep, width);
         }
         if (flags & SUM_FINE)
-            *fine = vw_add(vw_add(*fine, t[k]), v_term_rest_at(v, lo, hi, bias));
+            *fine = vw_add(vw_add(*fine, t[k]), v_term_error_at(v, lo, hi, bias));
         if (block & BLOCK_WIDE)
             *sum = vw_add(*sum, t[k]);
     }
@@ -85,24 +88,26 @@ LMX_INLINE void sum_column_lane(const lmx_columns *c, column_sums *s, size_t i, 
         v_store(s->max + j, max);
     if (block & BLOCK_WIDE)
         return;
-    /* the tree with absent leaves left out */
+    /* the tree of LMX_TREE leaves, with absent leaves left out */
     for (size_t w = 1; w < leaves; w *= 2)
         for (size_t k = 0; k + w < leaves; k += 2 * w)
             t[k] = v_add(t[k], t[k + w]);
     *sum = vw_add(*sum, t[0]);
 }
 
-/* Lane l of a block for every column. */
+/* Sums lane l of a block for every column. */
 LMX_INLINE_VECTOR void sum_columns_lane(const lmx_columns *c, column_sums *s, size_t i, size_t l,
                                         size_t leaves, unsigned flags, unsigned block, vwide *sums,
                                         vwide *fine)
 {
-    /* In the order of the lanes, the row behind the 32 of one leaf is those of a block less one leaf
-     * further on. */
-    const size_t skip = l < LMX_LANES - COLUMN_AHEAD ? 0 : LMX_BLOCK - LMX_LANES;
+    /*
+     * Lanes are processed in order, so that the prefetch of the last lanes is for the first lanes
+     * of the next block, which are LMX_BLOCK - LMX_LANES rows further on.
+     */
+    const size_t skip = l < LMX_LANES - COLUMN_PREFETCH_ROWS ? 0 : LMX_BLOCK - LMX_LANES;
     for (size_t k = 0; k < leaves; k++) {
         const size_t at = i + k * LMX_LANES + l + skip;
-        if (at + COLUMN_AHEAD < c->cols)
+        if (at + COLUMN_PREFETCH_ROWS < c->cols)
             column_prefetch((const elem *)c->a + (ptrdiff_t)at * c->a_stride, c->a_stride,
                             c->width);
     }
@@ -117,7 +122,7 @@ LMX_INLINE_VECTOR void sum_columns_lane(const lmx_columns *c, column_sums *s, si
     }
 }
 
-/* All lanes of the block at row i. */
+/* Sums all lanes of the block at row i. */
 LMX_INLINE void sum_columns_block(const lmx_columns *c, column_sums *s, size_t i, unsigned flags,
                                   unsigned kept, vwide *sums, vwide *fine)
 {
@@ -162,7 +167,7 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
             const vreal max = v_load(s.max + j), lo = v_load(s.lo + j), hi = v_load(s.hi + j);
             const vreal bias = v_load(s.bias + j);
             v_store(top, v_term_at(max, lo, hi, bias));
-            v_store(top_left, v_term_rest_at(max, lo, hi, bias));
+            v_store(top_left, v_term_error_at(max, lo, hi, bias));
         }
         for (size_t q = 0; q < V_LANES && j + q < c->width; q++) {
             lmx_chunk *chunk = &chunks[j + q];
@@ -179,11 +184,12 @@ LMX_INLINE void measure_sum_columns(const lmx_columns *c, unsigned flags, lmx_ch
             chunk->sum = chunk_sum(t, n0, 0, 0);
             if (flags & SUM_FINE)
                 chunk->rest = chunk_sum(fine_total[q], n0, 0, 0);
-            if ((flags & SUM_MAX) && needs_rest(t, s.max[j + q], n0)) {
+            if ((flags & SUM_MAX) && needs_others(t, s.max[j + q], n0)) {
                 const lmx_dd rest = lmx_dd_add(t, (lmx_dd){ -(double)top[q], 0 });
                 chunk->has_rest = 1;
-                chunk->ratio = rest_over_top(rest, (lmx_dd){ (double)top[q], (double)top_left[q] });
-                if (s.wide_max[j + q] != s.max[j + q] || rest.hi <= (double)top[q] * REST_MIN)
+                chunk->ratio =
+                    others_over_top(rest, (lmx_dd){ (double)top[q], (double)top_left[q] });
+                if (s.wide_max[j + q] != s.max[j + q] || rest.hi <= (double)top[q] * OTHERS_MIN)
                     chunk->kind = -1;
             }
         }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sums of dy, or of y * dy, over the 32 lanes: what the VJPs need of a row. */
+/* The sums of dy, or of y * dy, that vjps need of a row, over the 32 lanes. */
 #ifndef LMX_PRODUCTS_H
 #define LMX_PRODUCTS_H
 
 #include "kernels/loops/columns.h"
 
-/* w + y dy, or w + dy, then NaN where y is NaN or +inf: such a row is NaN throughout. */
+/*
+ * w + y dy; or w + dy, NaN where y is NaN or +inf, because the gradient of such a row is NaN
+ * throughout.
+ */
 LMX_INLINE vwide add_product(vwide w, vreal dy, vreal y, int with_y)
 {
     if (with_y)
@@ -13,7 +16,10 @@ LMX_INLINE vwide add_product(vwide w, vreal dy, vreal y, int with_y)
     return vw_add(w, v_select(v_gt(v_set1(LMX_INF), y), dy, v_set1(LMX_QNAN)));
 }
 
-/* Double lanes (double: Dot2), one after the other: at most 512 additions per lane and chunk. */
+/*
+ * Sums of a chunk.  Each lane is a double (for double: a compensated pair, Dot2) with at most 512
+ * additions.
+ */
 LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int with_y, lmx_chunk *c)
 {
     lane_sums lanes;
@@ -22,8 +28,8 @@ LMX_INLINE void measure_products(const elem *dy, const elem *y, size_t n, int wi
     size_t i = 0;
     for (; i + LMX_LANES <= n; i += LMX_LANES) {
         for (size_t q = 0; q < LMX_LANES * sizeof(elem); q += 64) {
-            LMX_PREFETCH_READ((const char *)(dy + i) + AHEAD + q);
-            LMX_PREFETCH_READ((const char *)(y + i) + AHEAD + q);
+            LMX_PREFETCH_READ((const char *)(dy + i) + PREFETCH_DISTANCE + q);
+            LMX_PREFETCH_READ((const char *)(y + i) + PREFETCH_DISTANCE + q);
         }
         for (size_t g = 0; g < GROUPS; g++) {
             const size_t at = i + g * V_LANES;
@@ -49,7 +55,7 @@ LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_c
     for (size_t i = 0; i < c->cols; i++) {
         const elem *dy = (const elem *)c->a + (ptrdiff_t)i * c->a_stride;
         const elem *y = (const elem *)c->b + (ptrdiff_t)i * c->b_stride;
-        if (i + COLUMN_AHEAD < c->cols) {
+        if (i + COLUMN_PREFETCH_ROWS < c->cols) {
             column_prefetch(dy, c->a_stride, c->width);
             column_prefetch(y, c->b_stride, c->width);
         }
@@ -72,7 +78,7 @@ LMX_INLINE void measure_products_columns(const lmx_columns *c, int with_y, lmx_c
     }
 }
 
-/* NaN of any sign or payload becomes the canonical one. */
+/* Replaces NaN of any sign or payload by the canonical one. */
 LMX_INLINE vreal canonical(vreal v) { return v_select(v_isnan(v), v_set1(LMX_QNAN), v); }
 
 #endif

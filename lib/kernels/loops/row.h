@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loops over rows, written once: mapping elements to elements, sums over the 32
- * lanes, short rows, one row beside another.  An operation supplies bodies;
+ * The loops over rows, written once: maps of elements, sums over the 32 lanes, batches
+ * of short rows, pipelined rows.  An operation supplies bodies as function pointers;
  * they are constants at every call, so they are inlined and the pointers vanish.
  */
 #ifndef LMX_ROW_H
@@ -15,10 +15,13 @@
 
 /* ------------------------------------------------------------- mapping --- */
 
-/* One vector of results from one of a and one of b; k holds the operation's constants. */
+/* Computes one vector of results from one of a and one of b; k holds the operation's constants. */
 typedef vreal row_body(vreal a, vreal b, const void *k);
 
-enum { MAP_B = 1, MAP_TERMS = 2 }; /* reads b too; a holds reals, not elements */
+enum {
+    MAP_B = 1,    /* the map reads b too */
+    MAP_TERMS = 2 /* a holds reals, not elements */
+};
 
 LMX_INLINE vreal map_one(const void *a, const elem *b, size_t i, unsigned flags, row_body *body,
                          const void *k)
@@ -27,7 +30,7 @@ LMX_INLINE vreal map_one(const void *a, const elem *b, size_t i, unsigned flags,
     return body(va, flags & MAP_B ? e_load(b + i) : va, k);
 }
 
-/* n <= V_LANES elements */
+/* Maps the n <= V_LANES elements from i on. */
 LMX_INLINE void map_few(const void *a, const elem *b, size_t i, size_t n, elem *out, unsigned flags,
                         row_body *body, const void *k)
 {
@@ -37,21 +40,22 @@ LMX_INLINE void map_few(const void *a, const elem *b, size_t i, size_t n, elem *
 }
 
 /*
- * Bytes ahead that passes over long rows ask for.  The hardware's own prefetcher stops at pages and
- * falls behind: on Cascade Lake this makes logsumexp of 1e7 elements 1.5 times as fast, and softmax
- * 1.2 times.  A prefetch past the end of the row does no harm: it cannot fault.
+ * The prefetch distance, in bytes, of passes over long rows.  The hardware's prefetcher stops at
+ * page boundaries and falls behind: on Cascade Lake prefetching makes logsumexp of 1e7 elements 1.5
+ * times as fast, and softmax 1.2 times.  A prefetch past the end of the row cannot fault.
  */
-#define AHEAD 3072
+#define PREFETCH_DISTANCE 3072
 
+/* Maps elements i ... n; with stream, by nontemporal stores. */
 LMX_INLINE_VECTOR void map_range(const void *a, const elem *b, size_t i, size_t n, elem *out,
                                  unsigned flags, row_body *body, const void *k, int stream)
 {
     for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
         if (stream && !(flags & MAP_TERMS))
             for (size_t q = 0; q < 4 * V_LANES * sizeof(elem); q += 64) {
-                LMX_PREFETCH_READ((const char *)((const elem *)a + i) + AHEAD + q);
+                LMX_PREFETCH_READ((const char *)((const elem *)a + i) + PREFETCH_DISTANCE + q);
                 if (flags & MAP_B)
-                    LMX_PREFETCH_READ((const char *)(b + i) + AHEAD + q);
+                    LMX_PREFETCH_READ((const char *)(b + i) + PREFETCH_DISTANCE + q);
             }
         vreal r[4];
         for (size_t u = 0; u < 4; u++)
@@ -71,7 +75,10 @@ LMX_INLINE_VECTOR void map_range(const void *a, const elem *b, size_t i, size_t 
     }
 }
 
-/* Streams fill whole lines of 64 bytes: up to the first boundary, ordinary stores. */
+/*
+ * Maps the elements before the first line of 64 bytes by ordinary stores, and returns their number:
+ * nontemporal stores must fill whole lines.
+ */
 LMX_INLINE_VECTOR size_t map_head(const void *a, const elem *b, size_t n, elem *out, unsigned flags,
                                   row_body *body, const void *k)
 {
@@ -82,7 +89,10 @@ LMX_INLINE_VECTOR size_t map_head(const void *a, const elem *b, size_t n, elem *
     return head;
 }
 
-/* out[i] = body(a[i], b[i]); out may be a or b.  v_fence() is left to the caller. */
+/*
+ * out[i] = body(a[i], b[i]); out may be a or b.  After nontemporal stores the caller calls
+ * v_fence().
+ */
 LMX_INLINE void row_map(const void *a, const elem *b, size_t n, elem *out, unsigned how,
                         unsigned flags, row_body *body, const void *k)
 {
@@ -110,7 +120,7 @@ typedef struct {
     vwide group[GROUPS];
 } lane_sums;
 
-/* w with one lane's sum put in its place */
+/* w with one lane's sum replaced by (hi, lo) */
 LMX_INLINE vwide vw_replace(vwide w, size_t lane, double hi, double lo)
 {
     double h[V_LANES], l[V_LANES];
@@ -120,7 +130,10 @@ LMX_INLINE vwide vw_replace(vwide w, size_t lane, double hi, double lo)
     return vw_load(h, l);
 }
 
-/* Lane i with lane i + 16, then + 8, 4, 2, 1: whole vectors first, then inside the last one. */
+/*
+ * Adds lanes i and i + 16, then i and i + 8, 4, 2, 1: whole vectors first, then the lanes of the
+ * last one.
+ */
 LMX_INLINE lmx_dd lane_total(lane_sums s)
 {
     for (size_t w = GROUPS / 2; w > 0; w /= 2)
@@ -143,32 +156,40 @@ LMX_INLINE lmx_dd lane_total(lane_sums s)
 
 /* ---------------------------------------------------------- short rows --- */
 
-/* What a measure starts from, kept in the chunk: apart, for its latency is worth hiding. */
+/*
+ * Guesses what a measure starts from and stores it in the chunk.  It is a step of its own so that
+ * rows_loop() can hide its latency.
+ */
 typedef void row_guess(const void *a, size_t n, lmx_chunk *chunk);
+/* The measure, fold and apply of lmx_row_kernel. */
 typedef void row_measure(const void *a, const void *b, size_t n, void *terms, lmx_chunk *chunk);
 typedef void row_fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm);
 typedef void row_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
                        const lmx_norm *norm, void *out, unsigned how);
 
-/* What an operation hands back for a row in place of an array. */
+/* The result of an operation for a row: a row, one real, or an lmx_expsum. */
 enum { RESULT_ROW, RESULT_VALUE, RESULT_SUM };
 
-/* The lines of a row that pass 2 will write, asked for before pass 1: it has time to wait for them. */
+/*
+ * Prefetches the lines that pass 2 will write; called before pass 1, which takes as long as they
+ * need to arrive.
+ */
 LMX_INLINE void prefetch_row(const elem *out, size_t n)
 {
     for (size_t i = 0; i < n; i += 64 / sizeof(elem))
         LMX_PREFETCH_WRITE(out + i);
 }
 
-/* Where row i lies, and the terms of the q-th of its batch. */
+/* The addresses of a row. */
 typedef struct {
     const elem *a, *b;
     elem *out;
-    void *terms; /* in scratch or in the output; NULL if they are not stored */
+    void *terms; /* where its terms are stored, in scratch or in the output; NULL if they are not */
 } row_place;
 
 enum { TERMS_NONE, TERMS_OUT, TERMS_SCRATCH };
 
+/* The place of row i, the q-th of its batch. */
 LMX_INLINE row_place place_of(const lmx_rows *r, size_t i, size_t q, int inputs, int result,
                               int terms)
 {
@@ -184,7 +205,7 @@ LMX_INLINE row_place place_of(const lmx_rows *r, size_t i, size_t q, int inputs,
     return p;
 }
 
-/* A row's result that is no array. */
+/* Stores the result of row i where it is one value. */
 LMX_INLINE void put_value(const lmx_rows *r, size_t i, const lmx_norm *norm, int result)
 {
     const ptrdiff_t at = (ptrdiff_t)i * r->out_stride;
@@ -195,8 +216,8 @@ LMX_INLINE void put_value(const lmx_rows *r, size_t i, const lmx_norm *norm, int
 }
 
 /*
- * Rows of a batch take each step together: the latency of finishing one row hides behind the next.
- * A batch stays in the first-level cache.
+ * Short rows are processed in batches, each step for all rows of a batch, so that the latency of
+ * finishing one row is hidden by the next.  A batch fits into the first-level cache.
  */
 #define ROWS_BATCH 8
 
@@ -241,41 +262,47 @@ LMX_INLINE void rows_loop(const lmx_rows *r, row_guess *guess, row_measure *meas
         v_fence();
 }
 
-/* ------------------------------------- one row beside another --- */
+/* ------------------------------------------------------ pipelined rows --- */
 
 /*
- * Rows that come from memory and go there: the second pass of one row runs beside the first pass of
- * the next, so that the exponentials hide behind the transfers.  Where pass 2 starts from stored
- * terms, one scratch row serves both: a block of the old row is read before the new one's terms
- * replace it.
+ * Rows that are read from memory and written to memory, not to a cache, are pipelined: pass 2 of
+ * one row is interleaved with pass 1 of the next, so that exponentials are computed during the
+ * transfers.  Where pass 2 reads stored terms, one scratch row serves both passes: a block of the
+ * old row is read before the terms of the new one overwrite it.
  */
-#define SIDE_CONSTANTS 2
+#define PENDING_CONSTANTS 2
 
-/* What is left to write of a row, or of a chunk of it; n is 0 if nothing. */
+/* A chunk of the previous row whose pass 2 is pending. */
 typedef struct {
-    const void *a;
+    const void *a; /* its input, or its terms */
     const elem *b;
     elem *out;
-    size_t at, n;
-    vreal k[SIDE_CONSTANTS];
-} row_side;
+    size_t at; /* the next element to write */
+    size_t n;  /* elements of the chunk; 0 if none is pending */
+    vreal k[PENDING_CONSTANTS];
+} row_pending;
 
-LMX_INLINE void side_open(row_side *s, unsigned flags, row_body *body)
+/* Starts pass 2: writes the head before the first aligned line. */
+LMX_INLINE void pending_open(row_pending *s, unsigned flags, row_body *body)
 {
     s->at = s->n == 0 ? 0 : map_head(s->a, s->b, s->n, s->out, flags, body, s->k);
 }
 
-LMX_INLINE void side_close(row_side *s, unsigned flags, row_body *body)
+/* Writes all remaining elements. */
+LMX_INLINE void pending_close(row_pending *s, unsigned flags, row_body *body)
 {
     map_range(s->a, s->b, s->at, s->n, s->out, flags, body, s->k, 1);
     s->at = s->n;
 }
 
-/* The next block, or less at the end; blocks of the new row never get ahead of it. */
-LMX_INLINE void side_step(row_side *s, unsigned flags, row_body *body)
+/*
+ * Writes the next block, or the tail.  One step precedes each block of pass 1, so that pass 1 never
+ * overtakes it.
+ */
+LMX_INLINE void pending_step(row_pending *s, unsigned flags, row_body *body)
 {
     if (s->n - s->at < LMX_BLOCK) {
-        side_close(s, flags, body);
+        pending_close(s, flags, body);
         return;
     }
     for (size_t u = 0; u < LMX_BLOCK; u += V_LANES)
@@ -283,24 +310,27 @@ LMX_INLINE void side_step(row_side *s, unsigned flags, row_body *body)
     s->at += LMX_BLOCK;
 }
 
-/* As row_measure, writing what is left of another row on the way. */
-typedef void row_measure_beside(const void *a, const void *b, size_t n, void *terms,
-                                lmx_chunk *chunk, row_side *side);
+/* A row_measure that also writes a pending chunk, one block for each of its own. */
+typedef void row_measure_pipelined(const void *a, const void *b, size_t n, void *terms,
+                                   lmx_chunk *chunk, row_pending *pending);
 
-/* The constants of `body` for a chunk; 0 if it is not to be written by that. */
-typedef int row_side_constants(const lmx_chunk *chunk, const lmx_norm *norm,
-                               vreal k[SIDE_CONSTANTS]);
+/*
+ * Fills k with the constants of the body that writes a chunk; 0 if that body does not apply, and
+ * apply() writes it.
+ */
+typedef int row_pending_constants(const lmx_chunk *chunk, const lmx_norm *norm,
+                                  vreal k[PENDING_CONSTANTS]);
 
-LMX_INLINE void beside_loop(const lmx_rows *r, row_guess *guess, row_measure_beside *measure,
-                            row_fold *fold, row_apply *apply, row_side_constants *constants,
-                            row_body *body, int inputs, int uses_terms)
+LMX_INLINE void pipelined_loop(const lmx_rows *r, row_guess *guess, row_measure_pipelined *measure,
+                               row_fold *fold, row_apply *apply, row_pending_constants *constants,
+                               row_body *body, int inputs, int uses_terms)
 {
     const unsigned flags = (uses_terms ? MAP_TERMS : 0) | (inputs > 1 ? MAP_B : 0);
     const size_t chunks = (r->cols - 1) / LMX_CHUNK + 1;
     lmx_chunk chunk[LMX_BESIDE_CHUNKS];
-    row_side side[LMX_BESIDE_CHUNKS];
+    row_pending pending[LMX_BESIDE_CHUNKS];
     for (size_t c = 0; c < chunks; c++)
-        side[c].n = 0;
+        pending[c].n = 0;
     for (size_t i = 0; i < r->rows; i++) {
         const elem *a = (const elem *)r->a + (ptrdiff_t)i * r->a_stride;
         const elem *b = inputs > 1 ? (const elem *)r->b + (ptrdiff_t)i * r->b_stride : NULL;
@@ -312,45 +342,45 @@ LMX_INLINE void beside_loop(const lmx_rows *r, row_guess *guess, row_measure_bes
             const size_t n = r->cols - at < LMX_CHUNK ? r->cols - at : LMX_CHUNK;
             guess(a + at, n, &chunk[c]);
             measure(a + at, b != NULL ? b + at : NULL, n, (real *)r->scratch + at, &chunk[c],
-                    &side[c]);
-            side[c].a = uses_terms ? (const void *)((real *)r->scratch + at) : a + at;
-            side[c].b = b != NULL ? b + at : NULL;
-            side[c].out = out + at;
-            side[c].n = n;
+                    &pending[c]);
+            pending[c].a = uses_terms ? (const void *)((real *)r->scratch + at) : a + at;
+            pending[c].b = b != NULL ? b + at : NULL;
+            pending[c].out = out + at;
+            pending[c].n = n;
         }
         fold(chunk, chunks, &norm);
         for (size_t c = 0; c < chunks; c++)
-            if (!constants(&chunk[c], &norm, side[c].k)) {
-                apply(side[c].a, side[c].b, side[c].n, &chunk[c], &norm, side[c].out,
+            if (!constants(&chunk[c], &norm, pending[c].k)) {
+                apply(pending[c].a, pending[c].b, pending[c].n, &chunk[c], &norm, pending[c].out,
                       LMX_HOW_STREAM | (uses_terms ? LMX_HOW_TERMS : 0));
-                side[c].n = 0;
+                pending[c].n = 0;
             }
     }
     for (size_t c = 0; c < chunks; c++) {
-        side_open(&side[c], flags, body);
-        side_close(&side[c], flags, body);
+        pending_open(&pending[c], flags, body);
+        pending_close(&pending[c], flags, body);
     }
     v_fence();
 }
 
 /* ------------------------------------------------------------- kernels --- */
 
-/* For operations that need none. */
+/* The guess of operations that need none. */
 LMX_INLINE void no_guess(const void *a, size_t n, lmx_chunk *chunk)
 {
     (void)a, (void)n, (void)chunk;
 }
 
-/* For operations that write one value per row. */
+/* The apply of operations that write one value per row. */
 LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
                          const lmx_norm *norm, void *out, unsigned how)
 {
     (void)a, (void)b, (void)n, (void)chunk, (void)norm, (void)out, (void)how;
 }
 
-/* Names an operation's entry in the table; everything is in the functions above. */
+/* Defines an operation's entry in the kernel table from the functions above. */
 #define LMX_ROW_KERNEL(name, guess_, measure_, fold_, apply_, inputs_, terms_, result_, mcols_, \
-                       acols_, beside_, keeps_)                                                 \
+                       acols_, pipelined_, keeps_)                                              \
   static void name##_measure(const void *a, const void *b, size_t n, void *terms, lmx_chunk *c) \
   {                                                                                             \
     guess_(a, n, c);                                                                            \
@@ -371,8 +401,8 @@ LMX_INLINE void no_apply(const void *a, const void *b, size_t n, const lmx_chunk
   {                                                                                             \
     rows_loop(r, guess_, measure_, fold_, apply_, inputs_, terms_, result_);                    \
   }                                                                                             \
-  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply,               \
-                                       name##_rows,    beside_,     mcols_,                     \
-                                       acols_,         keeps_,      terms_ };
+  const lmx_row_kernel LMX_K(name) = { name##_measure, name##_fold, name##_apply, name##_rows,  \
+                                       pipelined_,     mcols_,      acols_,       keeps_,       \
+                                       terms_,         sizeof(elem) };
 
 #endif

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sums over a row of something that a body makes of each element, for functions without exponentials. */
+/* Sums over a row of body(x[i]), for functions without exponentials. */
 #ifndef LMX_SUMS_H
 #define LMX_SUMS_H
 
 #include "kernels/loss_state.h"
 #include "kernels/loops/row.h"
 
-/* What is summed besides what the body returns: its squares, it times the second input, or that. */
+/*
+ * A second sum: of the squares of the body's results, of their products with the input b, or of b.
+ */
 enum { SUM_SQUARES = 1, SUM_PRODUCTS = 2, SUM_SECOND = 4 };
 #define SUM_B (SUM_PRODUCTS | SUM_SECOND)
 
+/* The first sum and the second. */
 typedef struct {
     lane_sums s, q;
 } sum_pair;
@@ -25,7 +28,7 @@ LMX_INLINE void sum_one(sum_pair *p, size_t g, vreal d, vreal b, unsigned flags)
         p->q.group[g] = vw_add(p->q.group[g], b);
 }
 
-/* The 32 elements from i on, without those past the end and without `skip`: they count as 0. */
+/* Adds the 32 elements from i on; those past the end, and element `skip`, count as 0. */
 LMX_INLINE_VECTOR void sum_odd(const elem *x, const elem *b, size_t i, size_t n, size_t skip,
                                row_body *body, const void *k, unsigned flags, sum_pair *p)
 {
@@ -50,9 +53,9 @@ LMX_INLINE_VECTOR void sum_whole(const elem *x, const elem *b, size_t i, size_t 
 {
     for (; i < end; i += LMX_LANES) {
         for (size_t q = 0; q < LMX_LANES * sizeof(elem); q += 64) {
-            LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q);
+            LMX_PREFETCH_READ((const char *)(x + i) + PREFETCH_DISTANCE + q);
             if (flags & SUM_B)
-                LMX_PREFETCH_READ((const char *)(b + i) + AHEAD + q);
+                LMX_PREFETCH_READ((const char *)(b + i) + PREFETCH_DISTANCE + q);
         }
         for (size_t g = 0; g < GROUPS; g++) {
             const vreal v = e_load(x + i + g * V_LANES);
@@ -63,9 +66,10 @@ LMX_INLINE_VECTOR void sum_whole(const elem *x, const elem *b, size_t i, size_t 
 }
 
 /*
- * chunk->sum: of body(x[i]); chunk->rest: what the flags say, with the second input b.  Lanes are double
- * (for double: compensated), at most 512 additions each in a chunk: within 2^-44 (2^-97) of the sum of
- * the absolute values.  `skip` goes with SUM_SQUARES or no flag.
+ * Stores the sum of body(x[i]) in chunk->sum and the second sum, chosen by the flags, in
+ * chunk->rest.  Each lane is a double (for double: a compensated pair) with at most 512 additions
+ * in a chunk, so the error is within 2^-44 (2^-97) of the sum of absolute values.  Element `skip`
+ * is left out; flags are then SUM_SQUARES or none.
  */
 LMX_INLINE void sum_row(const elem *x, const elem *b, size_t n, size_t skip, row_body *body,
                         const void *k, unsigned flags, lmx_chunk *c)
@@ -95,8 +99,10 @@ LMX_INLINE void sum_row(const elem *x, const elem *b, size_t n, size_t skip, row
     }
 }
 
-/* What several losses share, from moments.c: sums of o 2^-e - pivot and of its squares, and
- * gradients that are linear in the logits. */
+/*
+ * Shared by several losses, in moments.c: sums of o 2^-e - pivot and of its squares, and gradients
+ * that are linear in the logits.
+ */
 void LMX_K(measure_moments)(const void *o, size_t n, size_t skip, const lmx_loss_spec *spec,
                             const lmx_loss_row *row, lmx_chunk *c);
 void LMX_K(linear_gradient)(const void *o, size_t n, const lmx_chunk *chunk,
@@ -104,19 +110,18 @@ void LMX_K(linear_gradient)(const void *o, size_t n, const lmx_chunk *chunk,
                             unsigned how);
 
 #define LMX_LOSS_KERNEL(name, measure, finish, gradient, skips) \
-  const lmx_loss_kernel LMX_K(name) = { measure, finish, gradient, skips };
+  const lmx_loss_kernel LMX_K(name) = { measure, finish, gradient, skips, sizeof(elem) };
 
 /*
- * The factor m 2^e of a linear gradient, as a * post, and what of it these cannot hold in pre and the
- * center, which are there already.
+ * Splits the factor m 2^e of a linear gradient into a * post.  If the exponent does not fit both,
+ * pre and center, which must have been set, are scaled by the remainder.
  */
 LMX_INLINE void loss_factor(lmx_loss_row *row, double m, int64_t e)
 {
     if (m != 0 && lmx_finite(m)) {
         uint64_t u;
         memcpy(&u, &m, sizeof u);
-        const int64_t k =
-            (int64_t)(u >> 52 & 0x7ff) - 1022; /* 0 for none: m is then below 2^-1022 */
+        const int64_t k = (int64_t)(u >> 52 & 0x7ff) - 1022;
         m = lmx_scale2(m, -k);
         e += k;
     }

@@ -42,4 +42,4 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     return LMX_K(finish_comp_sum)(chunks, n, spec, row, spec->p[0] - 1);
 }
 
-const lmx_loss_kernel LMX_K(comp_sum_loss) = { measure_exp, finish, gradient_exp, 0 };
+const lmx_loss_kernel LMX_K(comp_sum_loss) = { measure_exp, finish, gradient_exp, 0, sizeof(elem) };

@@ -58,4 +58,4 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     return LMX_LOSS_DONE;
 }
 
-const lmx_loss_kernel LMX_K(cross_entropy) = { measure_exp, finish, gradient_exp, 0 };
+const lmx_loss_kernel LMX_K(cross_entropy) = { measure_exp, finish, gradient_exp, 0, sizeof(elem) };

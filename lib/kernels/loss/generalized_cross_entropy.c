@@ -7,4 +7,5 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     return LMX_K(finish_comp_sum)(chunks, n, spec, row, spec->p[0]);
 }
 
-const lmx_loss_kernel LMX_K(generalized_cross_entropy) = { measure_exp, finish, gradient_exp, 0 };
+const lmx_loss_kernel LMX_K(generalized_cross_entropy) = { measure_exp, finish, gradient_exp, 0,
+                                                           sizeof(elem) };

@@ -8,4 +8,4 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
     return LMX_K(finish_comp_sum)(chunks, n, spec, row, 1);
 }
 
-const lmx_loss_kernel LMX_K(mae_loss) = { measure_exp, finish, gradient_exp, 0 };
+const lmx_loss_kernel LMX_K(mae_loss) = { measure_exp, finish, gradient_exp, 0, sizeof(elem) };

@@ -6,12 +6,12 @@
 #include "kernels/loss_state.h"
 #include "simd/simd.h"
 
-void LMX_K(soften)(const void *y, const void *weight, size_t n, double keep, double add, void *u);
-void LMX_K(mix)(const void *o, const void *u, size_t n, double pivot, lmx_mix *mix);
-void LMX_K(subtract)(const void *u, size_t n, double scale, void *g);
-void LMX_K(spread)(const void *h, const void *a, size_t n, lmx_dd own, lmx_mix *mix);
-void LMX_K(pull)(const void *h, size_t n, lmx_dd own, double pull, void *g, void *a);
-void LMX_K(softcap)(void *o, size_t n, double cap);
-void LMX_K(softcap_slope)(const void *o, size_t n, double cap, void *g);
+void LMX_K_REAL(soften)(const void *y, const void *weight, size_t n, double keep, double add, void *u);
+void LMX_K_REAL(mix)(const void *o, const void *u, size_t n, double pivot, lmx_mix *mix);
+void LMX_K_REAL(subtract)(const void *u, size_t n, double scale, void *g);
+void LMX_K_REAL(spread)(const void *h, const void *a, size_t n, lmx_dd own, lmx_mix *mix);
+void LMX_K_REAL(pull)(const void *h, size_t n, lmx_dd own, double pull, void *g, void *a);
+void LMX_K_REAL(softcap)(void *o, size_t n, double cap);
+void LMX_K_REAL(softcap_slope)(const void *o, size_t n, double cap, void *g);
 
 #endif

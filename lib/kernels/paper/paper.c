@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The algorithms that the paper compares, on one contiguous row, with the same exponential and
- * the same loops, for the benchmarks alone (Dukhan and Ablavatski 2020, table 2):
+ * The algorithms that the paper compares, on one contiguous row, with the same exponential and the
+ * same loops, for the benchmarks alone (Dukhan and Ablavatski 2020, table 2):
  *
  *   two pass               sum of exp(x); exp(x) / sum                 2 reads, 1 write
  *   three pass, recompute  max; sum of exp(x - max); exp(x - max) / sum   3 reads, 1 write
  *   three pass, reload     max; exp(x - max) stored and summed; scaled    3 reads, 2 writes
  *
  * and the copy, the floor of them all.  Also the exponential by itself, for its exhaustive test.
+ * No shipped table holds these; benchmarks and tests reach them through tables.c.
  */
-#include "kernels/paper/paper.h"
-
 #include "kernels/loops/expsum.h"
+#include "kernels/paper/paper.h"
 
 static lmx_sum row_sum(const elem *x, size_t n, real *terms, int64_t n0)
 {
@@ -68,8 +68,9 @@ static real row_max(const elem *x, size_t n)
         m[u] = v_set1(-LMX_INF);
     size_t i = 0;
     for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
+        /* as the other passes do */
         for (size_t q = 0; q < 4 * V_LANES * sizeof(elem); q += 64)
-            LMX_PREFETCH_READ((const char *)(x + i) + AHEAD + q); /* as the other passes do */
+            LMX_PREFETCH_READ((const char *)(x + i) + PREFETCH_DISTANCE + q);
         for (size_t u = 0; u < 4; u++)
             m[u] = v_max(m[u], e_load(x + i + u * V_LANES));
     }
@@ -78,39 +79,35 @@ static real row_max(const elem *x, size_t n)
     return v_hmax(v_max(v_max(m[0], m[1]), v_max(m[2], m[3])));
 }
 
-void LMX_K(two_pass)(const void *x, size_t n, void *y, int stream)
+static void two_pass(const void *x, size_t n, void *y, int stream)
 {
     const int64_t n0 = reference(guess_max(x, n));
     const lmx_sum sum = row_sum(x, n, NULL, n0);
     scale_terms(x, n, y, n0, &sum, stream ? LMX_HOW_STREAM : 0);
 }
 
-void LMX_K(three_pass_recompute)(const void *x, size_t n, void *y, int stream)
+static void three_pass_recompute(const void *x, size_t n, void *y, int stream)
 {
     const int64_t n0 = reference(row_max(x, n));
     const lmx_sum sum = row_sum(x, n, NULL, n0);
     scale_terms(x, n, y, n0, &sum, stream ? LMX_HOW_STREAM : 0);
 }
 
-void LMX_K(three_pass_reload)(const void *x, size_t n, void *y, int stream)
+static void three_pass_reload(const void *x, size_t n, void *y, int stream)
 {
     (void)stream; /* the stored terms are read back at once: nothing to stream */
-    if (!LMX_ELEM_IS_REAL) {
-        LMX_K(three_pass_recompute)(x, n, y, 0);
-        return;
-    }
     const int64_t n0 = reference(row_max(x, n));
     const lmx_sum sum = row_sum(x, n, y, n0);
     const vreal k = v_set1(factor(&sum, n0));
     row_map(y, NULL, n, y, 0, MAP_TERMS, scaled, &k);
 }
 
-void LMX_K(copy)(const void *x, size_t n, void *y, int stream)
+static void copy(const void *x, size_t n, void *y, int stream)
 {
     row_map(x, NULL, n, y, stream ? LMX_HOW_STREAM : 0, 0, same, NULL);
 }
 
-void LMX_K(exp_split)(const void *x_, size_t n, void *m_, int32_t *e)
+static void exp_split(const void *x_, size_t n, void *m_, int32_t *e)
 {
     const elem *x = x_;
     real *m = m_;
@@ -132,22 +129,12 @@ void LMX_K(exp_split)(const void *x_, size_t n, void *m_, int32_t *e)
     }
 }
 
-void LMX_K(exp)(const void *x_, size_t n, void *y_)
-{
-    const elem *x = x_;
-    elem *y = y_;
-    for (size_t i = 0; i < n; i += V_LANES) {
-        const size_t left = n - i < V_LANES ? n - i : V_LANES;
-        e_store_n(y + i, v_exp(e_load_n(x + i, left, 0)), left);
-    }
-}
+extern const lmx_paper_kernel LMX_K(paper);
 
-void LMX_K(log)(const void *x_, size_t n, int k, void *y_)
-{
-    const real *x = x_;
-    real *y = y_;
-    for (size_t i = 0; i < n; i += V_LANES) {
-        const size_t left = n - i < V_LANES ? n - i : V_LANES;
-        v_store_n(y + i, v_log(v_load_n(x + i, left, 1), v_set1((real)k)), left);
-    }
-}
+const lmx_paper_kernel LMX_K(paper) = {
+    .two_pass = two_pass,
+    .three_pass_recompute = three_pass_recompute,
+    .three_pass_reload = three_pass_reload,
+    .copy = copy,
+    .exp_split = exp_split,
+};

@@ -2,9 +2,10 @@
 /*
  * exp_sum: sum exp(x), one lmx_expsum per row; see lanemax.h.
  *
- * Twice: the sum of the terms as softmax rounds them, so that a total gives softmax's own bits, and
- * the sum to about twice their digits, for the logarithm.  log_softmax by a total that was gathered
- * elsewhere has no largest logit to set aside, and near 0 it is as wrong as the logarithm.
+ * An lmx_expsum holds two sums: that of the terms as softmax rounds them, so that softmax by a
+ * total gives softmax's own bits, and one to about twice as many digits, for the logarithm.
+ * log_softmax by a total cannot set the largest logit aside, as log_softmax does; so where its
+ * result is near 0, its absolute error is that of the logarithm.
  */
 #include "kernels/loops/expsum_columns.h"
 

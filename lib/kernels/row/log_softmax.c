@@ -4,7 +4,7 @@
  *
  * The logarithm comes in two parts, c_hi + c_lo, from double-double (lmx_fold_log), so that
  * (x - c_hi) - c_lo keeps the digits that x - c alone would cancel.
- * A row with NaN or +inf, or of -inf alone: NaN.  -inf beside others: -inf.
+ * A row with NaN or +inf, or of -inf alone: NaN.  -inf among finite logits: -inf.
  * Max error 2.3 ulp for every element; bound 3.
  */
 #include "kernels/loops/expsum_columns.h"
@@ -51,16 +51,16 @@ static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk
     row_map(a, NULL, n, out, how, 0, body, k);
 }
 
-static void measure_beside(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c,
-                           row_side *side)
+static void measure_pipelined(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c,
+                              row_pending *pending)
 {
     (void)b;
     (void)terms;
-    measure_sum(x, n, NULL, SUM_MAX | SUM_WIDE | SUM_SIDE, c, side, body);
+    measure_sum(x, n, NULL, SUM_MAX | SUM_WIDE | SUM_PENDING, c, pending, body);
 }
 
-LMX_INLINE int beside_constants(const lmx_chunk *chunk, const lmx_norm *norm,
-                                vreal k[SIDE_CONSTANTS])
+LMX_INLINE int pipelined_constants(const lmx_chunk *chunk, const lmx_norm *norm,
+                                   vreal k[PENDING_CONSTANTS])
 {
     (void)chunk;
     real hi, lo;
@@ -72,9 +72,10 @@ LMX_INLINE int beside_constants(const lmx_chunk *chunk, const lmx_norm *norm,
     return 1;
 }
 
-static void beside(const lmx_rows *r)
+static void pipelined(const lmx_rows *r)
 {
-    beside_loop(r, guess_sum, measure_beside, lmx_fold_log, apply, beside_constants, body, 1, 0);
+    pipelined_loop(r, guess_sum, measure_pipelined, lmx_fold_log, apply, pipelined_constants, body,
+                   1, 0);
 }
 
 LMX_INLINE void constants(const lmx_chunk *chunk, const lmx_norm *norm, real k[COLUMN_CONSTANTS])
@@ -95,4 +96,4 @@ static void apply_columns(const lmx_columns *c, const lmx_chunk *chunks, const l
 }
 
 LMX_ROW_KERNEL(log_softmax, guess_sum, LMX_K(measure_log), lmx_fold_log, apply, 1, 0, RESULT_ROW,
-               LMX_K(measure_log_columns), apply_columns, beside, 1)
+               LMX_K(measure_log_columns), apply_columns, pipelined, 1)

@@ -2,9 +2,10 @@
 /*
  * log_stablemax: log s(x[i]) - log S, S = sum s(x[k]), s of stable.h.
  *
- * log(s(x[i]) / S), the quotient as mantissa and exponent: within 2.5 u absolute, which is below 4 ulp down
- * to |y| = log 2.  Only an element with more than half of S comes nearer to 0; it is the one largest,
- * and gets -log1p(rest / s), rest the sum of all others.
+ * It is computed as log(s(x[i]) / S), with the quotient as mantissa and exponent: within 2.5 u
+ * absolute, which is below 4 ulp down to |y| = log 2.  Only an element with more than half of S has
+ * a result nearer to 0.  There is at most one, the largest, and its result is -log1p(others / s),
+ * others being the sum of all other elements.
  */
 #include "kernels/row/stable.h"
 
@@ -32,7 +33,10 @@ static void measure(const void *x_, const void *b, size_t n, void *terms, lmx_ch
     c->has_rest = 1;
 }
 
-/* norm->max: the element with more than half, +inf if there is none; log_rest: minus its result */
+/*
+ * Sets norm->max to the element with more than half of the sum, or +inf, and norm->log_rest to
+ * minus its result.
+ */
 static void fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
 {
     lmx_fold_sum(chunks, n, norm);
@@ -50,11 +54,17 @@ static void fold(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
     norm->log_rest = log1p_ratio(others, own);
 }
 
-/* S = sum.hi 2^n with sum.hi in [0.5, 1): for x >= 0 log((1 + x) / (2 sum.hi)) - (n - 1) log 2, below
- * -(log((1 - x) sum.hi) + n log 2); both products stay normal. */
+/*
+ * With S = sum.hi 2^n and sum.hi in [0.5, 1), the result for x >= 0 is log((1 + x) / (2 sum.hi)) -
+ * (n - 1) log 2, and for x < 0 it is -(log((1 - x) sum.hi) + n log 2).  The arguments of both
+ * logarithms are normal numbers.
+ */
 typedef struct {
-    vreal divide, multiply, down, up; /* 1 / (2 sum.hi), sum.hi, 1 - n, n */
-    vreal most, own;
+    vreal divide;   /* 1 / (2 sum.hi) */
+    vreal multiply; /* sum.hi */
+    vreal down, up; /* 1 - n, n */
+    vreal most;     /* the element with more than half of the sum */
+    vreal own;      /* its result */
 } constants;
 
 static vreal body(vreal x, vreal b, const void *k_)

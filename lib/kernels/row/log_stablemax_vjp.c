@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log_stablemax_vjp: dx[i] = r (dy[i] - y[i] sum dy), r = s'(x) / s(x) = 1 / (1 + |x|) on both sides of 0,
- * y = stablemax(x).
+ * log_stablemax_vjp: dx[i] = r (dy[i] - y[i] sum dy), r = s'(x) / s(x) = 1 / (1 + |x|) on both
+ * sides of 0, y = stablemax(x).
  */
 #include "kernels/row/stable.h"
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows normalised by the sum of a positive function of each element, y[i] = f(x[i]) / sum_k f(x[k]),
- * and its gradient from the input,
+ * Rows normalised by the sum of a positive function of each element, y[i] = f(x[i]) / sum_k
+ * f(x[k]), and its gradient from the input,
  *
  *     dx[i] = f'(x[i]) / S * (dy[i] - mean),  S = sum_k f(x[k]),  mean = sum_k f(x[k]) dy[k] / S.
  *
- * f may leave the range of a real where y does not, so it is computed as f(x) 2^(-e degree), with an
- * exponent e for each chunk: at first `start`; where the sum tells that values overflowed, or that the
- * largest is so small that others are lost in the subnormals, one by the chunk's largest element that
- * leaves this near 2^AIM.  A sum of at least 1 loses nothing: half a quantum in f is at most that in y.
+ * f may leave the range of a real where y does not, so it is computed as f(x) 2^(-e degree), with
+ * an exponent e for each chunk.  The first e is `start`.  If the sum shows that values overflowed,
+ * or that the largest is so small that others are subnormal, the chunk is measured again with an e
+ * that brings its largest value near 2^POSITIVE_AIM.  A sum of at least 1 is accurate enough: an
+ * error of half a quantum (the smallest subnormal) in f is at most that in y.
  */
 #ifndef LMX_POSITIVE_H
 #define LMX_POSITIVE_H
@@ -20,29 +21,35 @@
 
 #define POSITIVE_AIM 40
 
-/* Above, values are near overflow (float), or sums of products with dy would be (double). */
+/*
+ * With a larger sum, values are near overflow (float), or sums of products with dy would overflow
+ * (double).
+ */
 #define POSITIVE_MOST (sizeof(real) == 4 ? 0x1p+126 : 0x1p+200)
 
-/* What the bodies find in k. */
+/* The constants of a chunk. */
 typedef struct {
-    vreal a, b, post; /* 1 / S, in parts */
-    vreal divisor, mean;
-    vreal down, unit; /* 2^-e; 1 or eps in units of f */
-    int order;        /* polynomials: f is the sum of (hi + lo)[i] (x 2^-e)^i */
+    vreal a, b, post; /* factors whose product is 1 / S */
+    vreal divisor;    /* minus the mantissa of S */
+    vreal mean;       /* vjp: sum_k f(x[k]) dy[k] / S */
+    vreal down;       /* 2^-e */
+    vreal unit;       /* eps in units of f */
+    int order;        /* of the polynomial f = sum of (hi + lo)[i] (x 2^-e)^i */
     vreal hi[LMX_TAYLOR_ORDER_MAX + 1], lo[LMX_TAYLOR_ORDER_MAX + 1];
 } positive_constants;
 
+/* A positive function f. */
 typedef struct {
-    /* for f, or with `slope` for f' 2^(-e (degree - 1)) */
+    /* fills k with the constants of f, or with `slope` those of f' 2^(-e (degree - 1)) */
     void (*at)(positive_constants *k, double parameter, int64_t e, int slope);
     row_body *value; /* f(x) 2^(-e degree) */
     int64_t (*degree)(double parameter);
-    int64_t start;
-    int64_t (*exponent)(double parameter, double largest); /* e where this is the largest element */
-    int by_size;                                           /* largest by absolute value */
+    int64_t start;                                         /* the first e to try */
+    int64_t (*exponent)(double parameter, double largest); /* e for a largest element */
+    int by_size; /* `largest` is the largest absolute value */
 } positive_map;
 
-/* The sums of a chunk, with the exponent that they were taken with in n0. */
+/* Measures a chunk: its sums, and in n0 the exponent e that they were computed with. */
 LMX_INLINE void positive_measure(const elem *x, const elem *b, size_t n, const positive_map *f,
                                  unsigned flags, lmx_chunk *c)
 {
@@ -68,7 +75,7 @@ LMX_INLINE void positive_measure(const elem *x, const elem *b, size_t n, const p
     c->rest.n = shift;
 }
 
-/* The sum, and of the products the mean. */
+/* Folds the sums into S, and the sums of products with dy into their mean. */
 LMX_INLINE void positive_fold_mean(const lmx_chunk *chunks, size_t n, lmx_norm *norm)
 {
     lmx_fold_sum(chunks, n, norm);
@@ -80,7 +87,10 @@ LMX_INLINE void positive_fold_mean(const lmx_chunk *chunks, size_t n, lmx_norm *
     norm->mean = dd_value(mean);
 }
 
-/* For f 2^shift / S: S as divisor 2^n, the power of two in two parts; 0 where that is below what they hold. */
+/*
+ * The factors for f 2^shift / S.  The power of two is split in b and post; where it is too small
+ * for both, post and the result are 0.
+ */
 LMX_INLINE void positive_factor(positive_constants *k, const lmx_norm *norm, int64_t shift)
 {
     const int64_t most = sizeof(real) == 4 ? 120 : 1000, e = shift - norm->sum.n;
@@ -92,25 +102,28 @@ LMX_INLINE void positive_factor(positive_constants *k, const lmx_norm *norm, int
 }
 
 /*
- * For (f' a) (dy - mean) post, f' in units of 2^(e (degree - 1)).  1 / S is in a and post, such that f' a is
- * about 2^20 where f' is as large as S allows, S^((degree - 1) / degree): then neither a small f' nor a
- * small dy is lost on the way to a result that is none.
+ * The factors for (f' a) (dy - mean) post, f' in units of 2^(e (degree - 1)).  1 / S is split in a
+ * and post such that f' a is about 2^20 where f' is as large as S allows, S^((degree - 1) /
+ * degree).  Then no intermediate product underflows through a small f' or a small dy unless the
+ * result does.
  */
 LMX_INLINE void positive_factor_vjp(positive_constants *k, const lmx_norm *norm, int64_t e,
                                     int64_t degree)
 {
     const int64_t most = sizeof(real) == 4 ? 120 : 1000;
-    int64_t bits = norm->sum.n - e * degree; /* of S, in units of f */
+    int64_t bits = norm->sum.n - e * degree; /* the exponent of S, in units of f */
     bits = (bits > most ? most : bits) * (degree - 1) / degree;
-    const int64_t all = e * (degree - 1) - norm->sum.n, rest = all - (20 - bits);
-    const int64_t outer = rest > most ? most : rest < -most ? -most : rest;
+    const int64_t all = e * (degree - 1) - norm->sum.n, wanted = all - (20 - bits);
+    const int64_t outer = wanted > most ? most : wanted < -most ? -most : wanted;
     k->mean = v_set1((real)norm->mean);
     k->a = v_set1((real)lmx_scale2_gradual(1 / norm->sum.hi, all - outer));
     k->post = v_set1((real)lmx_scale2(1, outer));
 }
 
-/* The quotient is corrected by its remainder (Markstein): rounded to nearest, so that a share is at most 1,
- * and 1 for a single element. */
+/*
+ * value / S.  The quotient is corrected by its remainder (Markstein) and so rounded to nearest: a
+ * share is at most 1, and 1 for a single element.
+ */
 LMX_INLINE vreal positive_share(vreal value, const positive_constants *k)
 {
     const vreal q = v_mul(value, k->a);
@@ -118,12 +131,12 @@ LMX_INLINE vreal positive_share(vreal value, const positive_constants *k)
     return v_mul(v_mul(quotient, k->b), k->post);
 }
 
-LMX_INLINE vreal positive_pull(vreal dy, vreal slope, const positive_constants *k)
+LMX_INLINE vreal positive_vjp(vreal dy, vreal slope, const positive_constants *k)
 {
     return canonical(v_mul(v_mul(v_mul(slope, k->a), v_sub(dy, k->mean)), k->post));
 }
 
-/* NaN throughout where there is nothing to normalise by. */
+/* Fills a row that cannot be normalised with NaN; returns whether it did. */
 LMX_INLINE int positive_filled(const lmx_norm *norm, elem *out, size_t n)
 {
     if (norm->kind == LMX_KIND_PLAIN)
@@ -145,17 +158,17 @@ LMX_INLINE void positive_apply(const elem *x, size_t n, const lmx_chunk *c, cons
 
 LMX_INLINE void positive_apply_vjp(const elem *dy, const elem *x, size_t n, const lmx_chunk *c,
                                    const lmx_norm *norm, elem *out, unsigned how,
-                                   const positive_map *f, row_body *pull)
+                                   const positive_map *f, row_body *vjp)
 {
     if (positive_filled(norm, out, n))
         return;
     positive_constants k;
     f->at(&k, c->parameter, c->n0, 1);
     positive_factor_vjp(&k, norm, c->n0, f->degree(c->parameter));
-    row_map(dy, x, n, out, how, MAP_B, pull, &k);
+    row_map(dy, x, n, out, how, MAP_B, vjp, &k);
 }
 
-/* An operation whose columns are gathered. */
+/* Names an operation without column kernels: its columns are gathered into rows. */
 #define LMX_POSITIVE_KERNEL(name, measure, fold, apply, inputs) \
   LMX_ROW_KERNEL(name, no_guess, measure, fold, apply, inputs, 0, RESULT_ROW, NULL, NULL, NULL, 0)
 

@@ -6,12 +6,12 @@
  * s = fl(1 / M) 2^(n0 - B - N), where the row's sum is M 2^N: one rounding, also where y is
  * subnormal, and the same bits whether the terms were stored by pass 1 or are computed
  * again in pass 2.  y <= 1, for the rounded sum is no less than any rounded term.
- * A row with NaN or +inf, or of -inf alone: NaN.  -inf beside others: +0.
+ * A row with NaN or +inf, or of -inf alone: NaN.  -inf among finite logits: +0.
  * Max error 3.3 ulp (float, 1e6 elements of N(0, 10)); bound 4.
  */
 #include "kernels/loops/expsum_columns.h"
 
-/* The sum of terms relative to n0, storing them unless terms is NULL. */
+/* The sum of the terms relative to n0; the terms are stored unless `terms` is NULL. */
 lmx_dd LMX_K(sum_terms)(const elem *x, size_t n, real *terms, int64_t n0)
 {
     sum_found found;
@@ -52,7 +52,7 @@ static vreal from_terms(vreal a, vreal b, const void *k)
     return v_mul(a, ((const softmax_constants *)k)->s);
 }
 
-static vreal from_terms_beside(vreal a, vreal b, const void *k)
+static vreal from_terms_pipelined(vreal a, vreal b, const void *k)
 {
     (void)b;
     return v_mul(a, *(const vreal *)k);
@@ -80,9 +80,10 @@ static vreal from_logits_far(vreal x, vreal b, const void *k)
 }
 
 /*
- * The factor of terms relative to n0 (and shift), as pre * s.  Its exponent may lie below the
- * normal range where terms lie far above 1; then the exact factor pre takes what s cannot hold.
- * Terms that pre * a would round end below half the smallest subnormal anyway.
+ * The factor that turns terms relative to n0 (and shift) into probabilities, as pre * s.  Where
+ * terms are far above 1 its exponent may be below the normal range; then s has the least normal
+ * exponent and pre, a power of two, the remainder.  A term that pre * a would round gives a result
+ * below half the smallest subnormal anyway.
  */
 LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_sum *sum, real *pre,
                                real *s)
@@ -111,7 +112,7 @@ LMX_INLINE void softmax_factor(int64_t n0, double shift, int shifted, const lmx_
         *pre = (real)lmx_scale2_gradual(1, over);
         e = least;
     } else if (e > -least) {
-        *s = LMX_INF; /* a total that does not hold this row */
+        *s = LMX_INF; /* the caller's total is too small to include this row */
         return;
     }
     *s = (real)m * (real)lmx_scale2_gradual(1, e);
@@ -150,16 +151,18 @@ static void apply(const void *a, const void *b, size_t n, const lmx_chunk *chunk
         row_map(a, NULL, n, out, how, 0, from_logits, &k);
 }
 
-/* One row beside another: from the terms, with a factor that one multiplication applies. */
-static void measure_beside(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c,
-                           row_side *side)
+/*
+ * Pipelined rows: pass 2 reads stored terms, and its factor must be one multiplication (pre == 1).
+ */
+static void measure_pipelined(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c,
+                              row_pending *pending)
 {
     (void)b;
-    measure_sum(x, n, terms, SUM_STORE | SUM_SIDE, c, side, from_terms_beside);
+    measure_sum(x, n, terms, SUM_STORE | SUM_PENDING, c, pending, from_terms_pipelined);
 }
 
-LMX_INLINE int beside_constants(const lmx_chunk *chunk, const lmx_norm *norm,
-                                vreal k[SIDE_CONSTANTS])
+LMX_INLINE int pipelined_constants(const lmx_chunk *chunk, const lmx_norm *norm,
+                                   vreal k[PENDING_CONSTANTS])
 {
     if (norm->kind != LMX_KIND_PLAIN || chunk->kind == LMX_KIND_EMPTY)
         return 0;
@@ -169,10 +172,10 @@ LMX_INLINE int beside_constants(const lmx_chunk *chunk, const lmx_norm *norm,
     return pre == 1;
 }
 
-static void beside(const lmx_rows *r)
+static void pipelined(const lmx_rows *r)
 {
-    beside_loop(r, guess_sum, measure_beside, lmx_fold_sum, apply, beside_constants,
-                from_terms_beside, 1, 1);
+    pipelined_loop(r, guess_sum, measure_pipelined, lmx_fold_sum, apply, pipelined_constants,
+                   from_terms_pipelined, 1, 1);
 }
 
 LMX_INLINE void constants(const lmx_chunk *chunk, const lmx_norm *norm, real k[COLUMN_CONSTANTS])
@@ -202,4 +205,4 @@ static void apply_columns(const lmx_columns *c, const lmx_chunk *chunks, const l
 }
 
 LMX_ROW_KERNEL(softmax, guess_sum, measure, lmx_fold_sum, apply, 1, 1, RESULT_ROW, measure_columns,
-               apply_columns, beside, 1)
+               apply_columns, pipelined, 1)

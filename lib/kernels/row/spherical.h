@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* f(x) = x^2 + eps, for positive.h: one rounding. */
+/* f(x) = x^2 + eps for positive.h, rounded once. */
 #ifndef LMX_SPHERICAL_H
 #define LMX_SPHERICAL_H
 
@@ -25,11 +25,11 @@ LMX_INLINE vreal spherical_share(vreal x, vreal b, const void *k)
     return positive_share(spherical_value(x, b, k), k);
 }
 
-LMX_INLINE vreal spherical_pull(vreal dy, vreal x, const void *k_)
+LMX_INLINE vreal spherical_vjp(vreal dy, vreal x, const void *k_)
 {
     const positive_constants *k = k_;
     x = v_mul(x, k->down);
-    return positive_pull(dy, v_add(x, x), k);
+    return positive_vjp(dy, v_add(x, x), k);
 }
 
 LMX_INLINE int64_t spherical_degree(double eps)
@@ -44,7 +44,10 @@ static int64_t spherical_exponent(double eps, double largest)
     return ((eps == 0 || square > unit ? square : unit) - POSITIVE_AIM) / 2;
 }
 
-/* Squares of logits from 2^-start to 2^23 (2^40) at once; the sum is at least 1 with eps = 1e-4. */
+/*
+ * With the first exponent logits up to 2^23 (double: 2^40) are in range, and eps = 1e-4 makes the
+ * sum at least 1.
+ */
 static const positive_map spherical_map = { spherical_at,       spherical_value,
                                             spherical_degree,   sizeof(real) == 4 ? -40 : -60,
                                             spherical_exponent, 1 };

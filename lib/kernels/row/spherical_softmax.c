@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* spherical_softmax: y[i] = (x[i]^2 + eps) / sum (x[k]^2 + eps) (Vincent, de Brebisson and Bouthillier 2015,
- * arXiv:1412.7091). */
+/*
+ * spherical_softmax: y[i] = (x[i]^2 + eps) / sum (x[k]^2 + eps) (Vincent, de Brebisson and
+ * Bouthillier 2015, arXiv:1412.7091).
+ */
 #include "kernels/row/spherical.h"
 
 static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)

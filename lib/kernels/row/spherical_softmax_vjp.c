@@ -11,7 +11,7 @@ static void measure(const void *dy, const void *x, size_t n, void *terms, lmx_ch
 static void apply(const void *dy, const void *x, size_t n, const lmx_chunk *c, const lmx_norm *norm,
                   void *out, unsigned how)
 {
-    positive_apply_vjp(dy, x, n, c, norm, out, how, &spherical_map, spherical_pull);
+    positive_apply_vjp(dy, x, n, c, norm, out, how, &spherical_map, spherical_vjp);
 }
 
 LMX_POSITIVE_KERNEL(spherical_softmax_vjp, measure, positive_fold_mean, apply, 2)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * s(x) = x + 1 for x >= 0 and 1 / (1 - x) below (Prieto and others 2025, arXiv:2501.04697), within 1.5 u;
- * s(-inf) = 0.  s' is 1 above and s^2 below.
+ * s(x) = x + 1 for x >= 0 and 1 / (1 - x) for x < 0 (Prieto and others 2025, arXiv:2501.04697),
+ * within 1.5 u; s(-inf) = 0.  s' is 1 for x >= 0 and s^2 for x < 0.
  */
 #ifndef LMX_STABLE_H
 #define LMX_STABLE_H
@@ -27,12 +27,15 @@ LMX_INLINE vreal stable_share(vreal x, vreal b, const void *k)
     return positive_share(stable_value(x, b, k), k);
 }
 
-/* The square of 1 / (1 - x) may underflow where the result does not: its factors one by one. */
-LMX_INLINE vreal stable_pull(vreal dy, vreal x, const void *k)
+/*
+ * s' = (1 / (1 - x))^2 may underflow where the result does not, so its two factors are applied one
+ * by one.
+ */
+LMX_INLINE vreal stable_vjp(vreal dy, vreal x, const void *k)
 {
     const vreal one = v_set1(1);
     const vreal r = v_select(v_gt(v_set1(0), x), v_div(one, v_sub(one, x)), one);
-    return canonical(v_mul(positive_pull(dy, r, k), r));
+    return canonical(v_mul(positive_vjp(dy, r, k), r));
 }
 
 LMX_INLINE int64_t stable_degree(double parameter)
@@ -61,7 +64,10 @@ static int64_t stable_exponent(double parameter, double largest)
     return stable_exact(largest).n - POSITIVE_AIM;
 }
 
-/* 2^10: a normal value also for the most negative logits. */
+/*
+ * The first exponent lifts values by 2^10, so that those of the most negative logits are normal
+ * numbers too.
+ */
 static const positive_map stable_map = { stable_at, stable_value,    stable_degree,
                                          -10,       stable_exponent, 0 };
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * f(x) = sum of x^i / i! up to an even order, which is positive, and f', the same one order lower.
+ * f(x) = sum of x^i / i! up to an even order, which is positive, and f', the same sum to one order
+ * less.
  *
- * Order 2 is 1 + x (1 + x/2): within 1.1 u of f, which is at least half of |x (1 + x/2)|.  Higher orders
- * cancel exp(2 |x|) times for x < 0, so they go by a compensated Horner scheme (Graillat, Langlois and
- * Louvet 2005), which gives the digits of twice the precision, with coefficients in two parts.
+ * Order 2 is evaluated as 1 + x (1 + x/2), within 1.1 u of f, because f is at least half of |x (1 +
+ * x/2)|.  Higher orders lose a factor of exp(2 |x|) to cancellation for x < 0, so they use a
+ * compensated Horner scheme (Graillat, Langlois and Louvet 2005), as accurate as one in twice the
+ * precision, with coefficients in two parts.
  */
 #ifndef LMX_TAYLOR_H
 #define LMX_TAYLOR_H
@@ -65,9 +67,9 @@ LMX_INLINE vreal taylor_share(vreal x, vreal b, const void *k)
     return positive_share(taylor_value(x, b, k), k);
 }
 
-LMX_INLINE vreal taylor_pull(vreal dy, vreal x, const void *k)
+LMX_INLINE vreal taylor_vjp(vreal dy, vreal x, const void *k)
 {
-    return positive_pull(dy, taylor_value(x, x, k), k);
+    return positive_vjp(dy, taylor_value(x, x, k), k);
 }
 
 LMX_INLINE vreal taylor2_value(vreal x, vreal b, const void *k_)
@@ -83,16 +85,19 @@ LMX_INLINE vreal taylor2_share(vreal x, vreal b, const void *k)
     return positive_share(taylor2_value(x, b, k), k);
 }
 
-LMX_INLINE vreal taylor2_pull(vreal dy, vreal x, const void *k_)
+LMX_INLINE vreal taylor2_vjp(vreal dy, vreal x, const void *k_)
 {
     const positive_constants *k = k_;
-    return positive_pull(dy, v_fma(v_mul(x, k->down), k->hi[1], k->hi[0]), k);
+    return positive_vjp(dy, v_fma(v_mul(x, k->down), k->hi[1], k->hi[0]), k);
 }
 
 LMX_INLINE int64_t taylor_degree(double order) { return (int64_t)order; }
 
-/* From 32 on x^n / n! is at least half of f, and below f is at most exp(x).  A step of e is n powers of two,
- * and so is what is not known of the largest: 2 n more, for the sum to be at least 1 all the same. */
+/*
+ * For |x| >= 32, x^n / n! is at least half of f; below, f is at most exp(x).  The exponent of the
+ * largest element is known to within one, so that of f is to within n, and rounding e to an integer
+ * adds another n: 2 n keep the sum at least 1.
+ */
 static int64_t taylor_exponent(double order, double largest)
 {
     const int64_t n = (int64_t)order;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* taylor_softmax: y[i] = f(x[i]) / sum f(x[k]), f of taylor.h; order 2 has a path of its own. */
+/*
+ * taylor_softmax: y[i] = f(x[i]) / sum f(x[k]), f of taylor.h; order 2 has a faster path of its
+ * own.
+ */
 #include "kernels/row/taylor.h"
 
 static void measure(const void *x, const void *b, size_t n, void *terms, lmx_chunk *c)

@@ -15,9 +15,9 @@ static void apply(const void *dy, const void *x, size_t n, const lmx_chunk *c, c
                   void *out, unsigned how)
 {
     if (c->parameter == 2)
-        positive_apply_vjp(dy, x, n, c, norm, out, how, &taylor2_map, taylor2_pull);
+        positive_apply_vjp(dy, x, n, c, norm, out, how, &taylor2_map, taylor2_vjp);
     else
-        positive_apply_vjp(dy, x, n, c, norm, out, how, &taylor_map, taylor_pull);
+        positive_apply_vjp(dy, x, n, c, norm, out, how, &taylor_map, taylor_vjp);
 }
 
 LMX_POSITIVE_KERNEL(taylor_softmax_vjp, measure, positive_fold_mean, apply, 2)

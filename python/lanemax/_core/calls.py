@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._lanemax import ffi, lib
+from .errors import check
 
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
@@ -57,7 +58,8 @@ channel = lib.lmxpy_channel
 
 
 _CHANNEL_OPTIONS = ffi.typeof("lmx_channel_options *")
-_CHANNEL_OPTIONS_SIZE = ffi.sizeof("lmx_channel_options")
+_INITIAL = ffi.new(_CHANNEL_OPTIONS)
+check(lib.lmx_channel_options_init(_INITIAL))
 _DOUBLES = ffi.typeof("double[]")
 
 
@@ -73,8 +75,9 @@ def channel_options(fields: dict[str, Any] | None, sums: Any = None) -> Any:
     """
     if fields is None:
         return ffi.NULL
-    options = ffi.new(_CHANNEL_OPTIONS, fields)
-    options.size = _CHANNEL_OPTIONS_SIZE
+    options = ffi.new(_CHANNEL_OPTIONS, _INITIAL[0])
+    for name, value in fields.items():
+        setattr(options, name, value)
     if sums is not None:
         options.parameter_grad = first = ffi.from_buffer(_DOUBLES, sums, True)
         if options.denominators:

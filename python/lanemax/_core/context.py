@@ -91,7 +91,7 @@ class _State:
     def _renew(self, threads: int, isa: str | None) -> None:
         options = ffi.new("lmx_options *")
         name = _NULL if isa is None else ffi.new("char[]", isa.encode())
-        options.size = ffi.sizeof("lmx_options")
+        check(lib.lmx_options_init(options))
         options.threads = threads
         options.isa = name
         pointer = ffi.new("lmx_ctx **")

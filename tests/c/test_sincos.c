@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sin and cos of turn.h against libm's long double: the bound of its comment for |x| <= 2^30, and sin odd, cos even in
- * bits.  Floats from 2^-27 on, below which sin x is x: every 997th, LMX_CHECK=fast: 40,009th, LMX_CHECK=full: all, in
- * minutes.  Doubles: random ones of every size, and the nearest to multiples of pi / 2, where a digit that the
- * reduction lacks would be the first of the result.
+ * sin and cos of sincos.h against libm's long double: its comment's bound must hold for |x| <= 2^30, and
+ * sin must be odd and cos even in bits.  Of the floats from 2^-27 on (below, sin x is x) every 997th is tried, every
+ * 40,009th with LMX_CHECK=fast, and all, which takes minutes, with LMX_CHECK=full.  The doubles are random ones of every
+ * size, and those nearest to multiples of pi / 4, where a digit that the reduction lacks would be the first of the
+ * result.
  *
- *   test_turn f32|f64
+ *   test_sincos f32|f64
  */
 #include <float.h>
 #include <math.h>
@@ -38,35 +39,35 @@ static void judge(const char *name, double x, double got, long double want, witn
 
 static void both(double x)
 {
-    const lmx_turn t = lmx_turn_of(x), back = lmx_turn_of(-x);
+    const lmx_sincos t = lmx_sincos_of(x), negated = lmx_sincos_of(-x);
     judge("sin", x, t.sin, sinl((long double)x), &worst_sin);
     judge("cos", x, t.cos, cosl((long double)x), &worst_cos);
-    CHECK(check_f64_bits(back.cos) == check_f64_bits(t.cos));
-    CHECK(back.sin == -t.sin);
+    CHECK(check_f64_bits(negated.cos) == check_f64_bits(t.cos));
+    CHECK(negated.sin == -t.sin);
     check_count(1);
 }
 
 static void test_f32(void)
 {
     const uint32_t least = check_f32_bits((float)LEAST),
-                   most = check_f32_bits((float)LMX_TURN_MOST);
+                   most = check_f32_bits((float)LMX_SINCOS_MAX);
     const uint32_t step = check_full ? 1 : check_fast ? 40009 : 997;
     both(0);
     for (uint32_t u = 1; u < least; u += 997 * step) {
         const double x = (double)check_f32(u);
-        const lmx_turn t = lmx_turn_of(x);
+        const lmx_sincos t = lmx_sincos_of(x);
         CHECK(t.sin == x && t.cos == 1);
         check_count(1);
     }
     for (uint32_t u = least; u < most; u += step)
         both((double)check_f32(u));
-    both(LMX_TURN_MOST);
+    both(LMX_SINCOS_MAX);
 }
 
 static void test_f64(void)
 {
     const size_t n = check_full ? 100000000 : check_fast ? 20000 : 1000000;
-    const double multiples = LMX_TURN_MOST / LMX_PIO2_1;
+    const double multiples = LMX_SINCOS_MAX / LMX_PIO2_1;
     check_random r = check_random_new(check_at.seed = 6);
     for (size_t i = 0; i < n; i++) {
         double x;
@@ -75,18 +76,18 @@ static void test_f64(void)
             x = ldexp(check_uniform(&r, 1, 2), 29 - (int)check_below(&r, 60));
             break;
         case 1:
-            x = check_uniform(&r, 0, LMX_TURN_MOST);
+            x = check_uniform(&r, 0, LMX_SINCOS_MAX);
             break;
         case 2:
             x = check_uniform(&r, 0, 7);
             break;
-        default: /* beside a multiple of pi / 2; of pi / 4, where the quarter changes */
+        default: /* near a multiple of pi / 4, where the quadrant changes or a result is nearly 0 */
             x = (double)(floorl((long double)check_uniform(&r, 0, 2 * multiples)) *
                          0.785398163397448309615660845819875721L);
             for (size_t k = check_below(&r, 3); k > 0; k--)
                 x = nextafter(x, INFINITY);
         }
-        both(x < LMX_TURN_MOST ? x : LMX_TURN_MOST);
+        both(x < LMX_SINCOS_MAX ? x : LMX_SINCOS_MAX);
     }
 }
 
@@ -94,10 +95,10 @@ int main(int argc, char **argv)
 {
     const bool wide = argc == 2 && strcmp(argv[1], "f64") == 0;
     if (!wide && (argc != 2 || strcmp(argv[1], "f32") != 0)) {
-        fprintf(stderr, "usage: test_turn f32|f64\n");
+        fprintf(stderr, "usage: test_sincos f32|f64\n");
         return 2;
     }
-    check_begin(wide ? "turn-f64" : "turn-f32");
+    check_begin(wide ? "sincos-f64" : "sincos-f32");
     check_at.test = "sin and cos";
     check_at.dtype = wide ? "f64" : "f32";
     if (LDBL_MANT_DIG < 64)
