@@ -3,7 +3,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ._activations import FUNCTIONS as _ACTIVATIONS
+from ._activations import activations
 from ._core.context import version as _version
 from ._expsum import ExpSum
 from ._fourier import (
@@ -21,6 +21,8 @@ from ._fourier import (
     fourier_sample,
     fourier_variance,
 )
+from ._generated import *  # noqa: F403
+from ._generated import __all__ as _GENERATED
 from ._installation import (
     available_isas,
     get_include,
@@ -37,7 +39,10 @@ from ._linear import (
     linear_logsumexp,
     linear_topk,
 )
-from ._losses import FUNCTIONS as _LOSSES
+from ._losses import (
+    smooth_adversarial_comp_sum_loss,
+    smooth_adversarial_comp_sum_loss_and_grad,
+)
 from ._positive import (
     log_stablemax,
     log_stablemax_vjp,
@@ -61,17 +66,16 @@ from ._spherical import SphericalOutput
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """The losses and activations, whose names come from the registry."""
+        """In a source tree, where the build has not written the stub of `_generated`."""
 
 
 __version__ = _version()
-globals().update(_LOSSES)
-globals().update(_ACTIVATIONS)
 
 __all__ = [
     "ExpSum",
     "SphericalOutput",
     "__version__",
+    "activations",
     "available_isas",
     "exp_sum",
     "fourier_bins",
@@ -103,6 +107,8 @@ __all__ = [
     "num_threads",
     "set_num_threads",
     "show_config",
+    "smooth_adversarial_comp_sum_loss",
+    "smooth_adversarial_comp_sum_loss_and_grad",
     "softmax",
     "softmax_vjp",
     "spherical_softmax",
@@ -111,6 +117,5 @@ __all__ = [
     "stablemax_vjp",
     "taylor_softmax",
     "taylor_softmax_vjp",
-    *_LOSSES,
-    *_ACTIVATIONS,
+    *_GENERATED,
 ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _channels, _check, _operands
-from ._core import calls
+from ._core import calls, signatures
 from ._core.context import state
 from ._core.registry import unary_ops
 
@@ -26,9 +26,6 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "relu_power": ("must be an integer from 1 to 16", lambda v: v in range(1, 17)),
     "softplus": ("must be from 1e-30 to 1e30", lambda v: 1e-30 <= v <= 1e30),
 }
-
-#: the parameters that have a default; where, the registry says which
-_OPTIONAL = {"softplus", "crrelu"}
 
 
 def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
@@ -60,24 +57,17 @@ class _Activation:
         self.variants = variants
         self.polynomial = op["parameters"] == ["weight", "bias"]
         self.row_bias = not self.polynomial
-        self.names: tuple[str, ...] = ("approximate",) if variants else tuple(op["parameters"])
-        defaults: dict[str, Any] = {}
-        if variants:
-            defaults = {"approximate": next(iter(variants))}
-        elif self.name in _OPTIONAL:
-            defaults = {self.names[0]: op["standard"]}
+        self.arguments = signatures.of_unary(op)
+        self.names = self.arguments.names
         #: whether it can be called without parameters
-        self.plain = len(defaults) == len(self.names)
-        self.arguments = _operands.Arguments(
-            self.name, self.names, defaults, {"bias": None} if self.row_bias else {}
-        )
+        self.plain = len(self.arguments.defaults) == len(self.names)
 
     def take(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], Any]:
         """Parameters, and the row's bias."""
         values, options = self.arguments.take(given, named)
         return values, options[0] if options else None
 
-    def numbers(self, values: list[Any]) -> tuple[int, list[float], list[Any]]:
+    def numbers(self, values: list[Any]) -> tuple[int, Any, list[Any]]:
         """Operation, parameters as the library takes them, arrays like their gradients."""
         if self.variants:
             return _operands.chosen("approximate", values[0], self.variants), [], []
@@ -114,7 +104,7 @@ class _Activation:
         code, numbers, arrays = self.numbers(values)
         return self._run(code, (dy,), x, numbers, arrays, bias, out)
 
-    def _in_float(self, numbers: list[float]) -> bool:
+    def _in_float(self, numbers: Any) -> bool:
         """Whether the parameters are finite in float32, too; a polynomial's need not be finite."""
         return self.polynomial or not numbers or abs(numbers[0]) <= _FLOAT_MAX
 
@@ -132,7 +122,7 @@ class _Activation:
         code: int,
         dy: tuple[Any, ...],
         x: Any,
-        numbers: list[float],
+        numbers: Any,
         arrays: list[Any] | None,
         bias: Any,
         out: Any,
@@ -141,7 +131,7 @@ class _Activation:
         count = len(numbers)
         grads = np.zeros(count) if dy and self.learned else None
         passed = count, numbers[0] if count == 1 else 0.0
-        many = np.array(numbers) if count > 1 else None
+        many = numbers if self.polynomial else None
 
         def call(inputs: Sequence[Any], outs: Sequence[Any]) -> int:
             *before, x = inputs
@@ -487,9 +477,6 @@ def _document(a: _Activation, gradient: bool) -> str:
 
 # ---------------------------------------------------------------------------- functions
 
-#: names in the registry that are one function in Python, told apart by `approximate`
-_VARIANTS = {"gelu": {"none": "gelu", "tanh": "gelu_tanh"}}
-
 
 def _functions(a: _Activation) -> dict[str, Any]:
     def value(x: Any, *parameters: Any, out: Any = None, **named: Any) -> Any:
@@ -508,12 +495,12 @@ def _functions(a: _Activation) -> dict[str, Any]:
 
 
 _OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(unary_ops())}
-_CHOICES = _operands.spelt(_VARIANTS)
+_CHOICES = signatures.spelt()
 _ACTIVATIONS = {
     name: _Activation(
         op["code"],
         op,
-        {choice: _OPS[of]["code"] for choice, of in _VARIANTS.get(name, {}).items()},
+        {choice: _OPS[of]["code"] for choice, of in signatures.VARIANTS.get(name, {}).items()},
     )
     for name, op in _OPS.items()
     if _CHOICES.get(name, (name, ""))[0] == name
@@ -524,7 +511,6 @@ FUNCTIONS: dict[str, Any] = {
     name: function for a in _ACTIVATIONS.values() for name, function in _functions(a).items()
 }
 FUNCTIONS |= _channels.FUNCTIONS
-_CHOICES |= _channels.CHOICES
 
 
 def of_registry(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -11,19 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _check, _operands
-from ._core import calls
+from ._core import calls, signatures
 from ._core.context import state
 from ._core.registry import channel_ops
-
-#: names in the registry that are one function in Python, told apart by `approximate`
-_VARIANTS = {"geglu": {"none": "geglu", "tanh": "geglu_tanh"}}
-
-#: function -> its options, by name alone, with their defaults
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "poly_norm": {"eps": 1e-6},
-    "poly_norm_glu": {"eps": 1e-6},
-    "rational": {"form": "B"},
-}
 
 _ANGLE_MAX = 2.0**30
 
@@ -70,7 +60,7 @@ def _pairs(name: str, shape: tuple[int, ...], values: list[Any], options: list[A
 def _polynomial(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
     numbers, like = _operands.polynomial(values)
     fields = {
-        "parameter": calls.doubles(_copied(numbers)),
+        "parameter": calls.doubles(numbers),
         "parameters": len(numbers),
         "eps": _check.in_range("eps", options[0]),
     }
@@ -137,9 +127,11 @@ def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[
     if got not in ((), (1,), (pairs,)):
         raise ValueError(f"theta: expected one number, or shape {(pairs,)}, got {got}")
     numbers = _copied(values[0] if like is None else like)
-    small = np.abs(numbers) <= _ANGLE_MAX
-    if np.count_nonzero(small) < small.size:
-        raise ValueError(f"theta: must be finite, at most 2**30, got {numbers[~small][0]}")
+    # Python's float is compared by itself: that costs a call less than NumPy's comparison.
+    fits = abs(values[0]) <= _ANGLE_MAX if like is None else (np.abs(numbers) <= _ANGLE_MAX).all()
+    if not fits:
+        bad = numbers[~(np.abs(numbers) <= _ANGLE_MAX)][0]
+        raise ValueError(f"theta: must be finite, at most 2**30, got {bad}")
     fields = {"parameter": calls.doubles(numbers), "parameters": numbers.size}
     return _Taken(fields, (like,))
 
@@ -173,17 +165,12 @@ class _Channel:
         self.parameters: tuple[str, ...] = tuple(op["parameters"])
         self.variants = variants
         self.two = op["inputs"] == 2
-        self.arrays = ("gate", "up") if self.two else ("x",)
+        self.arrays = signatures.channel_arrays(op)
         self._names = self.arrays, ("dy", *self.arrays)
         #: each element by itself, whatever the axes
         self.pointwise = self.two and not self.parameters
         self._take = _TAKE.get(self.name) or _TAKE[" ".join(self.parameters)]
-        self.arguments = _operands.Arguments(
-            self.name,
-            ("approximate",) if variants else self.parameters,
-            {"approximate": next(iter(variants))} if variants else {},
-            _OPTIONS.get(self.name, {}),
-        )
+        self.arguments = signatures.of_channel(op)
 
     def run(self, gradient: int, arrays: tuple[Any, ...], given: Any, named: Any, out: Any) -> Any:
         """Any layout; `gradient` is 1 if the arrays start with dy, else 0."""
@@ -639,15 +626,14 @@ def _functions(c: _Channel) -> dict[str, Any]:
 
 
 OPS = {op["name"]: {**op, "code": code} for code, op in enumerate(channel_ops())}
-CHOICES = _operands.spelt(_VARIANTS)
 CHANNELS = {
     name: _Channel(
         op["code"],
         op,
-        {choice: OPS[of]["code"] for choice, of in _VARIANTS.get(name, {}).items()},
+        {choice: OPS[of]["code"] for choice, of in signatures.VARIANTS.get(name, {}).items()},
     )
     for name, op in OPS.items()
-    if CHOICES.get(name, (name, ""))[0] == name
+    if signatures.spelt().get(name, (name, ""))[0] == name
 }
 
 #: name -> function, for every activation of the registry and its gradient

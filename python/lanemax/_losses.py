@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -14,7 +13,7 @@ from ._arrays import layout
 from ._arrays.convert import array, doubles, is_float, ndarray
 from ._arrays.outputs import fill
 from ._arrays.types import Array, ArrayLike, Reduction
-from ._core import calls
+from ._core import calls, signatures
 from ._core.context import state
 from ._core.errors import check, is_label_error
 from ._core.registry import REDUCTIONS, losses
@@ -23,14 +22,6 @@ _ndarray = np.ndarray
 _empty = np.empty
 
 _IGNORED = -100  # the default, by identity
-
-#: what the letters of a loss's options stand for: argument, default
-_LETTERS = {
-    "S": ("label_smoothing", 0.0),
-    "Z": ("logz_penalty", 0.0),
-    "C": ("softcap", None),
-    "T": ("temperature", 1.0),
-}
 
 
 def _as_labels(target: Any) -> Any:
@@ -127,8 +118,9 @@ class _Loss:
         self.name: str = op["name"]
         self.formula: str = op["formula"]
         self.letters: str = op["options"]
-        self.parameters = dict(zip(op["parameters"], op["defaults"], strict=False))
-        self.options = dict(_LETTERS[c] for c in self.letters if c in _LETTERS)
+        self.parameters = signatures.loss_parameters(op)
+        self.options = signatures.loss_options(op)
+        self.signatures = [signatures.of_loss(op, gradient) for gradient in (False, True)]
         self.known = {*self.parameters, *self.options}
         self.slots = {name: i for i, name in enumerate(self.parameters)} | _SLOTS
         self.standard = [*([*self.parameters.values(), 0.0, 0.0][:2]), *_DEFAULTS]
@@ -478,23 +470,6 @@ def _document(loss: _Loss, gradient: bool) -> str:
     )
 
 
-def _signature(loss: _Loss, gradient: bool) -> inspect.Signature:
-    kinds = inspect.Parameter
-    given = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("logits", "target")]
-    defaults = {
-        **{k: int(v) if k == "order" else v for k, v in loss.parameters.items()},
-        **loss.options,
-        "weight": None,
-        "ignore_index": -100,
-        "reduction": "mean",
-        "out": None,
-    }
-    if gradient:
-        defaults["grad_out"] = None
-    given += [kinds(n, kinds.KEYWORD_ONLY, default=v) for n, v in defaults.items()]
-    return inspect.Signature(given)
-
-
 def _functions(loss: _Loss) -> dict[str, Any]:
     def value(
         logits: Any,
@@ -530,7 +505,7 @@ def _functions(loss: _Loss) -> dict[str, Any]:
         function.__name__ = function.__qualname__ = loss.name + "_and_grad" * gradient
         function.__module__ = "lanemax"
         function.__doc__ = _document(loss, gradient)
-        function.__signature__ = _signature(loss, gradient)  # type: ignore[attr-defined]
+        function.__signature__ = loss.signatures[gradient]  # type: ignore[attr-defined]
         found[function.__name__] = function
     return found
 

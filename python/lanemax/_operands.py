@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy as np
 from . import _check
 from ._arrays import layout, outputs
 from ._core.errors import check
+from ._core.signatures import Arguments
 
 ORDER_MAX = 8  # of a polynomial
 
@@ -20,70 +19,11 @@ ORDER_MAX = 8  # of a polynomial
 # -------------------------------------------------------------------------- arguments
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What a function takes behind its arrays, bound as Python would bind it."""
-
-    function: str
-    names: tuple[str, ...]
-    defaults: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)  # by name alone, besides `out`
-
-    def signature(self, arrays: Sequence[str]) -> inspect.Signature:
-        kinds = inspect.Parameter
-        given = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in arrays]
-        given += [
-            kinds(n, kinds.POSITIONAL_OR_KEYWORD, default=self.defaults.get(n, kinds.empty))
-            for n in self.names
-        ]
-        given += [
-            kinds(n, kinds.KEYWORD_ONLY, default=d)
-            for n, d in {**self.options, "out": None}.items()
-        ]
-        return inspect.Signature(given)
-
-    def take(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-        """The parameters, and the options."""
-        if not named and len(given) == len(self.names):
-            return [*given], [*self.options.values()]
-        values = list(given)
-        for name in self.names[len(given) :]:
-            if name in named:
-                values.append(named.pop(name))
-            elif name in self.defaults:
-                values.append(self.defaults[name])
-            else:
-                raise TypeError(f"{self.function}: missing the argument {name!r}")
-        options = [named.pop(name, default) for name, default in self.options.items()]
-        if named or len(given) > len(self.names):
-            known = ", ".join([*self.names, *self.options, "out"])
-            wrong = f"argument {next(iter(named))!r}" if named else f"{len(given)} parameters"
-            raise TypeError(f"{self.function}: unexpected {wrong}; it takes {known}")
-        return values, options
-
-    def call(self, arrays: Sequence[str], variant: str | None = None) -> str:
-        """How the function is spelt, its variant chosen."""
-        shown = [f"{n}={self.defaults[n]}" if n in self.defaults else n for n in self.names]
-        if variant is not None:
-            shown = [f"{self.names[0]}={variant!r}"]
-        shown += [f"{n}={d!r}" for n, d in self.options.items() if d is not None]
-        return f"{self.function}({', '.join([*arrays, *shown])})"
-
-
 def present(function: Any, name: str, arguments: Arguments, arrays: Sequence[str]) -> None:
     """Make a function of any arguments look like the one that is meant; its text comes apart."""
     function.__name__ = function.__qualname__ = name
     function.__module__ = "lanemax"
     function.__signature__ = arguments.signature(arrays)
-
-
-def spelt(variants: dict[str, dict[str, str]]) -> dict[str, tuple[str, str]]:
-    """Name in the registry -> function and value of its `approximate`, of those that have one."""
-    return {
-        name: (function, choice)
-        for function, names in variants.items()
-        for choice, name in names.items()
-    }
 
 
 def chosen(name: str, value: Any, variants: dict[str, Any]) -> Any:
@@ -113,11 +53,14 @@ def weights(value: Any) -> Any:
     return weight
 
 
-def polynomial(values: list[Any]) -> tuple[list[float], tuple[Any, Any]]:
+def polynomial(values: list[Any]) -> tuple[Any, tuple[Any, Any]]:
     """Weights and bias in float64, and the arrays whose shapes and dtypes their gradients get."""
     weight = weights(values[0])
     bias, array = one_number("bias", values[1])
-    return [*weight.astype(np.float64).tolist(), bias], (weight, array)
+    numbers = np.empty(weight.size + 1)
+    numbers[:-1] = weight
+    numbers[-1] = bias
+    return numbers, (weight, array)
 
 
 # ----------------------------------------------------------------------------- arrays

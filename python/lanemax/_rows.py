@@ -82,6 +82,7 @@ def run(
             status = calls.UNUSUAL
         if not status:
             return y[()] if op.is_value and out is None and not y.ndim else y
+        del y  # its memory may be needed for copies
     return _Careful(op, x, second, axis, given or {}).run(out)
 
 

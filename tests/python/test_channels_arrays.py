@@ -461,7 +461,9 @@ def test_signature_and_documentation(name, suffix):
     assert name + suffix in lm.__all__ and function.__name__ == name + suffix
     assert function.__module__ == "lanemax"
     want = SIGNATURES[name].replace("(", "(dy, ", 1) if suffix else SIGNATURES[name]
-    assert str(inspect.signature(function)) == want
+    signature = inspect.signature(function)
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    assert str(inspect.Signature(plain)) == want
     doc = inspect.getdoc(function)
     for section in ("Parameters", "Returns", "Raises", "Notes", "Examples"):
         assert f"\n{section}\n---" in doc
