@@ -462,9 +462,8 @@ typedef struct lmx_linear_options {
     ptrdiff_t     row_weight_stride;
 
     /*
-     * Not 0: gradients are added to what their arrays hold, which may not be left unset then.  An entry becomes the sum of
-     * it and of the gradient, an addition in float (LMX_F64: double; dbias: in double if either type is LMX_F64), rounded once
-     * to the array's type.  The logits cannot wait in dweight then and are computed twice.
+     * Not 0: gradients are added to what their arrays hold, which must be set then: one addition in float (LMX_F64:
+     * double; dbias: double if dtype or bias_dtype is LMX_F64) for each entry, rounded once to the array's type.
      */
     int accumulate;
 
@@ -486,10 +485,11 @@ LMX_API lmx_status lmx_linear_options_init(lmx_linear_options *options);
 /*
  * cross_entropy of the logits, as lmx_loss() has it, and its gradients by hidden, weight and bias, in one call.
  *
- * Each gradient is NULL where it is not wanted; dhidden and dweight are of the operands' type, dbias of bias_dtype, bias or
- * not; sums are taken in float (LMX_F64: double), dbias in pairs of doubles: dhidden over tiles of classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are
- * those of the sum of the losses.  Where dweight is wanted and its rows follow each other without gaps, the logits of
- * as many rows as fit wait in it for the second pass; those of other rows are computed twice.
+ * Each gradient is NULL where it is not wanted.  dhidden and dweight are of the operands' type, dbias of bias_dtype, with a
+ * bias or without.  Sums are taken in float (LMX_F64: double), those of dbias in pairs of doubles: dhidden over tiles of
+ * classes in their order, dweight over blocks of 256 rows that count.  With LMX_NONE they are those of the sum of the
+ * losses.  Where dweight is wanted without accumulate and its rows follow each other without gaps, the logits of as many
+ * rows as fit wait in it for the second pass; those of other rows are computed twice.
  *
  * loss, target: as for lmx_loss().  options may be NULL.  A row that holds NaN or +inf logits, or only -inf, has loss NaN;
  * its gradients are NaN wherever it has a part.
@@ -513,7 +513,7 @@ LMX_API lmx_status lmx_linear_cross_entropy(lmx_ctx *ctx, lmx_dtype dtype,
 
 /*
  * log(sum_k exp(o[k])) of each row, float (LMX_F64: double); special values as lmx_logsumexp().  Of options, which may
- * be NULL, only bias and max_workspace_bytes are used.
+ * be NULL, only bias, bias_dtype and max_workspace_bytes are used.
  */
 LMX_API lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype,
                                         size_t rows, size_t depth, size_t classes,
@@ -525,7 +525,7 @@ LMX_API lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype,
 /*
  * The k largest logits of each row, in falling order, and their classes; of equal ones the lowest class comes first, and
  * NaN counts as the largest.  values are of the operands' type.  SHAPE if k > classes.  Of options, which may be NULL,
- * only bias and max_workspace_bytes are used.
+ * only bias, bias_dtype and max_workspace_bytes are used.
  */
 LMX_API lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype,
                                    size_t rows, size_t depth, size_t classes, size_t k,

@@ -16,12 +16,10 @@ import numpy as np
 
 from . import _call
 from ._arrays.convert import array, doubles, ndarray, reals
-from ._arrays.convert import refuse_masked as _refuse_masked
 from ._arrays.layout import output
 from ._core.calls import dtype_code
 
 __all__ = [
-    "_refuse_masked",
     "array",
     "doubles",
     "dtype_code",

@@ -93,7 +93,10 @@ class _Gradient:
     def __init__(self, given: Any, like: Any, dtype: Any, accumulate: bool) -> None:
         new = np.zeros if accumulate else np.empty
         self.result = new(like.shape, like.dtype) if given is None else given
-        self.matrix = _matrix(self.result.astype(dtype, copy=False))
+        same = self.result.dtype == dtype
+        # what is not added to is not converted either: it may hold anything
+        kept = self.result.astype(dtype, copy=False) if accumulate or same else None
+        self.matrix = _matrix(np.empty(like.shape, dtype) if kept is None else kept)
 
     def detach(self) -> None:
         """The matrix has memory of its own, for layouts that the library refuses."""

@@ -10,6 +10,7 @@ import lanemax as lm
 import numpy as np
 import pytest
 import support
+from lanemax._core import calls
 
 CASES = 150
 
@@ -71,6 +72,18 @@ def axes_of(rng, ndim):
     if choice == 1:
         return int(rng.integers(-ndim, ndim))
     return tuple(int(i) for i in rng.permutation(ndim)[: rng.integers(1, ndim + 1)])
+
+
+def test_the_glue_sees_what_numpy_says():
+    """Shapes, strides, flags and types are read out of NumPy's objects in place."""
+    for rng, shape, dtype in draws():
+        assert calls.dtype_code(dtype) is not None
+        view = view_of(rng, normal(rng, shape, dtype))[0]
+        assert calls._sees(view)
+        view.flags.writeable = False
+        assert calls._sees(view)
+    for other in (None, 1.0, [1.0], np.float32(1), np.ma.masked_array([1.0])):
+        assert calls.lib.lmxpy_see(id(other), calls.ffi.new("lmxpy_image *")) == calls.UNUSUAL
 
 
 def test_row_operations():
