@@ -271,7 +271,8 @@ typedef struct lmx_strides {
 typedef struct lmx_row_options {
     uint64_t tag; /* lmx_row_options_init() writes it */
 
-    /* The logits are x / temperature: one value > 0 per (row, inner), NULL for 1. */
+    /* The logits are x / temperature: one value > 0 per (row, inner), NULL for 1.  Quotients may leave the
+     * range of the type: the result is that of the real numbers x / temperature all the same. */
     const double *temperature;
     ptrdiff_t     temperature_row, temperature_inner;
 
@@ -355,8 +356,10 @@ typedef struct lmx_loss_options {
     double parameter[2];    /* as the registry names them */
     double label_smoothing; /* in [0, 1] */
     double logz_penalty;    /* >= 0: adds logz_penalty * log(sum_k exp(o[k]))^2 to a row */
-    double softcap;         /* 0: none, else > 0: the logits are cap * tanh(logit / cap), before */
-    const double *temperature; /* the division by this, > 0, one per row; NULL for 1 */
+    /* 0: none, else > 0: the logits are cap * tanh(logit / cap), before the division by temperature.
+     * A logit of -inf becomes -cap: masked classes take part again. */
+    double softcap;
+    const double *temperature; /* the logits are divided by this, > 0, one per row; NULL for 1 */
     ptrdiff_t     temperature_stride; /* 0: the same for all rows */
 
     const double *weight;    /* cols class weights; NULL for 1 */
@@ -398,7 +401,9 @@ LMX_API lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *opt
  * Row sums are merged in double, in the rows' order: the same bits for any number of threads.
  *
  * Accuracy: cross_entropy without options: 3 ULP, also where the target's probability is nearly 1;
- * gradient as lmx_softmax, its target entry within 4 ULP.  Other losses: 4 ULP per row; gradient
+ * gradient as lmx_softmax, its target entry within 4 ULP.  With probabilities y the entry of a logit of p > 1/2
+ * to which most of the mass goes is within 4 u (sum of the other y + 1 - p), u as below; other entries
+ * are within 6 u (p + y).  Other losses: 4 ULP per row; gradient
  * within 6 u times the sum of the absolute terms of its formula, u = 2^-24 (double: 2^-53).
  *
  * Special values: a row holding NaN or +inf, or only -inf, has loss NaN and gradient NaN for the
@@ -593,6 +598,10 @@ LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
  * dx = dy f'(x), x being the input of f before a bias.  dx may be dy or x.  At a kink the derivative is
  * that of the side below.  Within 6 u times the sum of the absolute terms of the formula, u = 2^-24 (double:
  * 2^-53).  Sums for gradients by parameters are taken in double (double: compensated), in fixed blocks.
+ *
+ * Special values: dx is the product of IEEE arithmetic.  NaN in dy or x gives NaN, also where the derivative is
+ * 0; an infinite dy gives NaN there (or where the derivative underflows), else infinity; a finite dy gives 0
+ * there, of either sign of dy.
  */
 LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
                                  const lmx_shape *shape,
@@ -684,6 +693,9 @@ LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtyp
  * itself is in range.  Sums for gradients by parameters are taken in double (double: compensated), in fixed
  * blocks.  At a kink the derivative is that of the side below; rational takes 0 for that of |u| at u = 0, but 1
  * for that of |b[j]| by a b[j] of 0, so that it can grow.
+ *
+ * Special values: gates and rational: as lmx_unary_vjp().  max_min and group_sort move elements of dy, NaN and
+ * infinity with them; householder hands on dy of a pair that stays, times 0 to the sum for theta.
  */
 LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
                                    const lmx_shape *shape,

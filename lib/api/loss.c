@@ -67,6 +67,10 @@ typedef struct row {
     double pull, at_target; /* factor of the regulariser's gradient, and that at the target */
     size_t target;
     lmx_gather g;
+    double temperature;
+    double largest; /* far: logits are measured from it before they are divided */
+    int far;
+    double unit; /* what row.scale was divided by */
     lmx_chunk *chunk;
     lmx_mix *mix;
     double *pivot;
@@ -127,6 +131,8 @@ static void load(const row *w, size_t first, size_t n, int cap, void *z)
     const call *c = w->c;
     const ptrdiff_t offset = (ptrdiff_t)first * c->o.stride[1] * (ptrdiff_t)c->o.size;
     lmx_gather g = w->g;
+    if (w->far)
+        g.rate = 1;
     g.stride = c->o.stride[1];
     if (c->opt.softcap > 0) {
         lmx_gather plain = g;
@@ -138,9 +144,11 @@ static void load(const row *w, size_t first, size_t n, int cap, void *z)
         g.stride = 1;
         if (g.rate != 1)
             c->real_table->gather(z, n, &g, z);
-        return;
+    } else {
+        c->table->gather(w->o + offset, n, &g, z);
     }
-    c->table->gather(w->o + offset, n, &g, z);
+    if (w->far)
+        lmx_quotients(c->real_table->real_size, z, n, w->largest, w->temperature);
 }
 
 /* Soft targets of chunk i in this worker's scratch. */
@@ -213,6 +221,51 @@ static void measure_chunk(row *w, size_t i, unsigned worker)
         w->row.on_mix = lmx_real_at(c->real_table, scratch_of(c, worker, 1), target_in(w, i));
 }
 
+/* Where in chunk i, loaded into z, the largest logit of soft targets lies, if most of the probability does. */
+static size_t peak_in(const row *w, size_t i, size_t n, const void *z)
+{
+    const call *c = w->c;
+    if (!is_soft(c) || w->target != LMX_NO_TARGET || !(w->row.less > -0.5) ||
+        w->pivot[i] != w->row.pivot)
+        return LMX_NO_TARGET;
+    for (size_t k = 0; k < n; k++)
+        if (lmx_real_at(c->real_table, z, k) == w->row.pivot)
+            return k;
+    return LMX_NO_TARGET; /* the pivot of a chunk of masked logits */
+}
+
+/*
+ * The gradient at the largest logit, of probability p and target u, as at a class index: with M what the
+ * softmax is multiplied by, M p - u is (M - u) - M (1 - p), of which nothing cancels where u is most of M.
+ */
+static void put_peak(const row *w, size_t peak, const void *soft, void *z)
+{
+    const size_t real_size = w->c->real_table->real_size;
+    const double u = lmx_real_at(w->c->real_table, soft, peak);
+    const lmx_dd off = lmx_dd_add(w->row.pulled, (lmx_dd){ -u, 0 });
+    if (u > off.hi && lmx_finite(off.hi))
+        w->c->real_table->put_value((char *)z + peak * real_size,
+                                    w->row.scale *
+                                        (off.hi + (off.lo + w->row.pulled.hi * w->row.less)));
+}
+
+/* The gradient of chunk i on reals, but for a target's own term. */
+static void gathered_gradient(const row *w, size_t i, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t n = chunk_len(c, i);
+    char *const z = scratch_of(c, worker, 0), *const u = scratch_of(c, worker, 1);
+    load(w, i * LMX_CHUNK, n, 1, z);
+    const size_t peak = peak_in(w, i, n, z);
+    c->real_kernel->gradient(z, n, &w->chunk[i], &c->spec, &w->row, z, 0);
+    if (!is_soft(c))
+        return;
+    load_soft(w, i, worker);
+    c->real_table->subtract(u, n, w->row.scale, z);
+    if (peak != LMX_NO_TARGET)
+        put_peak(w, peak, u, z);
+}
+
 static void gradient_chunk(const row *w, size_t i, unsigned worker)
 {
     const call *c = w->c;
@@ -241,12 +294,7 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
                                     &w->chunk[i], &c->spec, &w->row, out + part[k].begin * size,
                                     part[k].how);
     } else {
-        load(w, first, n, 1, z);
-        c->real_kernel->gradient(z, n, &w->chunk[i], &c->spec, &w->row, z, 0);
-        if (is_soft(c)) {
-            load_soft(w, i, worker);
-            c->real_table->subtract(scratch_of(c, worker, 1), n, w->row.scale, z);
-        }
+        gathered_gradient(w, i, worker);
     }
     if (t != LMX_NO_TARGET && !w->row.bad) {
         if (c->direct)
@@ -269,6 +317,8 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
         }
         c->table->scatter(a, n, &g, w->a_grad + at_first * (ptrdiff_t)c->a_grad.size);
     }
+    if (w->unit != 1)
+        lmx_rate_back(c->real_table, z, n, w->unit);
     if (c->opt.softcap > 0) {
         load(w, first, n, 0, scratch_of(c, worker, 1));
         c->real_table->softcap_slope(scratch_of(c, worker, 1), n, c->opt.softcap, z);
@@ -288,6 +338,38 @@ static void fill_gradient(const row *w, double value)
         c->table->fill(w->a_grad, c->shape.cols, c->a_grad.stride[1], value);
 }
 
+static void load_target(row *w, unsigned worker)
+{
+    const call *c = w->c;
+    if (c->direct) {
+        w->row.x = c->table->get(w->o + w->target * c->o.size);
+    } else {
+        char *const z = scratch_of(c, worker, 0);
+        load(w, w->target, 1, 1, z);
+        w->row.x = lmx_real_at(c->real_table, z, 0);
+    }
+}
+
+/* What the gradient of a row is multiplied by, of temperature t and class weight `weight`. */
+static void set_scale(row *w, double t, double weight)
+{
+    const call *c = w->c;
+    const double divisor = c->denominator * t;
+    w->row.scale = lmx_finite(divisor) ? 1 / divisor : 1 / c->denominator / t;
+    /* hard targets' scale is a double; what is subtracted for soft ones is a real */
+    w->unit = 1;
+    if (w->row.scale > 1 && c->denominator > 0 && !is_adversarial(c)) {
+        w->unit =
+            lmx_rate_unit(w->row.scale, is_soft(c) ? c->real_table->real_size : sizeof(double));
+        if (w->unit != 1)
+            w->row.scale = 1 / c->denominator / (t * w->unit);
+    }
+    if (c->spec.mixed)
+        w->row.on = w->soft != NULL ? 0 : weight * c->keep;
+    else
+        w->row.scale *= weight;
+}
+
 /* 0 if the row is ignored: then all is said. */
 static int row_begin(row *w, call *c, size_t i, unsigned worker)
 {
@@ -297,6 +379,8 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
     w->row.e = 0;
     w->row.pivot = 0;
     w->row.bad = 0;
+    w->row.shift = 0;
+    w->row.less = -1;
     w->row.on = w->row.on_mix = 0;
     w->row.mix = (lmx_mix){ { 0, 0 }, { 0, 0 } };
     w->o = lmx_row_at(&c->o, r, j);
@@ -315,6 +399,9 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
         t = c->opt.temperature[(ptrdiff_t)i * c->opt.temperature_stride];
     if (t != 1)
         lmx_gather_divide(&w->g, t, c->real_table->real_size);
+    w->temperature = t;
+    w->largest = 0;
+    w->far = lmx_temperature_leaves(t, c->real_table->real_size);
     w->row.x = lmx_qnan();
     if (c->opt.probabilities != NULL) {
         w->soft = lmx_row_at(&c->soft, r, j);
@@ -325,25 +412,14 @@ static int row_begin(row *w, call *c, size_t i, unsigned worker)
         w->target = (size_t)k;
         if (c->opt.weight != NULL)
             weight = c->opt.weight[k];
-        if (c->direct) {
-            w->row.x = c->table->get(w->o + w->target * c->o.size);
-        } else {
-            char *const z = scratch_of(c, worker, 0);
-            load(w, w->target, 1, 1, z);
-            w->row.x = lmx_real_at(c->real_table, z, 0);
-        }
+        load_target(w, worker);
     }
     if (w->a != NULL) {
         const ptrdiff_t k = (ptrdiff_t)w->target, size = (ptrdiff_t)c->o.size;
         w->own = lmx_two_sum(c->table->get(w->a + k * c->a.stride[1] * size),
                              -c->table->get(w->o + k * c->o.stride[1] * size));
     }
-    const double divisor = c->denominator * t;
-    w->row.scale = lmx_finite(divisor) ? 1 / divisor : 1 / c->denominator / t;
-    if (c->spec.mixed)
-        w->row.on = w->soft != NULL ? 0 : weight * c->keep;
-    else
-        w->row.scale *= weight;
+    set_scale(w, t, weight);
     return 1;
 }
 
@@ -367,8 +443,37 @@ static void regularise(row *w)
     w->row.loss += c->opt.nu * norm;
 }
 
+/* Whether a row that was finished is to be measured again, from its largest logit. */
+static int is_far(row *w, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t real_size = c->real_table->real_size;
+    if (w->far || !lmx_quotients_left(&w->row.norm, w->temperature, real_size))
+        return 0;
+    const double t = w->temperature;
+    char *const z = scratch_of(c, worker, 0);
+    double largest = -INFINITY;
+    w->far = 1; /* for load(): the logits themselves */
+    w->largest = 0;
+    w->temperature = 1;
+    for (size_t i = 0; i < c->chunks; i++) {
+        load(w, i * LMX_CHUNK, chunk_len(c, i), 1, z);
+        largest = lmx_largest_real(real_size, z, chunk_len(c, i), largest);
+    }
+    w->far = lmx_finite(largest) != 0;
+    w->largest = largest;
+    w->temperature = t;
+    if (w->far) {
+        w->row.bad = 0;
+        w->row.shift = largest / t;
+        if (w->target != LMX_NO_TARGET)
+            load_target(w, worker);
+    }
+    return w->far;
+}
+
 /* What the chunks say together. */
-static int row_finish(row *w)
+static int row_finish(row *w, unsigned worker)
 {
     const call *c = w->c;
     if (is_soft(c)) {
@@ -382,6 +487,8 @@ static int row_finish(row *w)
         w->row.pivot = pivot;
     }
     if (c->kernel->finish(w->chunk, c->chunks, &c->spec, &w->row) == LMX_LOSS_AGAIN)
+        return 1;
+    if (c->opt.temperature != NULL && is_far(w, worker))
         return 1;
     if (is_adversarial(c) && !w->row.bad)
         regularise(w);
@@ -455,7 +562,7 @@ static void some_rows(call *c, size_t first, size_t count, unsigned worker, lmx_
     for (size_t q = 0; q < count; q++) {
         if (!counts[q])
             continue;
-        while (row_finish(&w[q]))
+        while (row_finish(&w[q], worker))
             measure_row(&w[q], worker);
         /* before the logits may be overwritten */
         *sum = lmx_losses_add(*sum, (lmx_dd){ row_loss(&w[q], first + q), 0 });
@@ -504,7 +611,7 @@ static void split_rows(call *c, lmx_pool *pool)
         } else {
             do
                 lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
-            while (row_finish(&w));
+            while (row_finish(&w, 0));
             lmx_dd *const block = &c->block[i / c->together];
             *block = lmx_losses_add(*block, (lmx_dd){ row_loss(&w, i), 0 });
             if (w.grad != NULL) {

@@ -58,6 +58,10 @@ typedef struct row {
     lmx_gather ga, gb, gout;
     lmx_chunk *chunk;
     lmx_norm norm;
+    double temperature;
+    double largest; /* far: logits are measured from it before they are divided */
+    int far;
+    double unit; /* what the rate was divided by */
 } row;
 
 /* Row r, j, `first` elements further along the reduced axis. */
@@ -77,7 +81,7 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     w->b = lmx_row_at(&c->b, r, j);
     w->out = (char *)(uintptr_t)lmx_row_at(&c->out, r, j);
     w->chunk = chunk;
-    w->norm.rate = 1;
+    w->norm.rate = w->temperature = w->unit = 1;
     w->ga = w->gb = w->gout =
         (lmx_gather){ .stride = 1, .rate = 1, .masked_value = c->op == LMX_ROW_log_softmax };
     w->ga.stride = c->a.stride[1];
@@ -87,9 +91,12 @@ static void row_begin(row *w, call *c, size_t r, size_t j, lmx_chunk *chunk)
     if (o->temperature != NULL) {
         const double t =
             o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
+        w->temperature = t;
         if (c->info->inputs > 1) {
-            w->norm.rate = 1 / t;
+            w->unit = lmx_rate_unit(1 / t, c->real_table->real_size);
+            w->norm.rate = 1 / (t * w->unit);
         } else {
+            w->far = lmx_temperature_leaves(t, c->real_table->real_size);
             lmx_gather_divide(&w->ga, t, c->real_table->real_size);
         }
     }
@@ -123,7 +130,12 @@ static void gather_range(const row *w, size_t first, size_t n, unsigned worker)
     lmx_gather g = w->ga;
     if (g.where != NULL)
         g.where += at * g.where_stride;
+    if (w->far)
+        g.rate = 1;
     c->table->gather(w->a + at * g.stride * size, n, &g, scratch_of(c, worker, SCRATCH_A));
+    if (w->far)
+        lmx_quotients(c->real_table->real_size, scratch_of(c, worker, SCRATCH_A), n, w->largest,
+                      w->temperature);
     if (w->b != NULL)
         c->table->gather(w->b + at * w->gb.stride * size, n, &w->gb,
                          scratch_of(c, worker, SCRATCH_B));
@@ -158,6 +170,8 @@ static void apply_gathered(const row *w, size_t i, unsigned worker, int gathered
             gather_range(w, first, part, worker);
         c->real_kernel->apply(z, scratch_of(c, worker, SCRATCH_B), part, &w->chunk[i], &w->norm, z,
                               0);
+        if (w->unit != 1)
+            lmx_rate_back(c->real_table, z, part, w->unit);
         lmx_gather g = w->gout;
         if (g.where != NULL)
             g.where += to * g.where_stride;
@@ -201,6 +215,31 @@ static void fold(row *w, size_t r, size_t j)
         w->norm.log_rest = lmx_sum_log(total.fine);
 }
 
+/* Whether a row that was folded is to be measured again, from its largest logit. */
+static int is_far(row *w, unsigned worker)
+{
+    const call *c = w->c;
+    const size_t real_size = c->real_table->real_size;
+    if (w->far || c->direct || !lmx_quotients_left(&w->norm, w->temperature, real_size))
+        return 0;
+    const double t = w->temperature;
+    double largest = -INFINITY;
+    w->far = 1; /* for gather_range(): the logits themselves */
+    w->largest = 0;
+    w->temperature = 1;
+    for (size_t i = 0; i < c->chunks; i++) {
+        gather_range(w, i * LMX_CHUNK, chunk_len(c, i), worker);
+        largest =
+            lmx_largest_real(real_size, scratch_of(c, worker, SCRATCH_A), chunk_len(c, i), largest);
+    }
+    w->far = lmx_finite(largest) != 0;
+    w->largest = largest;
+    w->temperature = t;
+    if (!w->far && c->chunks == 1) /* apply_chunk() reads what was measured */
+        gather_range(w, 0, chunk_len(c, 0), worker);
+    return w->far;
+}
+
 static void put_result(const row *w)
 {
     if (w->c->info->result == 1) {
@@ -215,9 +254,11 @@ static void whole_row(call *c, size_t r, size_t j, unsigned worker)
 {
     row w;
     row_begin(&w, c, r, j, c->chunk + (size_t)worker * c->chunk_count);
-    for (size_t i = 0; i < c->chunks; i++)
-        measure_chunk(&w, i, worker);
-    fold(&w, r, j);
+    do {
+        for (size_t i = 0; i < c->chunks; i++)
+            measure_chunk(&w, i, worker);
+        fold(&w, r, j);
+    } while (is_far(&w, worker));
     if (c->info->result != 0)
         put_result(&w);
     else
@@ -577,8 +618,10 @@ static void split_rows(call *c, lmx_pool *pool)
         const size_t r = i / c->shape.inner, j = i % c->shape.inner;
         row w;
         row_begin(&w, c, r, j, c->chunk);
-        lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
-        fold(&w, r, j);
+        do {
+            lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
+            fold(&w, r, j);
+        } while (is_far(&w, 0));
         if (c->info->result != 0)
             put_result(&w);
         else
@@ -594,7 +637,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     const int short_rows = c->direct && s->inner == 1 && s->cols > 0 && plain &&
                            (s->cols <= LMX_CHUNK || (c->plan.how & LMX_HOW_BESIDE));
     c->batched = !c->direct && !c->columns && c->opt.total == NULL && s->cols > 0 &&
-                 s->cols <= LMX_CHUNK && (c->info->inputs == 1 || c->opt.temperature == NULL);
+                 s->cols <= LMX_CHUNK && c->opt.temperature == NULL;
     c->chunks = s->cols == 0 ? 0 : (s->cols - 1) / LMX_CHUNK + 1;
     c->workers = pool != NULL ? lmx_pool_threads(pool) : 1;
     c->chunk_count = short_rows || c->batched ? 0
@@ -650,6 +693,22 @@ lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options)
     LMX_OPTIONS_BEGIN(options, LMX_TAG_ROW);
     options->parameter = lmx_row_op_info((int)op)->standard;
     return LMX_OK;
+}
+
+/* The rates of a VJP are reals of the kernel: elsewhere than where results are stored they are two factors. */
+static int rates_fit(const call *c)
+{
+    const lmx_row_options *o = &c->opt;
+    for (size_t i = 0; o->temperature != NULL && i < c->shape.rows * c->shape.inner; i++) {
+        const size_t r = i / c->shape.inner, j = i % c->shape.inner;
+        const double t =
+            o->temperature[(ptrdiff_t)r * o->temperature_row + (ptrdiff_t)j * o->temperature_inner];
+        if (lmx_rate_unit(1 / t, c->real_table->real_size) != 1)
+            return 0;
+        if (o->temperature_row == 0 && o->temperature_inner == 0)
+            break;
+    }
+    return 1;
 }
 
 static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
@@ -742,7 +801,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
     c.direct = c.kernel->elem_size == c.table->elem_size && (c.a.stride[1] == 1 || one) &&
                (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
                (!row_result || c.out.stride[1] == 1 || one) && c.opt.where == NULL &&
-               (c.opt.temperature == NULL || c.info->inputs > 1);
+               (c.opt.temperature == NULL || (c.info->inputs > 1 && rates_fit(&c)));
     c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
                 c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
                 c.kernel->measure_columns != NULL && (c.b.data == NULL || c.b.stride[2] == 1) &&

@@ -44,6 +44,65 @@ LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
     }
 }
 
+/*
+ * Whether quotients by a temperature below 1 may have left the range of reals, from what folding them found: a
+ * quotient that became +inf makes the row NaN, as do quotients that all became -inf; and one that became -inf is
+ * within the range of the largest only if that is far below 0.
+ */
+LMX_INLINE int lmx_quotients_left(const lmx_norm *norm, double t, size_t real_size)
+{
+    const double far = real_size == 4 ? -0x1p+100 : -0x1p+996;
+    return t < 1 && (norm->kind != LMX_KIND_PLAIN || norm->max + norm->log_rest.hi < far);
+}
+
+/* z[i] = (z[i] - largest) / t, in double for float: what softmax and its loss are made of, in range where x / t is not. */
+LMX_INLINE void lmx_quotients(size_t real_size, void *z, size_t n, double largest, double t)
+{
+    float *f = z;
+    double *d = z;
+    for (size_t i = 0; i < n; i++)
+        if (real_size == 4)
+            f[i] = (float)(((double)f[i] - largest) / t);
+        else
+            d[i] = (d[i] - largest) / t;
+}
+
+/* The larger of `largest` and the n reals at z; NaN and +inf, once there, stay. */
+LMX_INLINE double lmx_largest_real(size_t real_size, const void *z, size_t n, double largest)
+{
+    const float *f = z;
+    const double *d = z;
+    for (size_t i = 0; i < n; i++) {
+        const double v = real_size == 4 ? (double)f[i] : d[i];
+        largest = v > largest || v != v ? v : largest;
+    }
+    return largest;
+}
+
+/*
+ * What a rate must be divided by to be a normal real of the kernel: a power of 2, by which results are multiplied
+ * afterwards, 1 for most.
+ */
+LMX_INLINE double lmx_rate_unit(double rate, size_t real_size)
+{
+    const double most = real_size == 4 ? FLT_MAX : DBL_MAX,
+                 least = real_size == 4 ? FLT_MIN : DBL_MIN;
+    return rate > most ? 0x1p+100 : rate < least ? 0x1p-100 : 1;
+}
+
+/* z times a unit of rates */
+LMX_INLINE void lmx_rate_back(const lmx_table *real, void *z, size_t n, double unit)
+{
+    const lmx_gather up = { .stride = 1, .rate = unit };
+    real->gather(z, n, &up, z);
+}
+
+/* Whether a temperature is no real of the kernel: logits are then divided in double. */
+LMX_INLINE int lmx_temperature_leaves(double t, size_t real_size)
+{
+    return real_size == 4 && t > FLT_MAX;
+}
+
 /* Real i of an array of them. */
 LMX_INLINE double lmx_real_at(const lmx_table *real, const void *p, size_t i)
 {

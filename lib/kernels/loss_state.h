@@ -47,10 +47,13 @@ typedef struct lmx_loss_row {
     double pivot;
     double on; /* mixed: the weight of the target itself, and of its own entry in mix */
     double on_mix;
-    lmx_mix mix; /* mixed */
+    lmx_mix mix;  /* mixed */
+    double shift; /* what was taken from every logit before measuring */
 
     /* found by finish() */
-    int bad; /* loss and gradient are NaN */
+    lmx_dd pulled; /* mixed: what multiplies softmax in the gradient, but for scale and on */
+    double less;   /* mixed, soft targets: the largest probability less 1 */
+    int bad;       /* loss and gradient are NaN */
     double loss;
     double at_target; /* the gradient there, scaled */
     lmx_norm norm;    /* exponential losses: the gradient is softmax with this sum, */

@@ -401,8 +401,9 @@ ValueError
 
 Notes
 -----
-At +-inf the limit of the derivative{kink}.  NaN in x or dy gives NaN.  Of an empty array the sums
-are 0.
+At +-inf the limit of the derivative{kink}.  dx is the product of IEEE arithmetic:
+NaN in x or dy gives NaN, also where the derivative is 0, and there an infinite dy too.  Of an
+empty array the sums are 0.
 
 Error at most 6 u times the sum of the absolute terms of the formula, u = 2**-24 (float64:
 2**-53); 16-bit gradients are those of float32 rounded once.{precision}

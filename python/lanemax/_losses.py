@@ -351,8 +351,10 @@ _PARAMETERS = {
     "q": "From 0 (cross-entropy) to 1 (`mae_loss`).",
     "label_smoothing": "Share, from 0 to 1, of the target's mass that goes to all classes alike.",
     "logz_penalty": "0 or more: adds logz_penalty * log(sum exp(o))**2 to each row, unweighted.",
-    "softcap": "The logits become softcap * tanh(logits / softcap); None: they do not.",
-    "temperature": "A number or an array of shape (..., 1), > 0; divides the logits next.",
+    "softcap": "The logits become softcap * tanh(logits / softcap); None: they do not."
+    "  A logit of\n    -inf becomes -softcap: a masked class takes part again.",
+    "temperature": "A number or an array of shape (..., 1), > 0; divides the logits next,"
+    " as real\n    numbers: quotients may leave the range of the type.",
 }
 
 #: summary and notes
@@ -360,7 +362,9 @@ _ABOUT = {
     "cross_entropy": (
         "Cross-entropy of softmax.",
         """
-At most 3 ULP, also for confident rows; the target's gradient, minus 1 - p, is within 4 ULP.
+At most 3 ULP, also for confident rows; the target's gradient, minus 1 - p, is within 4 ULP.  So is
+that of a class given as probabilities, (1, 0, 0): where most of the mass is on the likeliest class,
+its gradient p - y is computed from 1 - p and the mass of the others.
 A row with NaN or +inf, or only -inf, is NaN; a masked (-inf) target has loss +inf.
 """,
     ),

@@ -72,7 +72,8 @@ def softmax(
     by `where` altogether is 0.  An empty axis gives an empty result.
 
     Error at most 4 ULP at any length and range, 2 quanta where the result is subnormal; never
-    above 1.  With a temperature, plus what one rounding of x / T does.  The bits do not depend on
+    above 1.  With a temperature, plus what one rounding of x / T does; quotients beyond the
+    range of the type still give the softmax of the real numbers x / T.  The bits do not depend on
     instruction set, threads, strides or the other rows.  Two-pass algorithm: Dukhan and Ablavatski
     2020, arXiv:2001.04438.
 

@@ -535,6 +535,46 @@ def test_limits_and_nan(case, dtype, tier):
             assert np.isnan(grad).all() or (case.name == "poly_relu" and np.ndim(grad) == 0)
 
 
+@every
+def test_gradient_is_a_product_of_arithmetic(case, dtype, tier):
+    """NaN, inf and -inf in dy, on both sides of every kink and at it."""
+    kinks = [0.0, -0.0, *(v for v in case.values if isinstance(v, float))]
+    points = [v + d for v in kinks for d in (-(2.0**-6), 0, 2.0**-6)]
+    x = support.rounded([-INF, -20, -2, -1, *points, 0.75, 1, 2, 20, INF, NAN], dtype)
+    real = support.F64 if dtype == support.F64 else support.F32
+    one = np.ones(x.shape, real)
+    slope = case.gradients(one, x.astype(real))[0]
+    assert np.isfinite(slope).any()
+    slope[np.abs(slope) < 2.0**-100] = 0
+    for dy in (NAN, INF, -INF):
+        with np.errstate(all="ignore"):
+            want = support.rounded(dy * slope, dtype)
+        dx = case.gradients(np.full(x.shape, dy, dtype), x)[0]
+        unsure = (slope == 0) & (x == -20)  # the derivative may have underflowed
+        nan = support.is_nan(want)
+        assert (support.bits(dx)[nan & ~unsure] == support.CANONICAL_NAN[dtype]).all(), dy
+        support.assert_same_bits(dx[~nan], want[~nan], f"dy = {dy}")
+    zeros = case.gradients(-one.astype(dtype), x)[0]
+    flat = slope[:-1] == 0
+    assert (np.abs(zeros[:-1][flat].astype(np.float64)) < 2.0**-100).all()
+
+
+@every
+@wide
+def test_the_largest_gradients_do_not_overflow_on_the_way(case, dtype, tier):
+    x = np.concatenate([np.linspace(-12, -2, 64), np.linspace(0.75, 1, 8)]).astype(dtype)
+    # x s(u) is a product of which one factor, 1 + x s(-u) du/dx, may be 2^7
+    top = 7 if case.name in ("silu", "swish", "gelu_tanh") else 0
+    scale, u = (2.0**125, 2.0**-24) if dtype == support.F32 else (2.0**1021, 2.0**-53)
+    scale /= 2.0**top
+    one = np.ones(x.shape, dtype)
+    slope = case.gradients(one, x)[0].astype(np.float64)
+    ordinary = (np.abs(slope) < 4) & (np.abs(slope) > 2.0**-100)
+    dx = case.gradients(one * dtype.type(scale), x)[0].astype(np.float64)[ordinary] / scale
+    assert ordinary.any()
+    assert (np.abs(dx - slope[ordinary]) <= 16 * u * np.abs(slope[ordinary])).all()
+
+
 def test_limits_follow_the_sign_of_the_parameters(dtype):
     x = np.array([-INF, INF], np.float64).astype(dtype)
     one = np.ones(2, np.float64).astype(dtype)

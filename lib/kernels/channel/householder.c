@@ -75,7 +75,9 @@ LMX_INLINE void pull(const vreal *dy, vreal *x, const void *k_, size_t at, vreal
         vreal y[2];
         reflect(x, &t, y);
         const vreal d = v_sub(v_mul(dy[1], y[0]), v_mul(dy[0], y[1]));
-        vreal term[2] = { v_select(m, d, v_set1(0)), v_set1(0) };
+        /* 0, but NaN if dy is not finite, where theta does not matter */
+        const vreal same = v_fma(dy[0], v_set1(0), times_zero(dy[1]));
+        vreal term[2] = { v_select(m, d, same), v_set1(0) };
         with_pair_nan(x, term);
         const size_t left = k->left - at / 2;
         v_store_n(k->terms + at / 2, term[0], left < V_LANES ? left : V_LANES);

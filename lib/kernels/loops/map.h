@@ -23,6 +23,16 @@ typedef struct {
 /* v, or x where x is NaN. */
 LMX_INLINE vreal with_nan(vreal x, vreal v) { return v_select(v_isnan(x), x, v); }
 
+/*
+ * dy times a derivative of 0, as below a kink: 0 for every finite dy, whatever its sign, and NaN for NaN and
+ * inf.  A gradient is the product dy f'(x) of IEEE arithmetic everywhere, so that no NaN gets lost at a kink.
+ */
+LMX_INLINE vreal times_zero(vreal dy)
+{
+    const vreal zero = v_set1(0);
+    return v_fma(dy, zero, zero);
+}
+
 /* The arrays that there are besides x and out. */
 enum { HAS_DY = 1, HAS_UP = 2, HAS_UP_OUT = 4 };
 

@@ -14,7 +14,9 @@ static void finish_mixed(const lmx_loss_spec *spec, lmx_loss_row *row)
 {
     const lmx_norm *const norm = &row->norm;
     const lmx_mix *const mix = &row->mix;
-    const lmx_dd L = lmx_dd_add(dd_of(norm->max), norm->log_rest);
+    lmx_dd L = lmx_dd_add(dd_of(norm->max), norm->log_rest);
+    if (row->shift != 0)
+        L = dd_of(dd_value(L) + row->shift);
     /* without a penalty no square of L, which may overflow */
     lmx_dd loss = spec->penalty > 0 ? dd_mul(dd_of(spec->penalty), dd_mul(L, L)) : dd_of(0);
     double p = 0, own_term = 0;
@@ -28,12 +30,16 @@ static void finish_mixed(const lmx_loss_spec *spec, lmx_loss_row *row)
     if (mix->mass.hi != 0 || mix->below.hi != 0) {
         const lmx_dd over = log_sum_over(norm, row->pivot);
         loss = lmx_dd_add(loss, lmx_dd_add(mix->below, dd_mul(mix->mass, over)));
+        row->less = expm1_of(dd_neg(over));
     }
     if (lmx_finite(loss.hi))
         row->loss = dd_value(loss);
     else /* a masked logit where there is weight, or a target that is no number */
         row->loss = mix->mass.hi == mix->mass.hi ? (double)INFINITY : lmx_qnan();
-    const double pulled = dd_value(mix->mass) + 2 * spec->penalty * dd_value(L);
+    /* L may be infinite where quotients by a temperature leave the range of double */
+    const double more = spec->penalty > 0 ? 2 * spec->penalty * dd_value(L) : 0;
+    const double pulled = dd_value(mix->mass) + more;
+    row->pulled = lmx_dd_add(mix->mass, dd_of(more));
     row->at_target = row->scale * (own_term + (pulled * p - row->on_mix));
     scale_softmax(row, row->scale * (row->on + pulled), 0);
 }

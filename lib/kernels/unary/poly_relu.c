@@ -21,12 +21,12 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
 
 LMX_INLINE vreal pull_of(vreal dy, vreal x, const unary_constants *k, size_t m)
 {
-    const vreal r = v_max(v_set1(0), x), zero = v_set1(0);
+    const vreal r = v_max(v_set1(0), x);
     vreal s = v_mul(v_set1((real)m), k->p[0]);
     for (size_t i = 1; i < m; i++)
         s = v_fma(s, r, v_mul(v_set1((real)(m - i)), k->p[i]));
     s = v_select(v_eq(r, v_set1(LMX_INF)), k->limit_slope, s);
-    return with_nan(x, v_select(v_gt(x, zero), v_mul(dy, s), zero));
+    return with_nan(x, v_select(v_gt(x, v_set1(0)), v_mul(dy, s), times_zero(dy)));
 }
 
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)

@@ -14,13 +14,15 @@ LMX_INLINE vreal relu_of(vreal x, const unary_constants *k)
 LMX_INLINE vreal relu_pull_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
-    return with_nan(x, v_select(v_gt(x, v_set1(0)), dy, v_set1(0)));
+    return with_nan(x, v_select(v_gt(x, v_set1(0)), dy, times_zero(dy)));
 }
 
 LMX_INLINE vreal relu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
 {
     *dup = v_mul(dy, relu_of(x, NULL));
-    return relu_pull_of(v_mul(dy, up), x, NULL);
+    /* dy 0 up, for the product of dy and up may overflow where the gradient is 0 */
+    const vreal below = times_zero(v_mul(times_zero(dy), up));
+    return with_nan(x, v_select(v_gt(x, v_set1(0)), v_mul(dy, up), below));
 }
 
 #endif

@@ -39,7 +39,7 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     for (int i = 1; i < n; i++)
         p = p_mul(p, p_of(r));
     const vreal slope = v_mul(whole(p), v_set1((real)n));
-    return with_nan(x, v_select(v_gt(x, v_set1(0)), slope, v_set1(0)));
+    return with_nan(x, v_select(v_gt(x, v_set1(0)), slope, times_zero(dy)));
 }
 
 LMX_UNARY_KERNEL(relu_power, value, pull)

@@ -13,7 +13,7 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     const vreal half = v_mul(dy, x); /* 2 x may be infinite */
-    return with_nan(x, v_select(v_gt(x, v_set1(0)), v_add(half, half), v_set1(0)));
+    return with_nan(x, v_select(v_gt(x, v_set1(0)), v_add(half, half), times_zero(dy)));
 }
 
 LMX_UNARY_KERNEL(squared_relu, value, pull)
