@@ -601,7 +601,7 @@ LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
  *
  * Special values: dx is the product of IEEE arithmetic.  NaN in dy or x gives NaN, also where the derivative is
  * 0; an infinite dy gives NaN there (or where the derivative underflows), else infinity; a finite dy gives 0
- * there, of either sign of dy.
+ * there, of either sign of dy.  gelu, crrelu and mish promise that for |dy| <= 2^60 (double: 2^500).
  */
 LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
                                  const lmx_shape *shape,

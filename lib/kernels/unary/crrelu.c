@@ -31,13 +31,10 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
 LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
 {
     const vreal c = bell_inside(x), zero = v_set1(0);
-    const vmask above = v_gt(x, zero);
-    const vreal step = with_nan(x, v_select(above, dy, zero));
+    const vreal step = with_nan(x, v_select(v_gt(x, zero), dy, zero));
     const vreal part = v_mul(k->p[0], v_fma(v_neg(c), c, v_set1(1)));
     const vlifted_one e = bell_one(c);
-    const vreal dx = v_add(step, v_mul(v_mul(v_mul(dy, part), e.part), e.down));
-    const vreal up = v_set1(0x1p+64f), slope = v_select(above, up, zero);
-    return or_product(dx, dy, v_fma(v_mul(part, e.part), v_mul(e.down, up), slope));
+    return v_add(step, v_mul(v_mul(v_mul(dy, part), e.part), e.down));
 }
 
 LMX_INLINE void partials(vreal x, const unary_constants *k, size_t count, vreal *d)

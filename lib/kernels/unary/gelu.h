@@ -114,9 +114,7 @@ LMX_INLINE vreal gelu_pull_by(const gelu_parts *p, vreal dy)
     const vreal share = v_select(below, p->share, v_neg(p->share));
     const vreal part = v_fma(p->x, v_set1((real)0.398942280401432677939946), share);
     const vreal more = v_mul(v_mul(v_mul(dy, part), p->part), p->down);
-    const vreal dx = v_add(v_select(below, v_set1(0), dy), more);
-    const vreal up = v_set1(0x1p+64f), step = v_select(below, v_set1(0), up);
-    return or_product(dx, dy, v_fma(v_mul(part, p->part), v_mul(p->down, up), step));
+    return v_add(v_select(below, v_set1(0), dy), more);
 }
 
 LMX_INLINE vreal gelu_pull_of(vreal dy, vreal x, const unary_constants *k)

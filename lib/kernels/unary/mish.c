@@ -42,12 +42,7 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     const vreal q = v_mul(t, t), one = v_set1(1);
     const vreal less = v_div(v_add(q, q), v_add(one, q));
     const vreal both = v_mul(v_mul(ratio, less), v_add(one, f_value(f)));
-    const vreal part = v_fma(v_clamp(x, LMX_MOST), both, one), v = v_mul(dy, part);
-    const vreal dx = v_mul(v_fma(v, f.part.hi, v_mul(v, f.part.lo)), f.post);
-    const vreal up = v_mul(f.post, v_set1(0x1p+64f));
-    const vreal slope = v_mul(part, v_mul(p_value(f.part), up)), zero = v_set1(0);
-    /* at -inf the product with a finite dy is +0 */
-    return or_product(dx, dy, v_select(v_eq(slope, zero), v_with_sign(zero, dy), slope));
+    return f_times(f, v_mul(dy, v_fma(v_clamp(x, LMX_MOST), both, one)));
 }
 
 LMX_UNARY_KERNEL(mish, value, pull)

@@ -35,16 +35,6 @@ LMX_INLINE unary_constants unary_at(const double *p, size_t n)
     return k;
 }
 
-/*
- * r = dy f'(x), or, where r is not finite because an intermediate result was not, that product from f'(x):
- * scaled is f'(x) 2^64, which is no subnormal number.
- */
-LMX_INLINE vreal or_product(vreal r, vreal dy, vreal scaled)
-{
-    const vreal product = v_mul(v_mul(dy, v_set1(0x1p-64f)), scaled);
-    return v_select(v_isnan(v_sub(r, r)), product, r);
-}
-
 typedef vreal unary_value(vreal x, const unary_constants *k);
 typedef vreal unary_pull(vreal dy, vreal x, const unary_constants *k);
 /* d[i] = d value / d p[i] for all of them */
