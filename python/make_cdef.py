@@ -39,7 +39,7 @@ static lmx_status lmx_contiguous(lmx_ctx *ctx, int op_and_dtype, size_t size, si
     const lmx_shape shape = { cols != 0 ? size / cols : 0, cols, 1 };
     const lmx_strides row = { (ptrdiff_t)cols, 1, 0 }, value = { 1, 0, 0 };
     return lmx_row_op(ctx, op, (lmx_dtype)(op_and_dtype & 3), &shape, a, &row, b, &row, NULL, out,
-                      info->result == 0 ? &row : &value);
+                      info->result == LMX_RESULT_ROW ? &row : &value);
 }
 
 static lmx_status lmx_contiguous1(lmx_ctx *ctx, int op_and_dtype, size_t size, size_t cols,

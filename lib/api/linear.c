@@ -10,6 +10,7 @@
 #include "linear/topk.h"
 #include "exec/options.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "base/targets.h"
 
 /* What every entry is given. */
@@ -42,8 +43,10 @@ enum { HIDDEN, WEIGHT, BIAS, TARGET, INPUTS, OUTPUTS = 5 };
 
 static int options_fit(const lmx_linear_options *o)
 {
-    return o->label_smoothing >= 0 && o->label_smoothing <= 1 && lmx_at_least(o->logz_penalty, 0) &&
-           lmx_at_least(o->softcap, 0) && lmx_at_least(o->filter_eps, 0) &&
+    return lmx_option_fits(LMX_OPTION_label_smoothing, o->label_smoothing) &&
+           lmx_option_fits(LMX_OPTION_logz_penalty, o->logz_penalty) &&
+           lmx_option_fits(LMX_OPTION_softcap, o->softcap) &&
+           lmx_option_fits(LMX_OPTION_filter_eps, o->filter_eps) &&
            (unsigned)o->reduction <= LMX_NONE;
 }
 

@@ -5,6 +5,7 @@
  * compare with.
  */
 #include "dispatch/selftest.h"
+#include "dispatch/registry.h"
 
 #include <string.h>
 
@@ -40,9 +41,17 @@ typedef struct {
 
 static void run_row(const lmx_table *t, int op, workspace *w)
 {
-    const lmx_rows rows = {
-        1, N, w->x, w->y, N, N, N, w->result, w->scratch, 0, lmx_row_op_info(op)->standard
-    };
+    const lmx_rows rows = { 1,
+                            N,
+                            w->x,
+                            w->y,
+                            N,
+                            N,
+                            N,
+                            w->result,
+                            w->scratch,
+                            0,
+                            lmx_row_op_info(op)->parameter[0].standard };
     memset(w->result, 0, sizeof w->result);
     t->row[op]->rows(&rows);
 }
@@ -52,7 +61,9 @@ static void run_loss(const lmx_table *t, int op, workspace *w)
     const lmx_loss_kernel *kernel = t->loss[op];
     const lmx_loss_description *info = lmx_loss_info(op);
     const size_t target = 5;
-    lmx_loss_spec spec = { { info->defaults[0], info->defaults[1] }, N, 0, 0, 0 };
+    lmx_loss_spec spec = {
+        { info->parameter[0].standard, info->parameter[1].standard }, N, 0, 0, 0
+    };
     lmx_loss_row row;
     lmx_chunk chunk;
     t->fill(w->x + MASKED * t->elem_size, 1, 1, 0.25); /* not every loss takes a masked logit */
@@ -75,9 +86,8 @@ static void run_loss(const lmx_table *t, int op, workspace *w)
 static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
 {
     const lmx_unary_kernel *kernel = t->unary[op];
-    const char *names = lmx_unary_info(op)->parameters;
-    const double p[2] = { names[0] == 0 ? 0 : 2, 0.5 };
-    const size_t n = names[0] == 0 ? 0 : strchr(names, ' ') == NULL ? 1 : 2;
+    const size_t n = lmx_parameter_count(lmx_unary_info(op)->parameter);
+    const double p[LMX_PARAMETERS_MAX] = { n == 0 ? 0 : 2, 0.5 };
     lmx_dd sums[2] = { { 0, 0 }, { 0, 0 } };
     memset(w->result, 0, sizeof w->result);
     if (!backward) {

@@ -7,21 +7,21 @@
 #include "kernels/loss/soft_targets.h"
 #include "kernels/gemm/tile.h"
 
-#define DECLARE(number, name, inputs, result, options, parameter, standard, formula) \
+#define DECLARE(number, name, inputs, result, takes, parameters, formula) \
   extern const lmx_row_kernel LMX_K(name);
 LMX_ROW_LIST(DECLARE)
 #undef DECLARE
-#define DECLARE(number, name, parameters, d0, d1, options, formula) \
+#define DECLARE(number, name, parameters, takes, formula) \
   extern const lmx_loss_kernel LMX_K(name);
 LMX_LOSS_LIST(DECLARE)
 #undef DECLARE
 
-#define DECLARE(number, name, parameters, standard, learned, ulp, formula) \
+#define DECLARE(number, name, parameters, ulp, formula) \
   extern const lmx_unary_kernel LMX_K(name);
 LMX_UNARY_LIST(DECLARE)
 #undef DECLARE
 
-#define DECLARE(number, name, inputs, parameters, learned, ulp, formula) \
+#define DECLARE(number, name, inputs, parameters, ulp, formula) \
   extern const lmx_channel_kernel LMX_K(name);
 LMX_CHANNEL_LIST(DECLARE)
 #undef DECLARE
@@ -39,7 +39,7 @@ const lmx_table LMX_K(table) = {
     .elem_size = sizeof(elem),
     .real_size = sizeof(real),
     .row = {
-#define ROW(number, name, inputs, result, options, parameter, standard, formula) \
+#define ROW(number, name, inputs, result, takes, parameters, formula) \
   [number] = &LMX_K(name),
         LMX_ROW_LIST(ROW)
 #undef ROW
@@ -50,17 +50,17 @@ const lmx_table LMX_K(table) = {
     .fill = LMX_K(fill),
     .get = LMX_K(get),
     .loss = {
-#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &LMX_K(name),
+#define LOSS(number, name, parameters, takes, formula) [number] = &LMX_K(name),
         LMX_LOSS_LIST(LOSS)
 #undef LOSS
     },
     .unary = {
-#define UNARY(number, name, parameters, standard, learned, ulp, formula) [number] = &LMX_K(name),
+#define UNARY(number, name, parameters, ulp, formula) [number] = &LMX_K(name),
         LMX_UNARY_LIST(UNARY)
 #undef UNARY
     },
     .channel = {
-#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) [number] = &LMX_K(name),
+#define CHANNEL(number, name, inputs, parameters, ulp, formula) [number] = &LMX_K(name),
         LMX_CHANNEL_LIST(CHANNEL)
 #undef CHANNEL
     },

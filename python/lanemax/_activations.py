@@ -11,18 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _channels, _check, _operands
+from . import _call, _channels, _check, _operands, _registry
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)
-
-#: activation -> what its parameter accepts, in words, and the test; the others take finite numbers
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "relu_power": ("must be an integer from 1 to 16", lambda v: v in range(1, 17)),
-    "softplus": ("must be from 1e-30 to 1e30", lambda v: 1e-30 <= v <= 1e30),
-}
-
-#: the parameters that have a default; where, the registry says which
-_OPTIONAL = {"softplus", "crrelu"}
 
 
 def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
@@ -52,14 +43,15 @@ class _Activation:
         self.bound: float = op["bound"]
         self.learned: bool = op["learned"]
         self.variants = variants
+        self.described: list[_registry.Parameter] = op["described"]
         self.polynomial = op["parameters"] == ["weight", "bias"]
         self.row_bias = not self.polynomial
         self.names: tuple[str, ...] = ("approximate",) if variants else tuple(op["parameters"])
         defaults: dict[str, Any] = {}
         if variants:
             defaults = {"approximate": next(iter(variants))}
-        elif self.name in _OPTIONAL:
-            defaults = {self.names[0]: op["standard"]}
+        else:
+            defaults = {p.name: p.default for p in self.described if not p.required}
         self.arguments = _operands.Arguments(
             self.name, self.names, defaults, {"bias": None} if self.row_bias else {}
         )
@@ -82,10 +74,7 @@ class _Activation:
         number, array = _operands.one_number(name, values[0])
         if not math.isfinite(number):
             raise ValueError(f"{name}: must be finite, got {number}")
-        if self.name in _RANGES:
-            words, fits = _RANGES[self.name]
-            if not fits(number):
-                raise ValueError(f"{name}: {words}, got {number}")
+        _check.fitting(self.described[0], number, number)
         return self.code, [number], [array]
 
     # ----------------------------------------------------------------- runs

@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 
 from ._lanemax import ffi, lib
+from ._registry import channel_ops as channel_ops
+from ._registry import losses as losses
+from ._registry import row_ops as row_ops
+from ._registry import unary_ops as unary_ops
 
 F32 = np.dtype(np.float32)
 F64 = np.dtype(np.float64)
@@ -44,81 +48,9 @@ _empty = np.empty
 _NULL = ffi.NULL
 
 
-def row_ops() -> list[dict[str, Any]]:
-    """The registry of operations on rows, as the C library has it."""
-    ops: list[dict[str, Any]] = []
-    while (info := lib.lmx_row_op_info(len(ops))) != _NULL:
-        ops.append(
-            {
-                "name": ffi.string(info.name).decode(),
-                "inputs": info.inputs,
-                "result": ("row", "value", "sum")[info.result],
-                "options": ffi.string(info.options).decode(),
-                "formula": ffi.string(info.formula).decode(),
-                "parameter": ffi.string(info.parameter).decode(),
-                "standard": info.standard,
-            }
-        )
-    return ops
-
-
 ROW_OPS = row_ops()
 CODES = {op["name"]: code for code, op in enumerate(ROW_OPS)}
 
-
-def losses() -> list[dict[str, Any]]:
-    """The registry of losses, as the C library has it."""
-    ops: list[dict[str, Any]] = []
-    while (info := lib.lmx_loss_info(len(ops))) != _NULL:
-        names = ffi.string(info.parameters).decode().split()
-        ops.append(
-            {
-                "name": ffi.string(info.name).decode(),
-                "parameters": names,
-                "defaults": list(info.defaults)[: len(names)],
-                "options": ffi.string(info.options).decode(),
-                "formula": ffi.string(info.formula).decode(),
-            }
-        )
-    return ops
-
-
-def unary_ops() -> list[dict[str, Any]]:
-    """The registry of activations, as the C library has it."""
-    ops: list[dict[str, Any]] = []
-    while (info := lib.lmx_unary_info(len(ops))) != _NULL:
-        ops.append(
-            {
-                "name": ffi.string(info.name).decode(),
-                "parameters": ffi.string(info.parameters).decode().split(),
-                "standard": info.standard,
-                "learned": bool(info.learned),
-                "bound": info.ulp,
-                "formula": ffi.string(info.formula).decode(),
-            }
-        )
-    return ops
-
-
-def channel_ops() -> list[dict[str, Any]]:
-    """The registry of activations of channels, as the C library has it."""
-    ops: list[dict[str, Any]] = []
-    while (info := lib.lmx_channel_info(len(ops))) != _NULL:
-        ops.append(
-            {
-                "name": ffi.string(info.name).decode(),
-                "inputs": info.inputs,
-                "parameters": ffi.string(info.parameters).decode().split(),
-                "learned": bool(info.learned),
-                "bound": info.ulp,
-                "formula": ffi.string(info.formula).decode(),
-            }
-        )
-    return ops
-
-
-#: the library's limit on the order of the Taylor functions
-TAYLOR_ORDER_MAX = 32
 
 # ------------------------------------------------------------------ contexts ---
 

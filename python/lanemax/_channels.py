@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _call, _check, _operands
+from . import _call, _check, _operands, _registry
 
 #: names in the registry that are one function in Python, told apart by `approximate`
 _VARIANTS = {"geglu": {"none": "geglu", "tanh": "geglu_tanh"}}
 
 #: function -> its options, by name alone, with their defaults
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "poly_norm": {"eps": 1e-6},
-    "poly_norm_glu": {"eps": 1e-6},
+    "poly_norm": {"eps": _registry.OPTIONS["eps"].default},
+    "poly_norm_glu": {"eps": _registry.OPTIONS["eps"].default},
     "rational": {"form": "B"},
 }
 
-_ANGLE_MAX = 2.0**30
+_PARAMETERS = {p.name: p for op in _call.channel_ops() for p in op["described"]}
+_ANGLE_MAX = _PARAMETERS["theta"].greatest
 
 
 # ------------------------------------------------------------------------ parameters
@@ -122,7 +124,7 @@ def _group_size(name: str, shape: tuple[int, ...], values: list[Any], options: l
     except TypeError:
         raise TypeError(f"group_size: expected an integer, got {type(given).__name__}") from None
     channels = _channels(shape)
-    if size < 1 or channels % size:
+    if not _PARAMETERS["group_size"].fits(size) or channels % size:
         raise ValueError(f"group_size: expected a divisor of the last axis, {channels}, got {size}")
     return _Taken({"group_size": size})
 
@@ -136,7 +138,8 @@ def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[
     numbers = _copied(values[0] if like is None else like)
     small = np.abs(numbers) <= _ANGLE_MAX
     if np.count_nonzero(small) < small.size:
-        raise ValueError(f"theta: must be finite, at most 2**30, got {numbers[~small][0]}")
+        most = f"2**{int(math.log2(_ANGLE_MAX))}"
+        raise ValueError(f"theta: must be finite, at most {most}, got {numbers[~small][0]}")
     fields = {"parameter": _call.doubles(numbers), "parameters": numbers.size}
     return _Taken(fields, (like,))
 

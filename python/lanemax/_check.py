@@ -12,7 +12,7 @@ import itertools
 import math
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ try:
 except ImportError:  # numpy 1.25
     from numpy import AxisError  # type: ignore[attr-defined, no-redef, unused-ignore]
 
-from . import _call
+from . import _call, _registry
 
 ACCEPTED = "float16, bfloat16, float32, float64, integers and bool"
 
@@ -159,10 +159,11 @@ def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
     array = array.astype(np.float64)
     if array.ndim == 0 and array == 1:
         return None
-    bad = ~((array > 0) & np.isfinite(array))
+    described = _registry.OPTIONS["temperature"]
+    bad = ~((array > described.least) & (array <= described.greatest))
     if bad.any():
         raise ValueError(
-            f"temperature: must be positive and finite, got {float(array[bad].flat[0])}"
+            f"temperature: {described.words} and finite, got {float(array[bad].flat[0])}"
         )
     if array.ndim > len(shape):
         raise ValueError(
@@ -308,33 +309,16 @@ def int64(name: str, value: Any) -> int:
     return accepted
 
 
-#: parameter or option -> (what it accepts, in words, and the test)
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "a": ("must be positive", lambda v: v > 0),
-    "eps": ("must be 0 or more", lambda v: v >= 0),
-    "order": (
-        f"must be even, from 2 to {_call.TAYLOR_ORDER_MAX}",
-        lambda v: 2 <= v <= _call.TAYLOR_ORDER_MAX and v % 2 == 0,
-    ),
-    "tau": ("must be 0 or more", lambda v: v >= 0),
-    "q": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
-    "label_smoothing": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
-    "logz_penalty": ("must be 0 or more", lambda v: v >= 0),
-    "softcap": ("must be positive, or None", lambda v: v > 0),
-    "rho": ("must be positive", lambda v: v > 0),
-    "nu": ("must be 0 or more", lambda v: v >= 0),
-    "gamma": ("must be 0 or more", lambda v: v >= 0),
-    "filter_eps": ("must be from 0 to 1, or None", lambda v: 0 <= v <= 1),
-}
+def fitting(parameter: _registry.Parameter, value: float, given: Any) -> float:
+    """The number, if the registry accepts it; `given` is how it was spelt."""
+    if not parameter.fits(value):
+        raise ValueError(f"{parameter.name}: {parameter.words}, got {given!r}")
+    return value
 
 
 def in_range(name: str, value: Any) -> float:
-    accepted = number(name, value)
-    if name in _RANGES:
-        words, fits = _RANGES[name]
-        if not fits(accepted):
-            raise ValueError(f"{name}: {words}, got {value!r}")
-    return accepted
+    """A number in the range that the registry has for an option or a parameter of this name."""
+    return fitting(_registry.RANGES[name], number(name, value), value)
 
 
 def reals(name: str, value: Any) -> Any:

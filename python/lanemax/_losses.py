@@ -9,17 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check
+from . import _call, _check, _registry
 
 _IGNORED = -100  # the default, by identity
 
-#: what the letters of a loss's options stand for: argument, default
-_LETTERS = {
-    "S": ("label_smoothing", 0.0),
-    "Z": ("logz_penalty", 0.0),
-    "C": ("softcap", None),
-    "T": ("temperature", 1.0),
-}
+#: options that are numbers, in the order of signatures
+_NUMBERS = ("label_smoothing", "logz_penalty", "softcap", "temperature")
 
 
 def _as_labels(target: Any) -> Any:
@@ -114,9 +109,9 @@ class _Loss:
         self.code = code
         self.name: str = op["name"]
         self.formula: str = op["formula"]
-        self.letters: str = op["options"]
-        self.parameters = dict(zip(op["parameters"], op["defaults"], strict=False))
-        self.options = dict(_LETTERS[c] for c in self.letters if c in _LETTERS)
+        self.takes: frozenset[str] = op["takes"]
+        self.parameters = {p.name: p.default for p in op["described"]}
+        self.options = {n: _registry.OPTIONS[n].default for n in _NUMBERS if n in self.takes}
 
     def run(
         self,
@@ -165,7 +160,7 @@ class _Loss:
 
         labels = _as_labels(target)
         soft: Any = None
-        if "P" in self.letters and (
+        if "probabilities" in self.takes and (
             labels.dtype.kind == "f" or _check.dtype_code(labels.dtype) is not None
         ):
             soft = _check.array("target", labels)
@@ -419,7 +414,7 @@ def _document(loss: _Loss, gradient: bool) -> str:
         formula=loss.formula,
         probabilities=(
             "\n    Or probabilities of any float dtype, shape (..., D)."
-            if "P" in loss.letters
+            if "probabilities" in loss.takes
             else ""
         ),
         parameters="".join(
@@ -446,7 +441,7 @@ def _signature(loss: _Loss, gradient: bool) -> inspect.Signature:
     kinds = inspect.Parameter
     given = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("logits", "target")]
     defaults = {
-        **{k: int(v) if k == "order" else v for k, v in loss.parameters.items()},
+        **loss.parameters,
         **loss.options,
         "weight": None,
         "ignore_index": -100,

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check
+from . import _call, _check, _registry
 
 #: An array and its strides in elements: rows, columns, inner.
 Passed = tuple[Any, _call.Strides]
 
-ORDER_MAX = 8  # of a polynomial
+ORDER_MAX = _registry.ORDER_MAX
 
 
 # -------------------------------------------------------------------------- arguments

@@ -8,7 +8,7 @@ from typing import Any
 from . import _call, _check
 from ._softmax import _LAST, _given, _run
 
-_STANDARD = {op["name"]: op["standard"] for op in _call.ROW_OPS}
+_STANDARD = {op["name"]: op["described"][0].standard for op in _call.ROW_OPS if op["described"]}
 _CODES = {name: 4 * code for name, code in _call.CODES.items()}
 
 
