@@ -207,7 +207,7 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
         j.shape = (lmx_shape){ rows, cols, 1 };
         j.strides = (lmx_strides){ (ptrdiff_t)cols, 1, 0 };
     }
-    j.out_strides = info->result == 0 ? j.strides : (lmx_strides){ 1, 0, 1 };
+    j.out_strides = info->result == LMX_RESULT_ROW ? j.strides : (lmx_strides){ 1, 0, 1 };
     static array a, b, out;
     j.a = logits(&a, q->dtype, n);
     j.b = info->inputs > 1 ? logits(&b, q->dtype, n) : NULL;
@@ -221,7 +221,7 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
     const double t = median(&s[0]), copy = median(&s[1]);
     const size_t reduced = q->axis0 ? cols : rows;
     const double bytes =
-        (double)n * (double)j.table->elem_size * (info->inputs + (info->result == 0 ? 1 : 0));
+        (double)n * (double)j.table->elem_size * (info->inputs + (info->result == LMX_RESULT_ROW ? 1 : 0));
     if (q->json)
         printf("{\"op\": \"%s\", \"isa\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, "
                "\"rows\": %zu, \"cols\": %zu, \"axis\": %d, \"ns_per_row\": %.1f, "

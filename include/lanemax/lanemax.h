@@ -18,6 +18,9 @@
  *    The initialiser sets every field to its default and the first, tag, to a number of the type and its size,
  *    which every function compares: a struct that was zeroed, filled by hand, initialised as another type or for
  *    another ABI number is LMX_ERR_ARG.  Fields are then set as needed; copies of the struct may be used too;
+ *  - of options, LMX_ERR_OP means one that the operation does not take (lmx_takes), LMX_ERR_ARG a number outside
+ *    its range (lmx_parameter) or an enumerator that does not exist, LMX_ERR_NULL a field without which another
+ *    makes no sense, LMX_ERR_ALIGN and LMX_ERR_OVERLAP an array of theirs, as for any other array;
  *  - the floating-point environment (rounding, flush-to-zero, traps, sticky
  *    flags) is set for the computation and restored: results do not depend on it;
  *  - nothing is printed, no errno is set, nothing aborts.
@@ -73,6 +76,28 @@ typedef enum lmx_status {
 
 /* One sentence, static storage, never NULL. */
 LMX_API const char *lmx_status_string(lmx_status status);
+
+/*
+ * What the registry (ops.h) says of a parameter or an option.  A value that is not finite, below least or above
+ * greatest, or not of the kind that the flags say, is LMX_ERR_ARG in every function.
+ */
+typedef struct lmx_parameter {
+    const char *name;     /* NULL: there is no parameter */
+    double      standard; /* where none is given */
+    double      least, greatest;
+    unsigned    flags;    /* of lmx_parameter_flag */
+} lmx_parameter;
+
+/* Numbers that several functions take, by the names of their fields or arguments. */
+typedef enum lmx_option {
+#define LMX_OPTION_CODE(number, name, standard, least, greatest, flags) LMX_OPTION_##name = number,
+    LMX_OPTION_LIST(LMX_OPTION_CODE)
+#undef LMX_OPTION_CODE
+    LMX_OPTION_COUNT
+} lmx_option;
+
+/* NULL past the last. */
+LMX_API const lmx_parameter *lmx_option_info(int option);
 
 /* -------------------------------------------------------------- context --- */
 
@@ -285,11 +310,11 @@ typedef struct lmx_row_options {
     const lmx_expsum *total;
     ptrdiff_t         total_row, total_inner;
 
-    double parameter; /* eps >= 0, or the even order from 2 to 32; as the registry says */
+    double parameter; /* of the operation, in the registry's range; ignored where there is none */
 } lmx_row_options;
 
 typedef enum lmx_row_code {
-#define LMX_ROW_CODE(number, name, inputs, result, options, parameter, standard, formula) LMX_ROW_##name = number,
+#define LMX_ROW_CODE(number, name, inputs, result, takes, parameters, formula) LMX_ROW_##name = number,
     LMX_ROW_LIST(LMX_ROW_CODE)
 #undef LMX_ROW_CODE
     LMX_ROW_COUNT
@@ -333,7 +358,7 @@ LMX_API lmx_status lmx_expsum_log(size_t n, const lmx_expsum *a, double *out);
 /* --------------------------------------------------------------- losses --- */
 
 typedef enum lmx_loss_code {
-#define LMX_LOSS_CODE(number, name, parameters, d0, d1, options, formula) LMX_LOSS_##name = number,
+#define LMX_LOSS_CODE(number, name, parameters, takes, formula) LMX_LOSS_##name = number,
     LMX_LOSS_LIST(LMX_LOSS_CODE)
 #undef LMX_LOSS_CODE
     LMX_LOSS_COUNT
@@ -353,7 +378,7 @@ typedef enum lmx_reduction {
 typedef struct lmx_loss_options {
     uint64_t tag; /* lmx_loss_options_init() writes it */
 
-    double parameter[2];    /* as the registry names them */
+    double parameter[LMX_PARAMETERS_MAX]; /* of the loss, in the registry's ranges */
     double label_smoothing; /* in [0, 1] */
     double logz_penalty;    /* >= 0: adds logz_penalty * log(sum_k exp(o[k]))^2 to a row */
     /* 0: none, else > 0: the logits are cap * tanh(logit / cap), before the division by temperature.
@@ -423,11 +448,10 @@ LMX_API lmx_status lmx_loss(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
 
 /* What the registry says about a loss; NULL past the last. */
 typedef struct lmx_loss_description {
-    const char *name;
-    const char *parameters; /* names, separated by blanks */
-    double      defaults[2];
-    const char *options;
-    const char *formula;
+    const char   *name;
+    lmx_parameter parameter[LMX_PARAMETERS_MAX];
+    unsigned      takes; /* of lmx_takes; an option that is set and not among them is LMX_ERR_OP */
+    const char   *formula;
 } lmx_loss_description;
 
 LMX_API const lmx_loss_description *lmx_loss_info(int op);
@@ -478,7 +502,7 @@ typedef struct lmx_linear_options {
      * takes the probability that a row loses so.  An entry of a gradient is off by at most what the left out
      * probabilities contribute to it.
      */
-    double  filter_eps;
+    double  filter_eps; /* in [0, 1] */
     double *dropped;
 
     size_t max_workspace_bytes; /* 0: no limit; if all threads need more, one works alone, else NOMEM */
@@ -550,7 +574,7 @@ LMX_API size_t lmx_linear_workspace(const lmx_ctx *ctx, lmx_dtype dtype, size_t 
 /* ---------------------------------------------------------- activations --- */
 
 typedef enum lmx_unary_code {
-#define LMX_UNARY_CODE(number, name, parameters, standard, learned, ulp, formula) \
+#define LMX_UNARY_CODE(number, name, parameters, ulp, formula) \
     LMX_UNARY_##name = number,
     LMX_UNARY_LIST(LMX_UNARY_CODE)
 #undef LMX_UNARY_CODE
@@ -560,7 +584,7 @@ typedef enum lmx_unary_code {
 typedef struct lmx_unary_options {
     uint64_t tag; /* lmx_unary_options_init() writes it */
 
-    /* As the registry names them; NULL: the default. Used in the compute type. */
+    /* In the registry's ranges, and finite in the compute type, in which they are used; NULL: the default. */
     const double *parameter;
     size_t        parameters; /* how many; poly_relu: 2 to 9, the last is the bias */
 
@@ -612,12 +636,10 @@ LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtyp
 
 /* What the registry says about an activation; NULL past the last. */
 typedef struct lmx_unary_description {
-    const char *name;
-    const char *parameters; /* names, separated by blanks */
-    double      standard;   /* default of the first, where it has one */
-    int         learned;    /* its parameters have gradients */
-    double      ulp;        /* bound; 0: see lmx_unary() */
-    const char *formula;
+    const char   *name;
+    lmx_parameter parameter[LMX_PARAMETERS_MAX];
+    double        ulp; /* bound; 0: see lmx_unary() */
+    const char   *formula;
 } lmx_unary_description;
 
 LMX_API const lmx_unary_description *lmx_unary_info(int op);
@@ -625,7 +647,7 @@ LMX_API const lmx_unary_description *lmx_unary_info(int op);
 /* ------------------------------------------- activations of channels --- */
 
 typedef enum lmx_channel_code {
-#define LMX_CHANNEL_CODE(number, name, inputs, parameters, learned, ulp, formula) \
+#define LMX_CHANNEL_CODE(number, name, inputs, parameters, ulp, formula) \
     LMX_CHANNEL_##name = number,
     LMX_CHANNEL_LIST(LMX_CHANNEL_CODE)
 #undef LMX_CHANNEL_CODE
@@ -708,12 +730,11 @@ LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype 
 
 /* What the registry says about an activation of channels; NULL past the last. */
 typedef struct lmx_channel_description {
-    const char *name;
-    int         inputs;
-    const char *parameters; /* names, separated by blanks */
-    int         learned;    /* its parameters have gradients */
-    double      ulp;        /* bound; 0: see lmx_channel() */
-    const char *formula;
+    const char   *name;
+    int           inputs;
+    lmx_parameter parameter[LMX_PARAMETERS_MAX];
+    double        ulp; /* bound; 0: see lmx_channel() */
+    const char   *formula;
 } lmx_channel_description;
 
 LMX_API const lmx_channel_description *lmx_channel_info(int op);
@@ -1001,13 +1022,12 @@ LMX_API lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, s
 
 /* What the registry says about operation op; NULL past the last. */
 typedef struct lmx_row_info {
-    const char *name;
-    const char *options; /* letters: T temperature, W where, S total */
-    const char *formula;
-    int         inputs;
-    int         result;  /* 0: like the input, 1: one value per row, 2: one lmx_expsum per row */
-    const char *parameter; /* its name, "" if there is none */
-    double      standard;  /* its value where there are no options */
+    const char   *name;
+    int           inputs;
+    lmx_result    result;
+    unsigned      takes; /* of lmx_takes; an option that is set and not among them is LMX_ERR_OP */
+    lmx_parameter parameter[LMX_PARAMETERS_MAX]; /* the first alone */
+    const char   *formula;
 } lmx_row_info;
 
 LMX_API const lmx_row_info *lmx_row_op_info(int op);

@@ -7,6 +7,7 @@
 #include "exec/options.h"
 #include "exec/pieces.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "numeric/sincos.h"
 
 typedef struct call {
@@ -24,6 +25,9 @@ static void compute(const void *job, const lmx_table *table, const lmx_piece *e)
 
 /* ------------------------------------------------------------ checking --- */
 
+_Static_assert((int64_t)LMX_CHANNEL_ANGLE_MAX <= (int64_t)LMX_SINCOS_MAX,
+               "angles of the registry are those that lmx_sincos_of() takes");
+
 lmx_status lmx_channel_options_init(lmx_channel_options *options)
 {
     if (options == NULL)
@@ -31,11 +35,9 @@ lmx_status lmx_channel_options_init(lmx_channel_options *options)
     LMX_OPTIONS_BEGIN(options, LMX_TAG_CHANNEL);
     options->parameter_sets = options->denominator_sets = 1;
     options->form = 'B';
-    options->eps = 1e-6;
+    options->eps = lmx_option_info(LMX_OPTION_eps)->standard;
     return LMX_OK;
 }
-
-static int finite_in(double most, double v) { return v >= -most && v <= most; }
 
 /* Channels in equal parts, one for each set; one set serves all. */
 static lmx_status check_rational(call *c, size_t cols)
@@ -66,6 +68,7 @@ static lmx_status check_rational(call *c, size_t cols)
 static lmx_status check_parameters(call *c, size_t cols)
 {
     const lmx_channel_options *o = &c->opt;
+    const lmx_parameter *described = lmx_channel_info((int)c->op)->parameter;
     c->spec.cols = cols;
     c->spec.group = 1;
     c->spec.p = o->parameter;
@@ -77,7 +80,7 @@ static lmx_status check_parameters(call *c, size_t cols)
     case LMX_CHANNEL_poly_norm:
     case LMX_CHANNEL_poly_norm_glu:
         if (o->parameter == NULL || o->parameters < 2 || o->parameters > LMX_CHANNEL_ORDER + 1 ||
-            !lmx_eps_fits(o->eps))
+            !lmx_option_fits(LMX_OPTION_eps, o->eps))
             return LMX_ERR_ARG;
         c->spec.eps = o->eps;
         c->spec.group = cols;
@@ -88,13 +91,13 @@ static lmx_status check_parameters(call *c, size_t cols)
         if (o->parameter == NULL || o->parameters == 0)
             return LMX_ERR_ARG;
         for (size_t i = 0; i < o->parameters; i++)
-            if (!finite_in(LMX_SINCOS_MAX, o->parameter[i]))
+            if (!lmx_parameter_fits(described, o->parameter[i]))
                 return LMX_ERR_ARG;
         c->spec.group = 2;
         return cols % 2 != 0 || (o->parameters > 1 && o->parameters != cols / 2) ? LMX_ERR_SHAPE
                                                                                  : LMX_OK;
     case LMX_CHANNEL_group_sort:
-        if (o->group_size == 0)
+        if (!lmx_parameter_fits(described, (double)o->group_size))
             return LMX_ERR_ARG;
         c->spec.group = o->group_size;
         return o->parameters != 0          ? LMX_ERR_ARG
@@ -119,7 +122,8 @@ static lmx_status check_options(call *c, const lmx_channel_options *o, int backw
     }
     if (!backward)
         c->opt.parameter_grad = c->opt.denominator_grad = NULL;
-    if (c->opt.parameter_grad != NULL && !lmx_channel_info((int)c->op)->learned)
+    if (c->opt.parameter_grad != NULL &&
+        (lmx_channel_info((int)c->op)->parameter[0].flags & LMX_LEARNED) == 0)
         return LMX_ERR_OP;
     if (c->opt.denominator_grad != NULL && c->op != LMX_CHANNEL_rational)
         return LMX_ERR_OP;

@@ -13,6 +13,7 @@
 #include "fourier/head.h"
 #include "exec/options.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "base/targets.h"
 
 /*
@@ -52,7 +53,8 @@ static lmx_status read_options(lmx_dtype dtype, const lmx_fourier_options *given
         return LMX_ERR_ARG;
     *o = *given;
     const lmx_fpenv env = lmx_fpenv_enter();
-    const int fit = lmx_at_least(o->eps, 0) && lmx_at_least(o->gamma, 0);
+    const int fit =
+        lmx_option_fits(LMX_OPTION_eps, o->eps) && lmx_option_fits(LMX_OPTION_gamma, o->gamma);
     lmx_fpenv_leave(env);
     return fit && (unsigned)o->reduction <= LMX_NONE ? LMX_OK : LMX_ERR_ARG;
 }

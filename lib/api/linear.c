@@ -10,6 +10,7 @@
 #include "linear/topk.h"
 #include "exec/options.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "base/targets.h"
 
 /* What every entry is given. */
@@ -45,8 +46,10 @@ enum { HIDDEN, WEIGHT, BIAS, TARGET, ROW_WEIGHT, INPUTS, OUTPUTS = 5 };
 
 static int options_fit(const lmx_linear_options *o)
 {
-    return o->label_smoothing >= 0 && o->label_smoothing <= 1 && lmx_at_least(o->logz_penalty, 0) &&
-           lmx_at_least(o->softcap, 0) && lmx_at_least(o->filter_eps, 0) &&
+    return lmx_option_fits(LMX_OPTION_label_smoothing, o->label_smoothing) &&
+           lmx_option_fits(LMX_OPTION_logz_penalty, o->logz_penalty) &&
+           lmx_option_fits(LMX_OPTION_softcap, o->softcap) &&
+           lmx_option_fits(LMX_OPTION_filter_eps, o->filter_eps) &&
            (unsigned)o->reduction <= LMX_NONE;
 }
 
@@ -469,7 +472,7 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
     all[INPUTS + 4] = lmx_array_rows(c->opt.dropped, sizeof(double), c->rows, 1, 1);
     const lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + OUTPUTS, LMX_NO_ARRAY);
     for (size_t i = 0; status == LMX_OK && i < c->rows; i++)
-        if (!lmx_at_least(weight_of_row(c, i), 0))
+        if (!(weight_of_row(c, i) >= 0 && lmx_finite(weight_of_row(c, i))))
             return LMX_ERR_ARG;
     return status;
 }

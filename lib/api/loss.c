@@ -13,6 +13,7 @@
 #include "exec/plan.h"
 #include "exec/options.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "base/targets.h"
 
 /*
@@ -695,40 +696,56 @@ lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *options)
     if (options == NULL)
         return LMX_ERR_NULL;
     LMX_OPTIONS_BEGIN(options, LMX_TAG_LOSS);
-    memcpy(options->parameter, lmx_loss_info((int)op)->defaults, sizeof options->parameter);
+    for (size_t i = 0; i < LMX_PARAMETERS_MAX; i++)
+        options->parameter[i] = lmx_loss_info((int)op)->parameter[i].standard;
     options->ignore_index = -100;
-    options->rho = options->nu = 1;
+    options->label_smoothing = lmx_option_info(LMX_OPTION_label_smoothing)->standard;
+    options->logz_penalty = lmx_option_info(LMX_OPTION_logz_penalty)->standard;
+    options->softcap = lmx_option_info(LMX_OPTION_softcap)->standard;
+    options->rho = lmx_option_info(LMX_OPTION_rho)->standard;
+    options->nu = lmx_option_info(LMX_OPTION_nu)->standard;
     return LMX_OK;
 }
 
-static int has(const call *c, char letter)
+/* Of lmx_takes: the options that are set. */
+static unsigned options_set(const lmx_loss_options *o)
 {
-    return strchr(lmx_loss_info((int)c->op)->options, letter) != NULL;
+    return (o->probabilities != NULL ? LMX_TAKES_PROBABILITIES : 0u) |
+           (o->label_smoothing != 0 ? LMX_TAKES_LABEL_SMOOTHING : 0u) |
+           (o->logz_penalty != 0 ? LMX_TAKES_LOGZ_PENALTY : 0u) |
+           (o->softcap != 0 ? LMX_TAKES_SOFTCAP : 0u) |
+           (o->temperature != NULL ? LMX_TAKES_TEMPERATURE : 0u) |
+           (o->adversarial != NULL ? LMX_TAKES_ADVERSARIAL : 0u);
 }
 
-static lmx_status check_options(call *c)
+static int temperatures_fit(const call *c)
 {
     const lmx_loss_options *o = &c->opt;
-    if ((o->probabilities != NULL && !has(c, 'P')) || (o->label_smoothing != 0 && !has(c, 'S')) ||
-        (o->logz_penalty != 0 && !has(c, 'Z')) || (o->softcap != 0 && !has(c, 'C')) ||
-        (o->temperature != NULL && !has(c, 'T')) || (o->adversarial != NULL && !has(c, 'A')))
+    const size_t n = o->temperature == NULL       ? 0
+                     : o->temperature_stride == 0 ? c->rows > 0
+                                                  : c->rows;
+    for (size_t i = 0; i < n; i++)
+        if (!lmx_option_fits(LMX_OPTION_temperature,
+                             o->temperature[(ptrdiff_t)i * o->temperature_stride]))
+            return 0;
+    return 1;
+}
+
+static lmx_status check_options(const call *c)
+{
+    const lmx_loss_options *o = &c->opt;
+    const lmx_loss_description *info = lmx_loss_info((int)c->op);
+    if ((options_set(o) & ~info->takes) != 0)
         return LMX_ERR_OP;
-    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) ||
-        !lmx_at_least(o->logz_penalty, 0) || !lmx_at_least(o->softcap, 0) ||
-        (unsigned)o->reduction > LMX_NONE || !lmx_loss_parameters_fit(c->op, o->parameter))
+    if (!lmx_option_fits(LMX_OPTION_label_smoothing, o->label_smoothing) ||
+        !lmx_option_fits(LMX_OPTION_logz_penalty, o->logz_penalty) ||
+        !lmx_option_fits(LMX_OPTION_softcap, o->softcap) || (unsigned)o->reduction > LMX_NONE ||
+        !lmx_parameters_fit(info->parameter, o->parameter))
         return LMX_ERR_ARG;
     if (o->adversarial != NULL &&
-        !(lmx_at_least(o->rho, 0) && o->rho > 0 && lmx_at_least(o->nu, 0)))
+        !(lmx_option_fits(LMX_OPTION_rho, o->rho) && lmx_option_fits(LMX_OPTION_nu, o->nu)))
         return LMX_ERR_ARG;
-    if (o->temperature != NULL)
-        for (size_t i = 0; i < c->rows; i++) {
-            const double t = o->temperature[(ptrdiff_t)i * o->temperature_stride];
-            if (!(t > 0) || !lmx_finite(t))
-                return LMX_ERR_ARG;
-            if (o->temperature_stride == 0)
-                break;
-        }
-    return LMX_OK;
+    return temperatures_fit(c) ? LMX_OK : LMX_ERR_ARG;
 }
 
 static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t)

@@ -12,6 +12,7 @@
 #include "exec/options.h"
 #include "exec/plan.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "kernels/total.h"
 
 /* ------------------------------------------------------------ the call --- */
@@ -242,7 +243,7 @@ static int is_far(row *w, unsigned worker)
 
 static void put_result(const row *w)
 {
-    if (w->c->info->result == 1) {
+    if (w->c->info->result == LMX_RESULT_VALUE) {
         w->c->real_table->put_value(w->out, lmx_norm_value(&w->norm));
     } else {
         const lmx_expsum e = lmx_total_pack((lmx_total){ w->norm.fine, w->norm.sum });
@@ -259,7 +260,7 @@ static void whole_row(call *c, size_t r, size_t j, unsigned worker)
             measure_chunk(&w, i, worker);
         fold(&w, r, j);
     } while (is_far(&w, worker));
-    if (c->info->result != 0)
+    if (c->info->result != LMX_RESULT_ROW)
         put_result(&w);
     else
         for (size_t i = 0; i < c->chunks; i++)
@@ -328,7 +329,7 @@ static void batched_rows_task(void *job, size_t begin, size_t end, unsigned work
 {
     call *c = job;
     const size_t cols = c->shape.cols, most = LMX_BATCH / cols > 0 ? LMX_BATCH / cols : 1;
-    const int is_row = c->info->result == 0;
+    const int is_row = c->info->result == LMX_RESULT_ROW;
     lmx_rows r = { .cols = cols, .parameter = c->opt.parameter };
     r.a = scratch_of(c, worker, SCRATCH_A);
     r.b = scratch_of(c, worker, SCRATCH_B);
@@ -485,7 +486,7 @@ static void fold_strip(strip *s)
         s->norms[j] = w.norm;
         if (w.norm.kind != LMX_KIND_PLAIN)
             s->by_rows[j] = 1; /* filled, not computed: NaN in is not the NaN that goes out */
-        if (c->info->result != 0)
+        if (c->info->result != LMX_RESULT_ROW)
             put_result(&w);
     }
 }
@@ -521,7 +522,7 @@ static void columns_task(void *job, size_t begin, size_t end, unsigned worker)
         s.kept_row = (s.width + 15) / 16 * 16;
         measure_strip(&s);
         fold_strip(&s);
-        if (c->info->result != 0)
+        if (c->info->result != LMX_RESULT_ROW)
             continue;
         for (size_t j = 0; j < s.width; j++)
             if (s.by_rows[j]) {
@@ -579,7 +580,7 @@ static void plan_scratch(call *c, int short_rows)
 {
     const size_t cols = c->shape.cols, chunk = cols < LMX_CHUNK ? cols : LMX_CHUNK;
     const size_t batch = c->shape.rows * c->shape.inner > 1 && cols < LMX_BATCH ? LMX_BATCH : cols;
-    const int two = c->info->inputs > 1, is_row = c->info->result == 0;
+    const int two = c->info->inputs > 1, is_row = c->info->result == LMX_RESULT_ROW;
     for (int i = 0; i < SCRATCHES; i++)
         c->slot[i] = -1;
     c->slots = 0;
@@ -622,7 +623,7 @@ static void split_rows(call *c, lmx_pool *pool)
             lmx_parallel_for(pool, c->chunks, grain, measure_task, &w);
             fold(&w, r, j);
         } while (is_far(&w, 0));
-        if (c->info->result != 0)
+        if (c->info->result != LMX_RESULT_ROW)
             put_result(&w);
         else
             lmx_parallel_for(pool, c->chunks, grain, apply_task, &w);
@@ -691,7 +692,7 @@ lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options)
     if (options == NULL)
         return LMX_ERR_NULL;
     LMX_OPTIONS_BEGIN(options, LMX_TAG_ROW);
-    options->parameter = lmx_row_op_info((int)op)->standard;
+    options->parameter = lmx_row_op_info((int)op)->parameter[0].standard;
     return LMX_OK;
 }
 
@@ -711,35 +712,36 @@ static int rates_fit(const call *c)
     return 1;
 }
 
-static int has(const char *letters, char c) { return strchr(letters, c) != NULL; }
+static int temperatures_fit(const call *c, const lmx_row_options *o)
+{
+    const size_t rows = o->temperature == NULL ? 0 : c->shape.rows;
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < c->shape.inner; j++) {
+            if (!lmx_option_fits(LMX_OPTION_temperature,
+                                 o->temperature[(ptrdiff_t)r * o->temperature_row +
+                                                (ptrdiff_t)j * o->temperature_inner]))
+                return 0;
+            if (o->temperature_inner == 0)
+                break;
+        }
+        if (o->temperature_row == 0)
+            break;
+    }
+    return 1;
+}
 
 static lmx_status check_options(const call *c, const lmx_row_options *o)
 {
     if (!LMX_OPTIONS_FIT(o, LMX_TAG_ROW))
         return LMX_ERR_ARG;
-    if ((o->temperature != NULL && !has(c->info->options, 'T')) ||
-        (o->where != NULL && !has(c->info->options, 'W')) ||
-        (o->total != NULL &&
-         (!has(c->info->options, 'S') || o->temperature != NULL || o->where != NULL)))
+    const unsigned set = (o->temperature != NULL ? LMX_TAKES_TEMPERATURE : 0u) |
+                         (o->where != NULL ? LMX_TAKES_WHERE : 0u) |
+                         (o->total != NULL ? LMX_TAKES_TOTAL : 0u);
+    if ((set & ~c->info->takes) != 0 || ((set & LMX_TAKES_TOTAL) != 0 && set != LMX_TAKES_TOTAL))
         return LMX_ERR_OP;
-    const char *parameter = c->info->parameter;
-    if (parameter[0] != 0 && !(strcmp(parameter, "eps") == 0 ? lmx_eps_fits(o->parameter)
-                                                             : lmx_order_fits(o->parameter)))
-        return LMX_ERR_ARG;
-    if (o->temperature != NULL)
-        for (size_t r = 0; r < c->shape.rows; r++) {
-            for (size_t j = 0; j < c->shape.inner; j++) {
-                const double t = o->temperature[(ptrdiff_t)r * o->temperature_row +
-                                                (ptrdiff_t)j * o->temperature_inner];
-                if (!(t > 0) || !lmx_finite(t))
-                    return LMX_ERR_ARG;
-                if (o->temperature_inner == 0)
-                    break;
-            }
-            if (o->temperature_row == 0)
-                break;
-        }
-    return LMX_OK;
+    return lmx_parameters_fit(c->info->parameter, &o->parameter) && temperatures_fit(c, o)
+               ? LMX_OK
+               : LMX_ERR_ARG;
 }
 
 static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
@@ -766,7 +768,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
             return status;
         c.opt = *options;
     }
-    const int row_result = c.info->result == 0;
+    const int row_result = c.info->result == LMX_RESULT_ROW;
     if (shape->rows == 0 || shape->inner == 0 || (row_result && shape->cols == 0))
         return LMX_OK;
     if (out == NULL || (shape->cols > 0 && (a == NULL || (c.info->inputs > 1 && b == NULL))))
@@ -778,9 +780,9 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
     c.kernel = c.table->row[op];
     c.real_kernel = c.real_table->row[op];
     static const lmx_strides none = { 0, 0, 0 };
-    const size_t out_size = row_result            ? c.table->elem_size
-                            : c.info->result == 1 ? c.table->real_size
-                                                  : sizeof(lmx_expsum);
+    const size_t out_size = row_result                           ? c.table->elem_size
+                            : c.info->result == LMX_RESULT_VALUE ? c.table->real_size
+                                                                 : sizeof(lmx_expsum);
     c.a = array_of(a, c.table->elem_size, shape, a_strides, 0);
     c.b = array_of(c.info->inputs > 1 ? b : NULL, c.table->elem_size, shape,
                    c.info->inputs > 1 ? b_strides : &none, 0);
@@ -858,17 +860,17 @@ static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const
     const lmx_row_info *info = lmx_row_op_info(op);
     const size_t bytes = n * t->elem_size;
     size_t out_bytes = bytes, unit = t->elem_size;
-    if (info->result == 0) {
+    if (info->result == LMX_RESULT_ROW) {
         if (out_strides->col != 1)
             return 0;
     } else {
-        out_bytes = info->result == 1 ? t->real_size : sizeof(lmx_expsum);
-        unit = t->real_size | (info->result == 2 ? 8 : 0);
+        out_bytes = info->result == LMX_RESULT_VALUE ? t->real_size : sizeof(lmx_expsum);
+        unit = t->real_size | (info->result == LMX_RESULT_SUM ? 8 : 0);
     }
     if ((((uintptr_t)a & (t->elem_size - 1)) | ((uintptr_t)out & (unit - 1))) != 0)
         return 0;
     const int in_place = a == out;
-    if (!(in_place && info->result == 0) && !apart(a, bytes, out, out_bytes))
+    if (!(in_place && info->result == LMX_RESULT_ROW) && !apart(a, bytes, out, out_bytes))
         return 0;
     if (info->inputs > 1 && (b == NULL || b_strides == NULL || b_strides->col != 1 ||
                              ((uintptr_t)b & (t->elem_size - 1)) != 0 ||
@@ -881,7 +883,7 @@ static int short_row(const lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, const
                            .b = b,
                            .out = out,
                            .scratch = scratch,
-                           .parameter = info->standard,
+                           .parameter = info->parameter[0].standard,
                            .how = in_place && kernel->uses_terms ? LMX_HOW_SCRATCH : 0 };
     kernel->rows(&one);
     return 1;

@@ -10,6 +10,7 @@
 #include "exec/ctx.h"
 #include "exec/options.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 #include "spherical/spherical.h"
 #include "base/targets.h"
 #include "base/vectors.h"
@@ -86,8 +87,9 @@ static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lm
 static int parameters_fit(lmx_loss_code loss, const double *p)
 {
     if (loss == LMX_LOSS_one_hot_mse_loss)
-        return p[0] >= 0 && p[0] <= 1;
-    return lmx_loss_parameters_fit(loss, p) && (loss != LMX_LOSS_taylor_softmax_loss || p[0] == 2);
+        return lmx_option_fits(LMX_OPTION_label_smoothing, p[0]);
+    return lmx_parameters_fit(lmx_loss_info((int)loss)->parameter, p) &&
+           (loss != LMX_LOSS_taylor_softmax_loss || p[0] == 2);
 }
 
 static int is_spherical(lmx_loss_code loss)
@@ -452,8 +454,8 @@ static lmx_status step(const lmx_ctx *ctx, lmx_spherical *l, const lmx_spherical
     const lmx_status wrong = check_batch(ctx, l, given, &c);
     if (wrong != LMX_OK)
         return wrong;
-    if (!(lr >= 0) || !(weight_decay >= 0) || !lmx_finite(lr) || !lmx_finite(weight_decay) ||
-        !lmx_finite(lr * weight_decay))
+    if (!lmx_option_fits(LMX_OPTION_lr, lr) ||
+        !lmx_option_fits(LMX_OPTION_weight_decay, weight_decay) || !lmx_finite(lr * weight_decay))
         return LMX_ERR_ARG;
     void *const memory = open_work(ctx, l, &c, 1, 1, &w);
     if (memory == NULL)

@@ -4,6 +4,7 @@
 #include "exec/options.h"
 #include "exec/pieces.h"
 #include "exec/reach.h"
+#include "dispatch/registry.h"
 
 typedef struct call {
     lmx_unary_code op;
@@ -89,23 +90,15 @@ lmx_status lmx_unary_options_init(lmx_unary_options *options)
     return LMX_OK;
 }
 
-/* Of finite parameters: those that kernels computing in `most` or less can hold. */
-static int fits(lmx_unary_code op, double most, const double *p, size_t n)
+/* Those that the registry accepts and kernels computing in `most` or less can hold. */
+static int fits(const lmx_unary_description *info, double most, const double *p, size_t n)
 {
-    if (op == LMX_UNARY_poly_relu) /* any values: NaN and inf act as they do in arithmetic */
+    const lmx_parameter *described = info->parameter;
+    if (lmx_parameter_count(described) == LMX_PARAMETERS_MAX) /* a polynomial */
         return p != NULL && n >= 2 && n <= LMX_UNARY_PARAMETERS;
-    if (lmx_unary_info((int)op)->parameters[0] == 0)
-        return n == 0;
-    if (n != 1 || !(p[0] >= -most && p[0] <= most))
+    if (n != lmx_parameter_count(described))
         return 0;
-    switch (op) {
-    case LMX_UNARY_relu_power:
-        return p[0] >= 1 && p[0] <= 16 && p[0] == (double)(int)p[0];
-    case LMX_UNARY_softplus: /* 1 / beta is a normal float too */
-        return p[0] >= 1e-30 && p[0] <= 1e+30;
-    default:
-        return 1;
-    }
+    return n == 0 || (lmx_parameter_fits(&described[0], p[0]) && p[0] >= -most && p[0] <= most);
 }
 
 static lmx_status check_options(call *c, lmx_unary_code op, lmx_dtype dtype, int backward,
@@ -118,17 +111,17 @@ static lmx_status check_options(call *c, lmx_unary_code op, lmx_dtype dtype, int
         c->opt = *o;
     }
     const lmx_unary_description *info = lmx_unary_info((int)op);
-    if (c->opt.parameter == NULL && info->parameters[0] != 0 && op != LMX_UNARY_poly_relu) {
-        c->standard = info->standard;
+    if (c->opt.parameter == NULL && lmx_parameter_count(info->parameter) == 1) {
+        c->standard = info->parameter[0].standard;
         c->opt.parameter = &c->standard;
         c->opt.parameters = 1;
     }
-    if (!fits(op, dtype == LMX_F64 ? DBL_MAX : (double)FLT_MAX, c->opt.parameter,
+    if (!fits(info, dtype == LMX_F64 ? DBL_MAX : (double)FLT_MAX, c->opt.parameter,
               c->opt.parameters))
         return LMX_ERR_ARG;
     if (!backward)
         c->opt.parameter_grad = c->opt.bias_grad = NULL;
-    if (c->opt.parameter_grad != NULL && !info->learned)
+    if (c->opt.parameter_grad != NULL && (info->parameter[0].flags & LMX_LEARNED) == 0)
         return LMX_ERR_OP;
     if (c->opt.bias_grad != NULL && c->opt.bias == NULL)
         return LMX_ERR_NULL;

@@ -5,6 +5,7 @@
  * portable tier, which is plain C.
  */
 #include "dispatch/selftest.h"
+#include "dispatch/registry.h"
 
 #include <string.h>
 
@@ -41,9 +42,17 @@ typedef struct {
 
 static void run_row(const lmx_table *t, int op, workspace *w)
 {
-    const lmx_rows rows = {
-        1, N, w->x, w->y, N, N, N, w->result, w->scratch, 0, lmx_row_op_info(op)->standard
-    };
+    const lmx_rows rows = { 1,
+                            N,
+                            w->x,
+                            w->y,
+                            N,
+                            N,
+                            N,
+                            w->result,
+                            w->scratch,
+                            0,
+                            lmx_row_op_info(op)->parameter[0].standard };
     memset(w->result, 0, sizeof w->result);
     t->row[op]->rows(&rows);
 }
@@ -59,9 +68,10 @@ static void run_reference_row(const lmx_table *t, int op, workspace *w)
     float x[N], y[N], out[N];
     LMX_ALIGN(64) float scratch[2 * N];
     const lmx_row_info *info = lmx_row_op_info(op);
-    const int is_row = info->result == 0;
+    const int is_row = info->result == LMX_RESULT_ROW;
     const lmx_rows rows = {
-        1, N, x, y, N, N, N, is_row ? (void *)out : w->result, scratch, 0, info->standard
+        1, N, x, y, N, N, N, is_row ? (void *)out : w->result, scratch, 0,
+        info->parameter[0].standard
     };
     t->gather(w->x, N, &as_is, x);
     t->gather(w->y, N, &as_is, y);
@@ -76,7 +86,7 @@ static void run_loss_on(const lmx_loss_kernel *kernel, int op, const void *o, do
                         lmx_loss_row *row)
 {
     const lmx_loss_description *info = lmx_loss_info(op);
-    const lmx_loss_spec spec = { { info->defaults[0], info->defaults[1] }, N, 0, 0, 0 };
+    const lmx_loss_spec spec = { { info->parameter[0].standard, info->parameter[1].standard }, N, 0, 0, 0 };
     lmx_chunk chunk;
     memset(row, 0, sizeof *row);
     memset(&chunk, 0, sizeof chunk);
@@ -126,9 +136,8 @@ static void run_reference_loss(const lmx_table *t, int op, workspace *w)
 static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
 {
     const lmx_unary_kernel *kernel = t->unary[op];
-    const char *names = lmx_unary_info(op)->parameters;
-    const double p[2] = { names[0] == 0 ? 0 : 2, 0.5 };
-    const size_t n = names[0] == 0 ? 0 : strchr(names, ' ') == NULL ? 1 : 2;
+    const size_t n = lmx_parameter_count(lmx_unary_info(op)->parameter);
+    const double p[LMX_PARAMETERS_MAX] = { n == 0 ? 0 : 2, 0.5 };
     lmx_dd sums[2] = { { 0, 0 }, { 0, 0 } };
     memset(w->result, 0, sizeof w->result);
     if (!backward) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the entries share: how to reach a row of an array and take it to what a kernel reads, what rows have in common,
- * and which parameters are in range. */
+/* What the entries share: how to reach a row of an array and take it to what a kernel reads, and what rows have in
+ * common. */
 #ifndef LMX_REACH_H
 #define LMX_REACH_H
 
@@ -120,34 +120,6 @@ LMX_INLINE lmx_dd lmx_losses_add(lmx_dd a, lmx_dd b)
 {
     const double s = a.hi + b.hi;
     return lmx_finite(s) ? lmx_dd_add(a, b) : (lmx_dd){ s, 0 };
-}
-
-/* eps of the spherical functions, order of the Taylor ones */
-LMX_INLINE int lmx_eps_fits(double eps) { return eps >= 0 && lmx_finite(eps); }
-LMX_INLINE int lmx_order_fits(double order)
-{
-    return order >= 2 && order <= LMX_TAYLOR_ORDER_MAX && (double)((int)order / 2 * 2) == order;
-}
-
-LMX_INLINE int lmx_at_least(double v, double least) { return v >= least && lmx_finite(v); }
-
-/* The loss's own parameters are in their ranges. */
-LMX_INLINE int lmx_loss_parameters_fit(lmx_loss_code op, const double *p)
-{
-    switch (op) {
-    case LMX_LOSS_z_loss:
-        return lmx_at_least(p[0], 0) && p[0] > 0 && lmx_finite(p[1]);
-    case LMX_LOSS_spherical_softmax_loss:
-        return lmx_eps_fits(p[0]);
-    case LMX_LOSS_comp_sum_loss:
-        return lmx_at_least(p[0], 0);
-    case LMX_LOSS_taylor_softmax_loss:
-        return lmx_order_fits(p[0]);
-    case LMX_LOSS_generalized_cross_entropy:
-        return p[0] >= 0 && p[0] <= 1;
-    default:
-        return 1;
-    }
 }
 
 #endif

@@ -11,9 +11,6 @@
 
 #define LMX_NO_TARGET ((size_t)-1)
 
-/* Of taylor_softmax_loss: 1/32! is the last coefficient that float holds as a normal number. */
-#define LMX_TAYLOR_ORDER_MAX 32
-
 /* Of a call. */
 typedef struct lmx_loss_spec {
     double p[2]; /* the loss's parameters */

@@ -15,21 +15,21 @@
 #define CHOOSE(...)          SECOND(__VA_ARGS__)
 #define NATIVE_OR_REAL(name) CHOOSE(LMX_NATIVE_##name LMX_K(name), LMX_K_REAL(name), )
 
-#define DECLARE(number, name, inputs, result, options, parameter, standard, formula) \
+#define DECLARE(number, name, inputs, result, takes, parameters, formula) \
   extern const lmx_row_kernel NATIVE_OR_REAL(name);
 LMX_ROW_LIST(DECLARE)
 #undef DECLARE
-#define DECLARE(number, name, parameters, d0, d1, options, formula) \
+#define DECLARE(number, name, parameters, takes, formula) \
   extern const lmx_loss_kernel NATIVE_OR_REAL(name);
 LMX_LOSS_LIST(DECLARE)
 #undef DECLARE
 
-#define DECLARE(number, name, parameters, standard, learned, ulp, formula) \
+#define DECLARE(number, name, parameters, ulp, formula) \
   extern const lmx_unary_kernel LMX_K_REAL(name);
 LMX_UNARY_LIST(DECLARE)
 #undef DECLARE
 
-#define DECLARE(number, name, inputs, parameters, learned, ulp, formula) \
+#define DECLARE(number, name, inputs, parameters, ulp, formula) \
   extern const lmx_channel_kernel LMX_K_REAL(name);
 LMX_CHANNEL_LIST(DECLARE)
 #undef DECLARE
@@ -49,7 +49,7 @@ const lmx_table LMX_K(table) = {
     .elem_size = sizeof(elem),
     .real_size = sizeof(real),
     .row = {
-#define ROW(number, name, inputs, result, options, parameter, standard, formula) \
+#define ROW(number, name, inputs, result, takes, parameters, formula) \
   [number] = &NATIVE_OR_REAL(name),
         LMX_ROW_LIST(ROW)
 #undef ROW
@@ -60,19 +60,17 @@ const lmx_table LMX_K(table) = {
     .fill = LMX_K(fill),
     .get = LMX_K(get),
     .loss = {
-#define LOSS(number, name, parameters, d0, d1, options, formula) [number] = &NATIVE_OR_REAL(name),
+#define LOSS(number, name, parameters, takes, formula) [number] = &NATIVE_OR_REAL(name),
         LMX_LOSS_LIST(LOSS)
 #undef LOSS
     },
     .unary = {
-#define UNARY(number, name, parameters, standard, learned, ulp, formula) \
-  [number] = &LMX_K_REAL(name),
+#define UNARY(number, name, parameters, ulp, formula) [number] = &LMX_K_REAL(name),
         LMX_UNARY_LIST(UNARY)
 #undef UNARY
     },
     .channel = {
-#define CHANNEL(number, name, inputs, parameters, learned, ulp, formula) \
-  [number] = &LMX_K_REAL(name),
+#define CHANNEL(number, name, inputs, parameters, ulp, formula) [number] = &LMX_K_REAL(name),
         LMX_CHANNEL_LIST(CHANNEL)
 #undef CHANNEL
     },

@@ -95,7 +95,7 @@ static int is_reduced(const view *out, const view *x, uint64_t over, int keepdim
 static int row_output(row_call *c, uintptr_t out, int result, int keepdims)
 {
     const view *x = &c->array[0];
-    if (result == 0) {
+    if (result == LMX_RESULT_ROW) {
         c->output = c->count;
         if (!output_like(out, c->array, &c->count) || c->output == c->count)
             return 0;
@@ -105,7 +105,7 @@ static int row_output(row_call *c, uintptr_t out, int result, int keepdims)
     c->output = -1;
     return is_array(out, &c->out) && is_contiguous(&c->out) && is_writeable(&c->out) &&
            is_reduced(&c->out, x, c->over, keepdims) &&
-           (result == 2 || c->out.type == (x->type == LMX_F64 ? LMX_F64 : LMX_F32));
+           (result == LMX_RESULT_SUM || c->out.type == (x->type == LMX_F64 ? LMX_F64 : LMX_F32));
 }
 
 static int row_mask(row_call *c, uintptr_t where)
@@ -132,7 +132,7 @@ static int row_arrays(row_call *c, int axis, uintptr_t a, uintptr_t b, uintptr_t
     if (!row_output(c, out, result, o != NULL && o->keepdims))
         return 0;
     /* A mask counts with the values that it had before the call. */
-    return c->mask < 0 || result == 2 || !may_overlap(&c->array[c->mask], &c->out);
+    return c->mask < 0 || result == LMX_RESULT_SUM || !may_overlap(&c->array[c->mask], &c->out);
 }
 
 /* Temperatures of the rows in their order; *to is NULL where there are none. */
@@ -284,7 +284,7 @@ static int loss_target(loss_call *c, int op, uintptr_t target)
     if (!is_float(&c->target))
         return c->target.type >= LMXPY_INTEGERS && c->target.type < LMXPY_BOOL &&
                is_contiguous(&c->target) && is_lead(&c->target, &c->array[0]);
-    if (strchr(lmx_loss_info(op)->options, 'P') == NULL || !same_shape(&c->target, &c->array[0]))
+    if ((lmx_loss_info(op)->takes & LMX_TAKES_PROBABILITIES) == 0 || !same_shape(&c->target, &c->array[0]))
         return 0;
     c->soft = c->count;
     c->array[c->count++] = c->target;

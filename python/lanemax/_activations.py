@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _channels, _check, _operands
-from ._core import calls, signatures
+from ._core import calls, registry, signatures
 from ._core.context import state
 from ._core.registry import unary_ops
 
@@ -20,12 +20,6 @@ _ndarray = np.ndarray
 _empty_like = np.empty_like
 _NONE = id(None)
 _FLOAT_MAX = float(np.finfo(np.float32).max)
-
-#: activation -> what its parameter accepts, in words, and the test; the others take finite numbers
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "relu_power": ("must be an integer from 1 to 16", lambda v: v in range(1, 17)),
-    "softplus": ("must be from 1e-30 to 1e30", lambda v: 1e-30 <= v <= 1e30),
-}
 
 
 def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
@@ -55,6 +49,7 @@ class _Activation:
         self.bound: float = op["bound"]
         self.learned: bool = op["learned"]
         self.variants = variants
+        self.described: list[registry.Parameter] = op["described"]
         self.polynomial = op["parameters"] == ["weight", "bias"]
         self.row_bias = not self.polynomial
         self.arguments = signatures.of_unary(op)
@@ -80,10 +75,7 @@ class _Activation:
         number, array = _operands.one_number(name, values[0])
         if not math.isfinite(number):
             raise ValueError(f"{name}: must be finite, got {number}")
-        if self.name in _RANGES:
-            words, fits = _RANGES[self.name]
-            if not fits(number):
-                raise ValueError(f"{name}: {words}, got {number}")
+        _check.fitting(self.described[0], number, number)
         return self.code, [number], [array]
 
     # ----------------------------------------------------------------- runs

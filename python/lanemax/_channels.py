@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from ._core import calls, signatures
 from ._core.context import state
 from ._core.registry import channel_ops
 
-_ANGLE_MAX = 2.0**30
+_PARAMETERS = {p.name: p for op in channel_ops() for p in op["described"]}
+_ANGLE_MAX = _PARAMETERS["theta"].greatest
 
 
 # ------------------------------------------------------------------------ parameters
@@ -115,7 +117,7 @@ def _group_size(name: str, shape: tuple[int, ...], values: list[Any], options: l
     except TypeError:
         raise TypeError(f"group_size: expected an integer, got {type(given).__name__}") from None
     channels = _channels(shape)
-    if size < 1 or channels % size:
+    if not _PARAMETERS["group_size"].fits(size) or channels % size:
         raise ValueError(f"group_size: expected a divisor of the last axis, {channels}, got {size}")
     return _Taken({"group_size": size})
 
@@ -131,7 +133,8 @@ def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[
     fits = abs(values[0]) <= _ANGLE_MAX if like is None else (np.abs(numbers) <= _ANGLE_MAX).all()
     if not fits:
         bad = numbers[~(np.abs(numbers) <= _ANGLE_MAX)][0]
-        raise ValueError(f"theta: must be finite, at most 2**30, got {bad}")
+        most = f"2**{int(math.log2(_ANGLE_MAX))}"
+        raise ValueError(f"theta: must be finite, at most {most}, got {bad}")
     fields = {"parameter": calls.doubles(numbers), "parameters": numbers.size}
     return _Taken(fields, (like,))
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import _call
 from ._arrays.convert import array, doubles, ndarray, reals
 from ._arrays.layout import output
+from ._core import registry
 from ._core.calls import dtype_code
 
 __all__ = [
     "array",
     "doubles",
     "dtype_code",
+    "fitting",
     "in_range",
     "int64",
     "ndarray",
@@ -61,30 +61,13 @@ def int64(name: str, value: Any) -> int:
     return accepted
 
 
-#: parameter or option -> (what it accepts, in words, and the test)
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "a": ("must be positive", lambda v: v > 0),
-    "eps": ("must be 0 or more", lambda v: v >= 0),
-    "order": (
-        f"must be even, from 2 to {_call.TAYLOR_ORDER_MAX}",
-        lambda v: 2 <= v <= _call.TAYLOR_ORDER_MAX and v % 2 == 0,
-    ),
-    "tau": ("must be 0 or more", lambda v: v >= 0),
-    "q": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
-    "label_smoothing": ("must be from 0 to 1", lambda v: 0 <= v <= 1),
-    "logz_penalty": ("must be 0 or more", lambda v: v >= 0),
-    "softcap": ("must be positive, or None", lambda v: v > 0),
-    "rho": ("must be positive", lambda v: v > 0),
-    "nu": ("must be 0 or more", lambda v: v >= 0),
-    "gamma": ("must be 0 or more", lambda v: v >= 0),
-    "filter_eps": ("must be from 0 to 1, or None", lambda v: 0 <= v <= 1),
-}
+def fitting(parameter: registry.Parameter, value: float, given: Any) -> float:
+    """The number, if the registry accepts it; `given` is how it was spelt."""
+    if not parameter.fits(value):
+        raise ValueError(f"{parameter.name}: {parameter.words}, got {given!r}")
+    return value
 
 
 def in_range(name: str, value: Any) -> float:
-    accepted = number(name, value)
-    if name in _RANGES:
-        words, fits = _RANGES[name]
-        if not fits(accepted):
-            raise ValueError(f"{name}: {words}, got {value!r}")
-    return accepted
+    """A number in the range that the registry has for an option or a parameter of this name."""
+    return fitting(registry.RANGES[name], number(name, value), value)

@@ -117,7 +117,7 @@ class _Loss:
         self.code = code
         self.name: str = op["name"]
         self.formula: str = op["formula"]
-        self.letters: str = op["options"]
+        self.takes: frozenset[str] = op["takes"]
         self.parameters = signatures.loss_parameters(op)
         self.options = signatures.loss_options(op)
         self.signatures = [signatures.of_loss(op, gradient) for gradient in (False, True)]
@@ -245,7 +245,7 @@ class _Careful:
 
     def _target(self, target: Any) -> Any:
         labels = _as_labels(target)
-        if "P" not in self.loss.letters or not is_float(labels.dtype):
+        if "probabilities" not in self.loss.takes or not is_float(labels.dtype):
             return _integers(labels, self.lead, "the logits").reshape(self.lead)
         shape = self.logits.shape
         if labels.shape != shape:
@@ -451,7 +451,7 @@ def _document(loss: _Loss, gradient: bool) -> str:
         formula=loss.formula,
         probabilities=(
             "\n    Or probabilities of any float dtype, shape (..., D)."
-            if "P" in loss.letters
+            if "probabilities" in loss.takes
             else ""
         ),
         parameters="".join(

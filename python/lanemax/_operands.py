@@ -10,10 +10,11 @@ import numpy as np
 
 from . import _check
 from ._arrays import layout, outputs
+from ._core import registry
 from ._core.errors import check
 from ._core.signatures import Arguments
 
-ORDER_MAX = 8  # of a polynomial
+ORDER_MAX = registry.ORDER_MAX
 
 
 # -------------------------------------------------------------------------- arguments

@@ -10,7 +10,7 @@ from ._arrays.types import Array, ArrayLike, Axis
 from ._core.registry import ROW_OPS
 from ._rows import Op, run
 
-_STANDARD = {op["name"]: op["standard"] for op in ROW_OPS}
+_STANDARD = {op["name"]: op["described"][0].standard for op in ROW_OPS if op["described"]}
 _FORWARD = {
     name: Op(name, "x")
     for name in ("spherical_softmax", "taylor_softmax", "stablemax", "log_stablemax")

@@ -22,6 +22,12 @@ _ndarray = np.ndarray
 _empty = np.empty
 _empty_like = np.empty_like
 
+
+def _standard(op: dict[str, Any]) -> float:
+    """The default of the operation's parameter, 0 without one."""
+    return op["described"][0].standard if op["described"] else 0.0
+
+
 #: the defaults, which calls are compared with by identity
 ONE = 1.0
 LAST = -1
@@ -39,7 +45,7 @@ class Op:
     def __init__(self, name: str, *names: str) -> None:
         self.name, self.names = name, names
         self.code = CODES[name]
-        self.standard: float = ROW_OPS[self.code]["standard"]
+        self.standard: float = _standard(ROW_OPS[self.code])
         self.result: str = ROW_OPS[self.code]["result"]
         self.is_row, self.is_value = self.result == "row", self.result == "value"
         self.two = len(names) == 2

@@ -25,14 +25,9 @@ def _loss_called(loss: Any) -> tuple[int, dict[str, float]]:
     code, op = _LOSSES[_call.SPHERICAL_LOSSES[loss]]
     if loss == "mse":  # an option of the function, a parameter of the layer
         return code, {"label_smoothing": 0.0}
-    return code, dict(zip(op["parameters"], op["defaults"], strict=False))
+    return code, {p.name: p.default for p in op["described"]}
 
 
-def _not_negative(name: str, value: Any) -> float:
-    accepted = _check.number(name, value)
-    if accepted < 0:
-        raise ValueError(f"{name}: must be 0 or more, got {value!r}")
-    return accepted
 
 
 class SphericalOutput:
@@ -306,7 +301,7 @@ class SphericalOutput:
                [0.1 , 0.8 ],
                [1.15, 0.7 ]])
         """
-        rate, decay = _not_negative("lr", lr), _not_negative("weight_decay", weight_decay)
+        rate, decay = _check.in_range("lr", lr), _check.in_range("weight_decay", weight_decay)
         if not np.isfinite(rate * decay):
             raise ValueError(
                 f"weight_decay: lr * weight_decay must be finite, got {lr!r} * {decay}"

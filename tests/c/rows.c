@@ -48,7 +48,7 @@ double elem_get(lmx_dtype dtype, const void *p, size_t i)
     return dtype == LMX_F16 ? check_from_f16(e) : (double)check_f32((uint32_t)e << 16);
 }
 
-bool result_per_row(lmx_row_code op) { return lmx_row_op_info((int)op)->result != 0; }
+bool result_per_row(lmx_row_code op) { return lmx_row_op_info((int)op)->result != LMX_RESULT_ROW; }
 
 size_t result_size(lmx_row_code op, lmx_dtype dtype)
 {

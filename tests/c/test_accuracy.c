@@ -473,8 +473,9 @@ static void test_bounds(void)
                             (((uint64_t)op * 4 + (uint64_t)d) * 20 + k) * 1000000 +
                             (uint64_t)kind * 1000 + i;
                         const double t = i % 2 == 0 ? 1 : temperatures[i / 2 % 5];
-                        const bool takes_t = strchr(lmx_row_op_info(op)->options, 'T') != NULL;
-                        const bool takes_w = strchr(lmx_row_op_info(op)->options, 'W') != NULL;
+                        const bool takes_t =
+                            (lmx_row_op_info(op)->takes & LMX_TAKES_TEMPERATURE) != 0;
+                        const bool takes_w = (lmx_row_op_info(op)->takes & LMX_TAKES_WHERE) != 0;
                         if (kind == ROW_HUGE && t < 1)
                             continue; /* x / t is beyond the range of the type */
                         try_row((lmx_row_code)op, (lmx_dtype)d, lengths[k], (row_kind)kind, seed,
@@ -681,7 +682,7 @@ static void test_known(void)
 /* -------------------------------------------------------------- properties --- */
 
 /* Every forward operation that takes the option: of x with options, the bits that plain has without. */
-static void same_with_options(lmx_ctx *ctx, lmx_dtype dtype, size_t n, char letter,
+static void same_with_options(lmx_ctx *ctx, lmx_dtype dtype, size_t n, lmx_takes option,
                               const void *plain, const void *x, const lmx_row_options *options,
                               void *want, void *got)
 {
@@ -689,7 +690,7 @@ static void same_with_options(lmx_ctx *ctx, lmx_dtype dtype, size_t n, char lett
     const lmx_strides s = row_strides((ptrdiff_t)n);
     for (int op = 0; op < LMX_ROW_COUNT; op++) {
         const lmx_row_info *const info = lmx_row_op_info(op);
-        if (info->inputs != 1 || strchr(info->options, letter) == NULL)
+        if (info->inputs != 1 || (info->takes & (unsigned)option) == 0)
             continue;
         CHECK(row_call(ctx, (lmx_row_code)op, dtype, 1, n, plain, NULL, want) == LMX_OK);
         CHECK(lmx_row_op(ctx, (lmx_row_code)op, dtype, &shape, x, &s, NULL, NULL, options, got,
@@ -771,7 +772,7 @@ static void test_properties(void)
             options.where = keep;
             options.where_strides = s;
             check_at.test = "where is -inf";
-            same_with_options(ctx, dtype, n, 'W', z, w, &options, y, other);
+            same_with_options(ctx, dtype, n, LMX_TAKES_WHERE, z, w, &options, y, other);
             memset(keep, 0, n);
             check_at.test = "nothing kept";
             CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, w, &s, NULL, NULL, &options, y,
@@ -798,7 +799,7 @@ static void test_properties(void)
             warm.temperature = &temperature;
             check_at.test = "temperature of a power of two";
             if (exact)
-                same_with_options(ctx, dtype, n, 'T', z, x, &warm, y, other);
+                same_with_options(ctx, dtype, n, LMX_TAKES_TEMPERATURE, z, x, &warm, y, other);
 
             /* The row's own sum as `total`: softmax has the same bits; a foreign sum scales. */
             lmx_expsum own;

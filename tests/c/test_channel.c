@@ -42,6 +42,11 @@ static void rational_of(setting *s, size_t np, size_t sets, size_t nq, size_t q_
     s->unit = sets > q_sets ? sets : q_sets;
 }
 
+static int is_learned(lmx_channel_code op)
+{
+    return (lmx_channel_info((int)op)->parameter[0].flags & LMX_LEARNED) != 0;
+}
+
 /* 0 if there is no such setting. */
 static int settle(setting *s, lmx_channel_code op, unsigned set)
 {
@@ -86,7 +91,7 @@ static int settle(setting *s, lmx_channel_code op, unsigned set)
     default:
         break;
     }
-    const int learned = lmx_channel_info((int)op)->learned;
+    const int learned = is_learned(op);
     return set < (learned ? (op == LMX_CHANNEL_rational ? 4u : 3u) : 1u);
 }
 
@@ -95,7 +100,7 @@ static void settle_for(setting *s, size_t n, double *sums, double *q_sums)
 {
     if (s->op == LMX_CHANNEL_householder && s->o.parameter != numbers)
         s->o.parameters = n / 2;
-    s->n_sums = lmx_channel_info((int)s->op)->learned ? s->o.parameters : 0;
+    s->n_sums = is_learned(s->op) ? s->o.parameters : 0;
     s->n_q_sums = s->op == LMX_CHANNEL_rational ? s->o.denominators : 0;
     s->o.parameter_grad = s->n_sums > 0 ? sums : NULL;
     s->o.denominator_grad = s->n_q_sums > 0 ? q_sums : NULL;

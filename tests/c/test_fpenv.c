@@ -530,7 +530,7 @@ int main(void)
             job small =
                 job_new((lmx_row_code)op, (lmx_dtype)d, N_ROW_KINDS, check_fast ? 100 : 700);
             test_job(&small, plain, NULL);
-            if (strchr(lmx_row_op_info(op)->options, 'T') != NULL)
+            if ((lmx_row_op_info(op)->takes & LMX_TAKES_TEMPERATURE) != 0)
                 test_job(&small, plain, &temperature);
             job_free(&small);
         }

@@ -93,18 +93,18 @@ static void *get_memory(size_t n)
     return p;
 }
 
-/* Options among those that the letters allow. */
-static options_case random_options(check_random *r, const char *letters, const lmx_shape *shape,
+/* Options among those that an operation takes; none of those that take one has a parameter. */
+static options_case random_options(check_random *r, unsigned takes, const lmx_shape *shape,
                                    lmx_dtype dtype)
 {
     options_case o;
     memset(&o, 0, sizeof o);
-    o.options = row_options(LMX_ROW_softmax); /* none of these operations has a parameter */
+    o.options = row_options(LMX_ROW_softmax);
     const size_t rows = shape->rows * shape->inner;
     o.temperature = get_memory(rows * sizeof *o.temperature);
     o.total = get_memory(rows * sizeof *o.total);
     o.keep = NULL;
-    if (strchr(letters, 'S') != NULL && check_below(r, 4) == 0) {
+    if ((takes & LMX_TAKES_TOTAL) != 0 && check_below(r, 4) == 0) {
         for (size_t i = 0; i < rows; i++)
             o.total[i] = (lmx_expsum){ .mantissa = check_uniform(r, 0.5, 1),
                                        .tail = check_uniform(r, -1, 1) * 0x1p-54,
@@ -116,7 +116,7 @@ static options_case random_options(check_random *r, const char *letters, const l
         o.options.total_inner = 1;
         return o;
     }
-    if (strchr(letters, 'T') != NULL && check_below(r, 2) == 0) {
+    if ((takes & LMX_TAKES_TEMPERATURE) != 0 && check_below(r, 2) == 0) {
         const bool scalar = check_below(r, 2) == 0;
         for (size_t i = 0; i < rows; i++)
             o.temperature[i] = scalar && i > 0
@@ -126,7 +126,7 @@ static options_case random_options(check_random *r, const char *letters, const l
         o.options.temperature_row = scalar ? 0 : (ptrdiff_t)shape->inner;
         o.options.temperature_inner = scalar ? 0 : 1;
     }
-    if (strchr(letters, 'W') != NULL && check_below(r, 2) == 0) {
+    if ((takes & LMX_TAKES_WHERE) != 0 && check_below(r, 2) == 0) {
         o.keep_layout = random_layout(r, shape, true);
         o.keep = get_memory(o.keep_layout.span);
         const size_t density = check_below(r, 4); /* of 3: none, some, most, all */
@@ -209,7 +209,7 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
     const size_t cols = shape->cols, results = per_row ? 1 : cols;
     const row_kind kind = (row_kind)check_below(&r, N_ROW_KINDS);
     const check_flush flush = check_below(&r, 2) != 0 ? CHECK_START : CHECK_END;
-    options_case o = random_options(&r, info->options, shape, dtype);
+    options_case o = random_options(&r, info->takes, shape, dtype);
     lmx_ctx *const ctx = ctx_of[check_below(&r, n_ctx)];
 
     /* In place: out has the layout of the input, which then must not overlap itself. */

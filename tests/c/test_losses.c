@@ -22,7 +22,7 @@ static lmx_loss_options options_of(lmx_loss_code op, unsigned set, const double 
 {
     lmx_loss_options o;
     CHECK(lmx_loss_options_init(op, &o) == LMX_OK);
-    const char *const letters = lmx_loss_info((int)op)->options;
+    const unsigned takes = lmx_loss_info((int)op)->takes;
     o.reduction = LMX_NONE;
     o.weight = set & 1 ? weight : NULL;
     if (op == LMX_LOSS_taylor_softmax_loss && set >= 2)
@@ -33,11 +33,11 @@ static lmx_loss_options options_of(lmx_loss_code op, unsigned set, const double 
         o.parameter[0] = 0.7;
         o.parameter[1] = 2.5;
     }
-    if (set >= 2 && strchr(letters, 'S') != NULL)
+    if (set >= 2 && (takes & LMX_TAKES_LABEL_SMOOTHING) != 0)
         o.label_smoothing = 0.125;
-    if (set == 3 && strchr(letters, 'Z') != NULL)
+    if (set == 3 && (takes & LMX_TAKES_LOGZ_PENALTY) != 0)
         o.logz_penalty = 0.0625;
-    if (set == 3 && strchr(letters, 'C') != NULL)
+    if (set == 3 && (takes & LMX_TAKES_SOFTCAP) != 0)
         o.softcap = 20;
     return o;
 }

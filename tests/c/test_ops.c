@@ -297,7 +297,7 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
                              void *out)
 {
     enum { ROWS = 5, COLS = 77, INNER = 6 };
-    const char *const letters = lmx_row_op_info((int)op)->options;
+    const unsigned takes = lmx_row_op_info((int)op)->takes;
     const bool per_row = result_per_row(op);
     double temperature[ROWS * INNER];
     unsigned char keep[ROWS * COLS * INNER];
@@ -318,8 +318,10 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
     const size_t results = per_row ? ROWS * INNER : ROWS * COLS * INNER;
     for (unsigned set = 0; set < 5; set++) {
         lmx_row_options options = row_options(op);
-        const char needs[5] = { 0, 'T', 'W', 'T', 'S' };
-        if (needs[set] != 0 && strchr(letters, needs[set]) == NULL)
+        static const unsigned needs[5] = { 0, LMX_TAKES_TEMPERATURE, LMX_TAKES_WHERE,
+                                           LMX_TAKES_TEMPERATURE | LMX_TAKES_WHERE,
+                                           LMX_TAKES_TOTAL };
+        if ((needs[set] & ~takes) != 0)
             continue;
         if (set == 1 || set == 3) {
             options.temperature = temperature;
@@ -327,8 +329,6 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
             options.temperature_inner = 1;
         }
         if (set == 2 || set == 3) {
-            if (strchr(letters, 'W') == NULL)
-                continue;
             options.where = keep;
             options.where_strides = in;
         }

@@ -41,7 +41,7 @@ static void try_apply(const job *j, size_t offset, check_flush flush, unsigned h
     lmx_norm norm;
     memset(&chunk, 0, sizeof chunk);
     memset(&norm, 0, sizeof norm);
-    chunk.parameter = lmx_row_op_info((int)j->op)->standard;
+    chunk.parameter = lmx_row_op_info((int)j->op)->parameter[0].standard;
     void *const out = check_put(&j->out, j->bytes, flush, offset * elem_size(j->dtype));
     const bool terms = (how & LMX_HOW_TERMS) != 0;
     j->kernel->measure(j->a, j->b, j->n, terms ? out : NULL, &chunk);
@@ -57,7 +57,7 @@ static void try_rows(const job *j, size_t offset, check_flush flush, unsigned ho
 {
     void *const out = check_put(&j->out, j->bytes, flush, offset * elem_size(j->dtype));
     const ptrdiff_t n = (ptrdiff_t)j->n;
-    const double parameter = lmx_row_op_info((int)j->op)->standard;
+    const double parameter = lmx_row_op_info((int)j->op)->parameter[0].standard;
     const lmx_rows rows = { 1, j->n, j->a, j->b, n, n, n, out, j->scratch, how, parameter };
     j->kernel->rows(&rows);
     results_same(j->op, j->dtype, out, j->want, j->n);

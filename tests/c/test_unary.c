@@ -32,7 +32,7 @@ static void settle(setting *s, lmx_unary_code op, unsigned set)
     const lmx_unary_description *const info = lmx_unary_info((int)op);
     memset(s, 0, sizeof *s);
     lmx_unary_options_init(&s->o);
-    if (info->parameters[0] == 0)
+    if (info->parameter[0].name == NULL)
         return;
     s->o.parameter = s->p;
     s->o.parameters = 1;
@@ -43,7 +43,7 @@ static void settle(setting *s, lmx_unary_code op, unsigned set)
         memcpy(s->p, weights, sizeof s->p);
         s->o.parameters = set == 0 ? 4 : set == 1 ? 2 : 9;
     }
-    if (info->learned)
+    if ((info->parameter[0].flags & LMX_LEARNED) != 0)
         s->o.parameter_grad = s->by_parameter;
 }
 

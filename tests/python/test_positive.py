@@ -270,6 +270,7 @@ def test_registry_says_the_same():
     ops = {op["name"]: op for op in lm._call.row_ops()}
     for p in TABLE:
         for name in (p.name, f"{p.name}_vjp"):
-            assert ops[name]["parameter"] == (p.parameter or "")
-            assert ops[name]["standard"] == (p.standard or 0)
+            assert ops[name]["parameters"] == ([p.parameter] if p.parameter else [])
+            standards = [q.standard for q in ops[name]["described"]]
+            assert standards == ([p.standard] if p.parameter else [])
             assert ops[name]["inputs"] == (2 if name != p.name else 1)

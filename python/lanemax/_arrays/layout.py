@@ -15,6 +15,7 @@ try:
 except ImportError:  # numpy 1.25
     from numpy import AxisError  # type: ignore[attr-defined, no-redef, unused-ignore]
 
+from .._core.registry import OPTIONS
 from .convert import doubles, refuse_masked, truths
 
 
@@ -88,10 +89,11 @@ def temperatures(t: Any, shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
     array = doubles("temperature", t)
     if array.ndim == 0 and array == 1:
         return None
-    bad = ~((array > 0) & np.isfinite(array))
+    described = OPTIONS["temperature"]
+    bad = ~((array > described.least) & (array <= described.greatest))
     if bad.any():
         raise ValueError(
-            f"temperature: must be positive and finite, got {float(array[bad].flat[0])}"
+            f"temperature: {described.words} and finite, got {float(array[bad].flat[0])}"
         )
     if array.ndim > len(shape):
         raise ValueError(

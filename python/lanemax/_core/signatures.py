@@ -23,23 +23,15 @@ VARIANTS = {
     "geglu": {"none": "geglu", "tanh": "geglu_tanh"},
 }
 
-#: activations whose parameter has a default; the registry says which
-OPTIONAL = {"softplus", "crrelu"}
-
 #: activation of channels -> its options, by name alone, with their defaults
 OPTIONS: dict[str, dict[str, Any]] = {
-    "poly_norm": {"eps": 1e-6},
-    "poly_norm_glu": {"eps": 1e-6},
+    "poly_norm": {"eps": registry.OPTIONS["eps"].default},
+    "poly_norm_glu": {"eps": registry.OPTIONS["eps"].default},
     "rational": {"form": "B"},
 }
 
-#: what the letters of a loss's options stand for: argument, default
-LETTERS = {
-    "S": ("label_smoothing", 0.0),
-    "Z": ("logz_penalty", 0.0),
-    "C": ("softcap", None),
-    "T": ("temperature", 1.0),
-}
+#: options of losses that are numbers, in the order of signatures
+NUMBERS = ("label_smoothing", "logz_penalty", "softcap", "temperature")
 
 _ARRAYS = (
     *("x", "dy", "gate", "up", "logits", "target", "weight", "bias", "temperature"),
@@ -122,7 +114,7 @@ def of_unary(op: dict[str, Any]) -> Arguments:
     options = {} if names == ("weight", "bias") else {"bias": None}
     if name in VARIANTS:
         return Arguments(name, ("approximate",), {"approximate": "none"}, options)
-    defaults = {names[0]: op["standard"]} if name in OPTIONAL else {}
+    defaults = {p.name: p.default for p in op["described"] if not p.required}
     return Arguments(name, names, defaults, options, op["learned"])
 
 
@@ -139,17 +131,17 @@ def channel_arrays(op: dict[str, Any]) -> tuple[str, ...]:
 
 def loss_parameters(op: dict[str, Any]) -> dict[str, Any]:
     """Parameters of a loss with their defaults."""
-    return dict(zip(op["parameters"], op["defaults"], strict=False))
+    return {p.name: p.default for p in op["described"]}
 
 
 def loss_options(op: dict[str, Any]) -> dict[str, Any]:
     """Its other numbers with their defaults."""
-    return dict(LETTERS[c] for c in op["options"] if c in LETTERS)
+    return {n: registry.OPTIONS[n].default for n in NUMBERS if n in op["takes"]}
 
 
 def of_loss(op: dict[str, Any], gradient: bool) -> inspect.Signature:
     defaults = {
-        **{k: int(v) if k == "order" else v for k, v in loss_parameters(op).items()},
+        **loss_parameters(op),
         **loss_options(op),
         "weight": None,
         "ignore_index": -100,
