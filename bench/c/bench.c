@@ -220,8 +220,8 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
     measure(s, 2, q->seconds);
     const double t = median(&s[0]), copy = median(&s[1]);
     const size_t reduced = q->axis0 ? cols : rows;
-    const double bytes =
-        (double)n * (double)j.table->elem_size * (info->inputs + (info->result == LMX_RESULT_ROW ? 1 : 0));
+    const double bytes = (double)n * (double)j.table->elem_size *
+                         (info->inputs + (info->result == LMX_RESULT_ROW ? 1 : 0));
     if (q->json)
         printf("{\"op\": \"%s\", \"isa\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, "
                "\"rows\": %zu, \"cols\": %zu, \"axis\": %d, \"ns_per_row\": %.1f, "

@@ -69,10 +69,17 @@ static void run_reference_row(const lmx_table *t, int op, workspace *w)
     LMX_ALIGN(64) float scratch[2 * N];
     const lmx_row_info *info = lmx_row_op_info(op);
     const int is_row = info->result == LMX_RESULT_ROW;
-    const lmx_rows rows = {
-        1, N, x, y, N, N, N, is_row ? (void *)out : w->result, scratch, 0,
-        info->parameter[0].standard
-    };
+    const lmx_rows rows = { 1,
+                            N,
+                            x,
+                            y,
+                            N,
+                            N,
+                            N,
+                            is_row ? (void *)out : w->result,
+                            scratch,
+                            0,
+                            info->parameter[0].standard };
     t->gather(w->x, N, &as_is, x);
     t->gather(w->y, N, &as_is, y);
     memset(w->result, 0, sizeof w->result);
@@ -86,7 +93,9 @@ static void run_loss_on(const lmx_loss_kernel *kernel, int op, const void *o, do
                         lmx_loss_row *row)
 {
     const lmx_loss_description *info = lmx_loss_info(op);
-    const lmx_loss_spec spec = { { info->parameter[0].standard, info->parameter[1].standard }, N, 0, 0, 0 };
+    const lmx_loss_spec spec = {
+        { info->parameter[0].standard, info->parameter[1].standard }, N, 0, 0, 0
+    };
     lmx_chunk chunk;
     memset(row, 0, sizeof *row);
     memset(&chunk, 0, sizeof chunk);

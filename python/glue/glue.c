@@ -284,7 +284,8 @@ static int loss_target(loss_call *c, int op, uintptr_t target)
     if (!is_float(&c->target))
         return c->target.type >= LMXPY_INTEGERS && c->target.type < LMXPY_BOOL &&
                is_contiguous(&c->target) && is_lead(&c->target, &c->array[0]);
-    if ((lmx_loss_info(op)->takes & LMX_TAKES_PROBABILITIES) == 0 || !same_shape(&c->target, &c->array[0]))
+    if ((lmx_loss_info(op)->takes & LMX_TAKES_PROBABILITIES) == 0 ||
+        !same_shape(&c->target, &c->array[0]))
         return 0;
     c->soft = c->count;
     c->array[c->count++] = c->target;

@@ -16,8 +16,7 @@
 #ifdef LANEMAX_OPS_H
 /* Numbers are ABI: consecutive from 0. */
 enum {
-#  define COUNT_ONE(number, name, inputs, result, takes, parameters, formula) \
-    count_##name = number,
+#  define COUNT_ONE(number, name, inputs, result, takes, parameters, formula) count_##name = number,
     LMX_ROW_LIST(COUNT_ONE)
 #  undef COUNT_ONE
         count_of_rows

@@ -6,7 +6,8 @@
 #include "kernels/loss_state.h"
 #include "simd/simd.h"
 
-void LMX_K_REAL(soften)(const void *y, const void *weight, size_t n, double keep, double add, void *u);
+void LMX_K_REAL(soften)(const void *y, const void *weight, size_t n, double keep, double add,
+                        void *u);
 void LMX_K_REAL(mix)(const void *o, const void *u, size_t n, double pivot, lmx_mix *mix);
 void LMX_K_REAL(subtract)(const void *u, size_t n, double scale, void *g);
 void LMX_K_REAL(spread)(const void *h, const void *a, size_t n, lmx_dd own, lmx_mix *mix);
