@@ -145,7 +145,7 @@ static void divide_loss(lmx_linear_loss *c, lmx_arena *a, int gradients)
     c->active = lmx_arena_take(&back, c->tiles * sizeof *c->active);
     c->hidden =
         lmx_arena_take(&back, blocks * lmx_tiles(c->l.depth) * lmx_linear_panels_size(&c->l));
-    c->turned = lmx_arena_take(&back, c->l.workers * LMX_BLOCK_REALS * real_size);
+    c->transposed = lmx_arena_take(&back, c->l.workers * LMX_BLOCK_REALS * real_size);
     c->scratch = lmx_arena_take(&back, c->l.workers * 3 * LMX_TILE * real_size);
     a->used = back.used > a->used ? back.used : a->used;
 }
@@ -199,8 +199,8 @@ static void open_store(lmx_linear_loss *c)
     c->keeps_largest = c->limit != NULL;
     if (lmx_linear_room(c, most) == 0 || lmx_linear_room(c, last) == 0)
         c->keeps_largest = 0;
-    const size_t room = lmx_at_most(lmx_linear_room(c, most), lmx_linear_room(c, last));
-    c->kept = room >= c->l.rows ? c->l.rows : room / c->l.group * c->l.group;
+    const size_t fitting = lmx_at_most(lmx_linear_room(c, most), lmx_linear_room(c, last));
+    c->kept = fitting >= c->l.rows ? c->l.rows : fitting / c->l.group * c->l.group;
     if (c->kept == 0 && !c->keeps_largest)
         c->store = NULL;
 }

@@ -47,7 +47,7 @@ typedef struct call {
     size_t together;    /* rows in a block */
     double keep, add;   /* soft targets are (keep y + add) weight */
     size_t chunks;
-    size_t row_chunks; /* room for those of the rows that a worker has at a time */
+    size_t row_chunks; /* of all rows that a worker has at a time */
 
     unsigned workers;
     char *scratch; /* three arrays of chunk_reals for each worker */
@@ -64,8 +64,9 @@ typedef struct row {
     call *c;
     const char *o, *soft, *a;
     char *grad, *a_grad;
-    lmx_dd own;             /* of the target: adversarial logit less logit */
-    double pull, at_target; /* factor of the regulariser's gradient, and that at the target */
+    lmx_dd own;          /* of the target: adversarial logit less logit */
+    double spread_scale; /* factor of the regulariser's gradient */
+    double at_target;    /* that gradient at the target */
     size_t target;
     lmx_gather g;
     double temperature;
@@ -310,7 +311,7 @@ static void gradient_chunk(const row *w, size_t i, unsigned worker)
         const ptrdiff_t at_first = (ptrdiff_t)first * c->a_grad.stride[1];
         const lmx_gather g = { .stride = c->a_grad.stride[1], .rate = 1 };
         load_both(w, first, n, worker);
-        c->real_table->pull(scratch_of(c, worker, 1), n, w->own, w->pull, z, a);
+        c->real_table->spread_vjp(scratch_of(c, worker, 1), n, w->own, w->spread_scale, z, a);
         if (t != LMX_NO_TARGET) { /* e is 0 there */
             const size_t offset = t * c->real_table->real_size;
             c->real_table->fill(z + offset, 1, 1, w->row.at_target - w->at_target);
@@ -439,8 +440,8 @@ static void regularise(row *w)
         return;
     }
     /* the scale of comp_sum's gradient has a 1 / rho in it that is not ours */
-    w->pull = norm > 0 ? c->opt.nu * (w->row.scale * c->opt.rho) / norm : 0;
-    w->at_target = w->pull * values.hi;
+    w->spread_scale = norm > 0 ? c->opt.nu * (w->row.scale * c->opt.rho) / norm : 0;
+    w->at_target = w->spread_scale * values.hi;
     w->row.loss += c->opt.nu * norm;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Entries of the softmax family: check, plan, hand out.  One driver serves every operation of
- * the registry; what differs between them is in lib/ops.
+ * the registry; what differs between them is in lib/kernels/row.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -283,8 +283,8 @@ static void short_rows_task(void *job, size_t begin, size_t end, unsigned worker
     r.b_stride = c->b.stride[0];
     r.out_stride = c->out.stride[0];
     r.scratch = scratch_of(c, worker, SCRATCH_TERMS);
-    if (c->plan.how & LMX_HOW_BESIDE)
-        c->kernel->beside(&r);
+    if (c->plan.how & LMX_HOW_PIPELINED)
+        c->kernel->pipelined(&r);
     else
         c->kernel->rows(&r);
 }
@@ -598,7 +598,7 @@ static void plan_scratch(call *c, int short_rows)
     c->scratch_size = lmx_round_up(reals * c->table->real_size);
 }
 
-/* All memory that a call needs beside its arrays. */
+/* All memory that a call needs besides its arrays. */
 static void divide(call *c, lmx_arena *a)
 {
     const size_t workers = c->workers;
@@ -636,7 +636,7 @@ static lmx_status run(lmx_ctx *ctx, call *c)
     lmx_pool *pool = ctx != NULL && c->plan.parallel ? ctx->pool : NULL;
     const int plain = c->opt.total == NULL && (c->opt.temperature == NULL || !c->direct);
     const int short_rows = c->direct && s->inner == 1 && s->cols > 0 && plain &&
-                           (s->cols <= LMX_CHUNK || (c->plan.how & LMX_HOW_BESIDE));
+                           (s->cols <= LMX_CHUNK || (c->plan.how & LMX_HOW_PIPELINED));
     c->batched = !c->direct && !c->columns && c->opt.total == NULL && s->cols > 0 &&
                  s->cols <= LMX_CHUNK && c->opt.temperature == NULL;
     c->chunks = s->cols == 0 ? 0 : (s->cols - 1) / LMX_CHUNK + 1;
@@ -818,7 +818,7 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         .in_place = is_a || is_b,
         .uses_terms = c.kernel->uses_terms,
         .is_real = c.table->elem_size == c.table->real_size,
-        .has_beside = c.kernel->beside != NULL && c.direct,
+        .has_pipelined = c.kernel->pipelined != NULL && c.direct,
         .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
         .cache = lmx_cache_size(),
     };

@@ -165,11 +165,11 @@ static void run_unary(const lmx_table *t, int op, int backward, workspace *w)
 static void run_channel(const lmx_table *t, int op, int backward, workspace *w)
 {
     static const double p[6] = { 0.5, -0.25, 1, 0.125, 0.0625, -0.03125 };
-    static const double turn[4] = { 0.25, 0.96875, 0.625, 0.78125 };
+    static const double angles[4] = { 0.25, 0.96875, 0.625, 0.78125 };
     const int rational = op == LMX_CHANNEL_rational;
     lmx_dd sums[10] = { { 0, 0 } };
     for (size_t i = 0; i < 4; i++)
-        t->put_value(w->scratch + i * t->real_size, turn[i]);
+        t->put_value(w->scratch + i * t->real_size, angles[i]);
     const lmx_channel_spec spec = { .cols = N,
                                     .group = rational ? SIZE_MAX : 4,
                                     .p = p,

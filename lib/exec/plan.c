@@ -8,7 +8,7 @@
 #define PARALLEL_MIN ((size_t)1 << 16)
 
 /* Shorter rows are finished in batches: there is too little to overlap in one. */
-#define BESIDE_MIN 512
+#define PIPELINED_MIN 512
 
 /* Where the cache size cannot be read. */
 #define CACHE_GUESS ((size_t)8 << 20)
@@ -23,11 +23,11 @@ lmx_plan lmx_plan_rows(const lmx_plan_request *r)
 
     p.parallel = r->threads > 1 && elements >= (double)PARALLEL_MIN;
     const int split = p.parallel && r->cols > LMX_CHUNK && r->rows < 2 * (size_t)r->threads;
-    const int beside = r->has_beside && !split && r->rows > 1 && r->cols >= BESIDE_MIN &&
-                       r->cols <= LMX_BESIDE_CHUNKS * LMX_CHUNK;
-    /* Beside each other, the passes move no more than a copy does, and streams pay earlier. */
-    if (r->writes && !r->in_place && bytes > (beside ? 0.5 : 1) * (double)cache)
-        p.how |= LMX_HOW_STREAM | (beside ? LMX_HOW_BESIDE : 0);
+    const int pipelined = r->has_pipelined && !split && r->rows > 1 && r->cols >= PIPELINED_MIN &&
+                          r->cols <= LMX_PIPELINED_CHUNKS * LMX_CHUNK;
+    /* Interleaved, the passes move no more than a copy does, and streams pay earlier. */
+    if (r->writes && !r->in_place && bytes > (pipelined ? 0.5 : 1) * (double)cache)
+        p.how |= LMX_HOW_STREAM | (pipelined ? LMX_HOW_PIPELINED : 0);
     if (r->uses_terms && (r->in_place || (p.how & LMX_HOW_STREAM)))
         p.how |= LMX_HOW_SCRATCH;
     /* Exponentials are dear and caches are near: store them as long as the row stays close. */

@@ -11,12 +11,12 @@
 typedef struct lmx_plan_request {
     size_t rows, cols;
     size_t elem_size;
-    unsigned inputs; /* arrays read */
-    int writes;      /* an array is written, not only one value per row */
-    int in_place;    /* the output is an input */
-    int uses_terms;  /* pass 2 can start from what pass 1 stored */
-    int is_real;     /* elements are stored as they are computed */
-    int has_beside;  /* pass 2 of a row can run beside pass 1 of the next */
+    unsigned inputs;   /* arrays read */
+    int writes;        /* an array is written, not only one value per row */
+    int in_place;      /* the output is an input */
+    int uses_terms;    /* pass 2 can start from what pass 1 stored */
+    int is_real;       /* elements are stored as they are computed */
+    int has_pipelined; /* pass 2 of a row can be interleaved with pass 1 of the next */
     unsigned threads;
     size_t cache; /* last-level cache in bytes, 0 if unknown */
 } lmx_plan_request;

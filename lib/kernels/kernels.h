@@ -16,19 +16,20 @@
 
 /* How results are written, chosen by plan.c; no bit of a result depends on it. */
 enum {
-    LMX_HOW_STREAM = 1,  /* past the caches; v_fence() follows */
+    LMX_HOW_STREAM = 1,  /* nontemporal stores; v_fence() follows */
     LMX_HOW_SCRATCH = 2, /* terms go through scratch, not through the output */
     LMX_HOW_TERMS = 4,   /* apply reads the terms that measure stored, not the input */
-    LMX_HOW_BESIDE = 8   /* pass 2 of a row beside pass 1 of the next; with STREAM and SCRATCH */
+    LMX_HOW_PIPELINED =
+        8 /* pass 2 of a row interleaved with pass 1 of the next; with STREAM, SCRATCH */
 };
 
 /* rows() measures, folds and writes short rows together, up to this many elements. */
 #define LMX_BATCH 2048
 
-/* Rows of at most this many elements can be written beside each other. */
-#define LMX_BESIDE_CHUNKS 16
+/* Rows of at most this many chunks can be pipelined. */
+#define LMX_PIPELINED_CHUNKS 16
 
-/* Contiguous rows: of at most LMX_CHUNK elements for rows(), LMX_BESIDE_CHUNKS chunks for beside(). */
+/* Contiguous rows: of at most LMX_CHUNK elements for rows(), LMX_PIPELINED_CHUNKS chunks for pipelined(). */
 typedef struct lmx_rows {
     size_t rows, cols;
     const void *a, *b;
@@ -71,7 +72,7 @@ enum {
 /*
  * One operation.  measure() looks at up to LMX_CHUNK elements; fold() turns the chunks of a row
  * into what is needed to write it; apply() writes a chunk.  rows() is the three for short rows, and
- * beside() for rows that come from memory and go there (NULL if there is none).
+ * pipelined() for rows that come from memory and go there (NULL if there is none).
  * measure_columns() and apply_columns() are the first and last for a chunk of a block of columns, with
  * one lmx_chunk and lmx_norm each; measure_columns() leaves kind negative where it could not tell; NULL if
  * there are none, and the columns are gathered.
@@ -82,7 +83,7 @@ typedef struct lmx_row_kernel {
     void (*apply)(const void *a, const void *b, size_t n, const lmx_chunk *chunk,
                   const lmx_norm *norm, void *out, unsigned how);
     void (*rows)(const lmx_rows *r);
-    void (*beside)(const lmx_rows *r);
+    void (*pipelined)(const lmx_rows *r);
     void (*measure_columns)(const lmx_columns *c, lmx_chunk *chunks);
     void (*apply_columns)(const lmx_columns *c, const lmx_chunk *chunks, const lmx_norm *norms);
     int keeps_columns; /* measure_columns() can fill scratch */
@@ -124,7 +125,7 @@ LMX_INLINE int lmx_piece_together(const lmx_piece *e)
 }
 
 /*
- * What an activation of channels is given beside its arrays (ops.h, LMX_CHANNEL_LIST).  group is how many
+ * What an activation of channels is given with its arrays (ops.h, LMX_CHANNEL_LIST).  group is how many
  * channels hang together: those that are sorted, those that share coefficients, else all of a row.
  */
 typedef struct lmx_channel_spec {
@@ -186,7 +187,7 @@ typedef struct lmx_table {
     void (*mix)(const void *o, const void *u, size_t n, double pivot, lmx_mix *mix);
     void (*subtract)(const void *u, size_t n, double scale, void *g);
     void (*spread)(const void *h, const void *a, size_t n, lmx_dd own, lmx_mix *mix);
-    void (*pull)(const void *h, size_t n, lmx_dd own, double pull, void *g, void *a);
+    void (*spread_vjp)(const void *h, size_t n, lmx_dd own, double scale, void *g, void *a);
     void (*softcap)(void *o, size_t n, double cap);
     void (*softcap_slope)(const void *o, size_t n, double cap, void *g);
 

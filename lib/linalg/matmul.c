@@ -34,7 +34,7 @@ static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, 
         const size_t k = at_most(p->k - at, LMX_TILE);
         if (a_transposed) {
             p->pack->block(&a, at, k, i, m, block);
-            p->tile->turn(block, m, k, transposed);
+            p->tile->transpose(block, m, k, transposed);
         } else {
             p->pack->block(&a, i, m, at, k, block);
         }
@@ -44,7 +44,7 @@ static void one_block(const product *p, size_t i, size_t m, size_t j, size_t n, 
             p->pack->panels(&b, at, k, j, n, panels);
         const lmx_tile_product q = {
             .block = a_transposed ? transposed : block,
-            .is_turned = a_transposed,
+            .is_transposed = a_transposed,
             .m = m,
             .k = k,
             .n = n,

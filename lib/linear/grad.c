@@ -195,13 +195,13 @@ static void add_weight(const step *s, unsigned worker, size_t tile, size_t from,
                        size_t end, int is_first)
 {
     const lmx_linear_loss *c = s->c;
-    char *const turned = c->turned + worker * LMX_BLOCK_REALS * real_size(c);
-    c->l.real->tile->turn(g_of(c, tile, begin), classes_at(c, from), end - begin, turned);
+    char *const transposed = c->transposed + worker * LMX_BLOCK_REALS * real_size(c);
+    c->l.real->tile->transpose(g_of(c, tile, begin), classes_at(c, from), end - begin, transposed);
     const size_t block = begin / LMX_TILE, parts = lmx_tiles(c->l.depth);
     for (size_t j = 0; j < c->l.depth; j += LMX_TILE) {
         const lmx_tile_product p = {
-            .block = turned,
-            .is_turned = 1,
+            .block = transposed,
+            .is_transposed = 1,
             .m = classes_at(c, from),
             .k = end - begin,
             .n = lmx_at_most(c->l.depth - j, LMX_TILE),

@@ -58,7 +58,7 @@ typedef struct lmx_linear_loss {
     double *lost;      /* for each tile: of each row of a group */
     uint32_t *active;  /* for each tile: bit i for its rows i * LMX_FILTER_ROWS ... */
     char *hidden;      /* panels of a group of rows of hidden */
-    char *turned;      /* for each worker: a block */
+    char *transposed;  /* for each worker: a block */
     char *scratch;     /* for each worker: three tiles' rows of reals */
 } lmx_linear_loss;
 
@@ -84,7 +84,7 @@ LMX_INLINE char *lmx_linear_kept(const lmx_linear_loss *c, size_t from, size_t n
     return lmx_linear_largest(c, from, (c->keeps_largest ? c->l.rows : 0) + i * n);
 }
 
-/* How many rows' logits fit into n rows of dweight beside the largest ones. */
+/* How many rows' logits fit into n rows of dweight besides the largest ones. */
 LMX_INLINE size_t lmx_linear_room(const lmx_linear_loss *c, size_t n)
 {
     const size_t reals = n * c->l.depth * c->l.table->elem_size / c->l.real->real_size;

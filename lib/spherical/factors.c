@@ -75,13 +75,14 @@ double lmx_spherical_largest(size_t d, const double *a, double least, unsigned i
     return value;
 }
 
-/* The largest eigenvalue of a symmetric matrix of n with this diagonal and what is beside it, by halving: x is
+/* The largest eigenvalue of a symmetric matrix of n with this diagonal and off-diagonal, by bisection: x is
  * beyond all of them where the pivots of x - T are positive. */
-static double largest_of_tridiagonal(const double *diagonal, const double *beside, size_t n)
+static double largest_of_tridiagonal(const double *diagonal, const double *off_diagonal, size_t n)
 {
     double low = 0, high = 0;
     for (size_t i = 0; i < n; i++) {
-        const double sum = diagonal[i] + fabs(beside[i]) + (i > 0 ? fabs(beside[i - 1]) : 0);
+        const double sum =
+            diagonal[i] + fabs(off_diagonal[i]) + (i > 0 ? fabs(off_diagonal[i - 1]) : 0);
         high = sum > high ? sum : high;
     }
     for (int k = 0; k < 60; k++) {
@@ -89,7 +90,7 @@ static double largest_of_tridiagonal(const double *diagonal, const double *besid
         double pivot = x - diagonal[0];
         size_t i = 1;
         for (; i < n && pivot > 0; i++)
-            pivot = x - diagonal[i] - beside[i - 1] * (beside[i - 1] / pivot);
+            pivot = x - diagonal[i] - off_diagonal[i - 1] * (off_diagonal[i - 1] / pivot);
         if (i == n && pivot > 0)
             high = x;
         else
@@ -104,7 +105,7 @@ static double largest_of_tridiagonal(const double *diagonal, const double *besid
  */
 double lmx_spherical_norm(size_t d, const double *a, double *vectors, double *y, double *z)
 {
-    double diagonal[LMX_SPHERICAL_VECTORS], beside[LMX_SPHERICAL_VECTORS];
+    double diagonal[LMX_SPHERICAL_VECTORS], off_diagonal[LMX_SPHERICAL_VECTORS];
     const size_t most = d < LMX_SPHERICAL_VECTORS ? d : LMX_SPHERICAL_VECTORS;
     size_t n = 0;
     start(d, z);
@@ -120,13 +121,13 @@ double lmx_spherical_norm(size_t d, const double *a, double *vectors, double *y,
         for (int again = 0; again < 2; again++)
             for (size_t k = 0; k <= n; k++)
                 lmx_axpy(-lmx_dot(vectors + k * d, z, d), vectors + k * d, d, z);
-        length = beside[n] = sqrt(lmx_sum_squares(z, d));
+        length = off_diagonal[n] = sqrt(lmx_sum_squares(z, d));
         first = n == 0 ? diagonal[0] : first;
         n++;
         if (!(length > 0x1p-45 * first))
             break;
     }
-    return sqrt(largest_of_tridiagonal(diagonal, beside, n));
+    return sqrt(largest_of_tridiagonal(diagonal, off_diagonal, n));
 }
 
 double lmx_spherical_spread(const double squares[2], size_t d)
@@ -174,7 +175,7 @@ static int invert(lmx_spherical *l, const lmx_spherical_work *w)
 }
 
 /* a <- (1 + f y y^T) a */
-static void turn(double *a, size_t d, double f, const double *y, double *x)
+static void rank_one_update(double *a, size_t d, double f, const double *y, double *x)
 {
     back(d, a, y, x);
     for (size_t i = 0; i < d; i++)
@@ -205,8 +206,8 @@ static int bring_back(lmx_spherical *l, const lmx_spherical_work *w)
             memcpy(y, small, d * sizeof *y);
         const double a = below > above ? below - 1 : 1 / above - 1;
         beta[count] = -a / (1 + a * lmx_dot(y, y, d));
-        turn(l->u, d, a, y, x);
-        turn(l->u_it, d, beta[count], y, x);
+        rank_one_update(l->u, d, a, y, x);
+        rank_one_update(l->u_it, d, beta[count], y, x);
         count++;
     }
     lmx_spherical_turn_rows(l, &w->on, count, directions, beta, 1, w->rows[1]);

@@ -2,7 +2,7 @@
 /*
  * V in memory, and passes over all of it.
  *
- * A float number has eight bits more beside it, for a row is rounded whenever it is a target: after t steps a plain
+ * A float number has eight more bits stored with it, for a row is rounded whenever it is a target: after t steps a plain
  * float would be off by about sqrt(t) 2^-25 of itself, which a frequent class would show.
  */
 #include "spherical/spherical.h"

@@ -2,7 +2,7 @@
 /*
  * The factored output layer, W = V U + 1 omega^T, inside.
  *
- * All that is known of W beside its factors is centred: with mean = sum / D, gram = (W - 1 mean^T)^T (W - 1 mean^T).
+ * All that is known of W besides its factors is centred: with mean = sum / D, gram = (W - 1 mean^T)^T (W - 1 mean^T).
  * The sum of squares of the logits W h is then h^T gram h + (sum . h)^2 / D, two terms that are not negative, and
  * their variance the first one: nothing cancels, however large the mean is.
  *
@@ -61,7 +61,7 @@ typedef struct lmx_spherical_target {
     size_t place; /* among those of the row */
     double value; /* of the target */
     double logit;
-    double grad; /* of the mean loss by the logit, beside gv and gs */
+    double grad; /* of the mean loss by the logit, besides gv and gs */
 } lmx_spherical_target;
 
 /*

@@ -152,7 +152,7 @@ static void test_beside(const lmx_tier *tier)
         for (int d = 0; d < N_DTYPES; d++) {
             const lmx_table *const table = tier->table[d];
             const lmx_row_kernel *const kernel = table->row[op];
-            if (kernel->beside == NULL || kernel->elem_size != table->elem_size)
+            if (kernel->pipelined == NULL || kernel->elem_size != table->elem_size)
                 continue;
             check_at.test = lmx_row_op_info(op)->name;
             check_at.dtype = dtype_name((lmx_dtype)d);
@@ -182,10 +182,12 @@ static void test_beside(const lmx_tier *tier)
                     void *const y = check_put(&out, rows * n * size, CHECK_START, offset + away);
                     void *const s = check_put(&scratch, scratch_size, CHECK_END, away);
                     const ptrdiff_t stride = (ptrdiff_t)n;
-                    const lmx_rows all = { rows, n,      a, NULL, stride,
-                                           0,    stride, y, s,    LMX_HOW_STREAM | LMX_HOW_BESIDE,
-                                           0 };
-                    kernel->beside(&all);
+                    const lmx_rows all = {
+                        rows, n,      a, NULL, stride,
+                        0,    stride, y, s,    LMX_HOW_STREAM | LMX_HOW_PIPELINED,
+                        0
+                    };
+                    kernel->pipelined(&all);
                     results_same((lmx_row_code)op, (lmx_dtype)d, y, want, rows * n);
                     check_canaries(&out, y, rows * n * size);
                     check_count(rows);
@@ -324,7 +326,7 @@ static void test_choices(void)
                         q.in_place = q.writes && (flags & 4) != 0;
                         q.uses_terms = (flags & 8) != 0;
                         q.is_real = (flags & 16) != 0;
-                        q.has_beside = q.writes && (flags & 32) != 0;
+                        q.has_pipelined = q.writes && (flags & 32) != 0;
                         q.elem_size = q.is_real ? 4 : 2;
                         q.threads = threads[t];
                         q.cache = caches[cache];
@@ -337,12 +339,12 @@ static void test_choices(void)
                         /* Streams past the caches what would be read again: not in place. */
                         good = good && !((p.how & LMX_HOW_STREAM) && (q.in_place || !q.writes));
                         good = good && (p.how & ~(unsigned)(LMX_HOW_STREAM | LMX_HOW_SCRATCH |
-                                                            LMX_HOW_BESIDE)) == 0;
+                                                            LMX_HOW_PIPELINED)) == 0;
                         /* Beside each other: streams, whole rows, of a size that the kernels take. */
-                        good =
-                            good && !((p.how & LMX_HOW_BESIDE) &&
-                                      (!q.has_beside || !(p.how & LMX_HOW_STREAM) || p.split_rows ||
-                                       q.rows < 2 || q.cols > LMX_BESIDE_CHUNKS * LMX_CHUNK));
+                        good = good &&
+                               !((p.how & LMX_HOW_PIPELINED) &&
+                                 (!q.has_pipelined || !(p.how & LMX_HOW_STREAM) || p.split_rows ||
+                                  q.rows < 2 || q.cols > LMX_PIPELINED_CHUNKS * LMX_CHUNK));
                         good = good && !((p.how & LMX_HOW_SCRATCH) && !q.uses_terms);
                         /* Terms in the output destroy an input in place, and need its type. */
                         good =

@@ -69,19 +69,20 @@ static double get_real(const void *p, size_t i)
 }
 
 /* A (m x k) as it is or transposed, B (k x n) likewise, added to C. */
-static void test_product(size_t m, size_t k, size_t n, int across, int turned, const size_t *picked)
+static void test_product(size_t m, size_t k, size_t n, int across, int transposed,
+                         const size_t *picked)
 {
     check_at.n = n;
     check_random r = check_random_new(check_at.seed = m * 1000003 + k * 1009 + n);
-    const size_t a_rows = across ? k : m, b_rows = turned ? n : k, most = 300;
+    const size_t a_rows = across ? k : m, b_rows = transposed ? n : k, most = 300;
     matrix a = matrix_new(picked ? most : a_rows, across ? m : k, &r);
-    matrix b = matrix_new(picked ? most : b_rows, turned ? k : n, &r);
+    matrix b = matrix_new(picked ? most : b_rows, transposed ? k : n, &r);
     const ptrdiff_t c_row = (ptrdiff_t)n + 3;
     const size_t c_size = (m * (size_t)c_row - 3) * real_size;
     check_buffer room = check_buffer_new(c_size + away());
     void *const want = get_memory(c_size), *const block = get_memory(LMX_BLOCK_REALS * real_size);
     void *const panels = get_memory(LMX_PANEL_REALS * real_size);
-    void *const turned_block = get_memory(LMX_BLOCK_REALS * real_size);
+    void *const transposed_block = get_memory(LMX_BLOCK_REALS * real_size);
     const size_t first = k / 3, terms = k - first;
     for (size_t i = 0; i < m * (size_t)c_row - 3; i++)
         put_real(want, i, 0.25 * (double)(i % 17));
@@ -94,7 +95,7 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
             for (size_t q = 0; q < terms; q++) {
                 /* the block holds the terms that are used, panels have others before them */
                 const size_t ai = across ? q : i, aj = across ? i : q;
-                const size_t bi = turned ? j : first + q, bj = turned ? first + q : j;
+                const size_t bi = transposed ? j : first + q, bj = transposed ? first + q : j;
                 s = chain(at(&a, picked ? picked[ai] : ai, aj),
                           at(&b, picked ? picked[bi] : bi, bj), s);
             }
@@ -110,15 +111,15 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
             pack->block(&rows_a, 0, terms, 0, m, block);
         else
             pack->block(&rows_a, 0, m, 0, terms, block);
-        if (turned)
+        if (transposed)
             pack->panels_across(&rows_b, 0, n, 0, k, panels);
         else
             pack->panels(&rows_b, 0, k, 0, n, panels);
         memcpy(c, before, c_size);
         const void *left = block;
         if (across) {
-            own->turn(block, m, terms, turned_block);
-            left = turned_block;
+            own->transpose(block, m, terms, transposed_block);
+            left = transposed_block;
         }
         const lmx_tile_product p = { left, across, m, terms, n, panels, first, k, c, c_row, 1 };
         own->multiply(&p);
@@ -129,7 +130,7 @@ static void test_product(size_t m, size_t k, size_t n, int across, int turned, c
     free(want);
     free(before);
     free(block);
-    free(turned_block);
+    free(transposed_block);
     free(panels);
     check_buffer_free(&room);
     check_buffer_free(&a.memory);

@@ -18,16 +18,16 @@ LMX_INLINE void gate_rows(const lmx_piece *e, unsigned flags, map_body *body, co
     map_done(e->how);
 }
 
-#define LMX_GATE_KERNEL(name, of_, pull_)                                       \
+#define LMX_GATE_KERNEL(name, of_, vjp_)                                        \
   LMX_INLINE_VECTOR vreal name##_value(map_in in, const void *k, vreal *second) \
   {                                                                             \
     (void)second;                                                               \
     return canonical(v_mul(of_(in.x, k), in.up));                               \
   }                                                                             \
-  LMX_INLINE_VECTOR vreal name##_pull(map_in in, const void *k, vreal *second)  \
+  LMX_INLINE_VECTOR vreal name##_vjp(map_in in, const void *k, vreal *second)   \
   {                                                                             \
     (void)k;                                                                    \
-    const vreal first = pull_(in.dy, in.up, in.x, second);                      \
+    const vreal first = vjp_(in.dy, in.up, in.x, second);                       \
     *second = canonical(*second);                                               \
     return canonical(first);                                                    \
   }                                                                             \
@@ -41,7 +41,7 @@ LMX_INLINE void gate_rows(const lmx_piece *e, unsigned flags, map_body *body, co
   {                                                                             \
     (void)spec;                                                                 \
     const unary_constants k = unary_at(NULL, 0);                                \
-    gate_rows(e, HAS_DY | HAS_UP | HAS_UP_OUT, name##_pull, &k);                \
+    gate_rows(e, HAS_DY | HAS_UP | HAS_UP_OUT, name##_vjp, &k);                 \
   }                                                                             \
   const lmx_channel_kernel LMX_K(name) = { name##_forward, name##_backward };
 

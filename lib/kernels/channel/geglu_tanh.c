@@ -2,4 +2,4 @@
 #include "kernels/channel/gate.h"
 #include "kernels/unary/gelu_tanh.h"
 
-LMX_GATE_KERNEL(geglu_tanh, gelu_tanh_of, gelu_tanh_gate_pull)
+LMX_GATE_KERNEL(geglu_tanh, gelu_tanh_of, gelu_tanh_gate_vjp)

@@ -66,7 +66,7 @@ LMX_INLINE void value(const vreal *dy, vreal *x, const void *k, size_t at, vreal
     with_pair_nan(x, out);
 }
 
-LMX_INLINE void pull(const vreal *dy, vreal *x, const void *k_, size_t at, vreal *out)
+LMX_INLINE void vjp(const vreal *dy, vreal *x, const void *k_, size_t at, vreal *out)
 {
     const constants *k = k_;
     const turns t = turns_at(k, at / 2);
@@ -141,7 +141,7 @@ static void backward(const lmx_piece *e, const lmx_channel_spec *spec)
         constants k = constants_of(spec, e->first, m.n);
         if (e->sums != NULL || e->columns != NULL)
             k.terms = e->scratch;
-        groups_row(&m, 2, 1, pull, &k);
+        groups_row(&m, 2, 1, vjp, &k);
         if (k.terms != NULL)
             add_terms(k.terms, m.n / 2, e, &k);
     }

@@ -12,7 +12,7 @@ LMX_INLINE void value(const vreal *dy, vreal *x, const void *k, size_t at, vreal
     or_nan(out, 2, group_nan(x, 2));
 }
 
-LMX_INLINE void pull(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out)
+LMX_INLINE void vjp(const vreal *dy, vreal *x, const void *k, size_t at, vreal *out)
 {
     (void)k, (void)at;
     const vmask swap = v_gt(x[1], x[0]);
@@ -30,7 +30,7 @@ static void forward(const lmx_piece *e, const lmx_channel_spec *spec)
 static void backward(const lmx_piece *e, const lmx_channel_spec *spec)
 {
     (void)spec;
-    groups_piece(e, 2, 1, pull);
+    groups_piece(e, 2, 1, vjp);
 }
 
 const lmx_channel_kernel LMX_K(max_min) = { forward, backward };

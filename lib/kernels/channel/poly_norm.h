@@ -34,8 +34,8 @@ typedef struct {
 } norm_constants;
 
 typedef struct {
-    lmx_dd even[LMX_CHANNEL_ORDER + 1]; /* sum of x^(2k) / e^(2k), k >= 1 */
-    lmx_dd pull[LMX_CHANNEL_ORDER + 1]; /* sum of g x^k / e^k */
+    lmx_dd even[LMX_CHANNEL_ORDER + 1];     /* sum of x^(2k) / e^(2k), k >= 1 */
+    lmx_dd products[LMX_CHANNEL_ORDER + 1]; /* sum of g x^k / e^k */
 } norm_sums;
 
 /* Adds x^(2k), k = 1 .. m, or g x^k, k = 0 .. m, to s[k]. */
@@ -50,8 +50,7 @@ LMX_INLINE_VECTOR void norm_add_even(vwide *s, vreal x, size_t m)
     }
 }
 
-LMX_INLINE_VECTOR void norm_add_pull(vwide *s, vreal dy, vreal x, vreal up, size_t m,
-                                     unsigned flags)
+LMX_INLINE_VECTOR void norm_add_vjp(vwide *s, vreal dy, vreal x, vreal up, size_t m, unsigned flags)
 {
     const vwide w = vw_of(x);
     vwide g = vw_of(dy);
@@ -81,8 +80,8 @@ LMX_INLINE void norm_measure(const map_arrays *a, size_t from, size_t to, real s
         for (; i + V_LANES <= to; i += LMX_LANES) {
             const vreal x = v_mul(e_load(a->x + i), scale);
             if (flags & HAS_DY)
-                norm_add_pull(s, e_load(a->dy + i), x, flags & HAS_UP ? e_load(a->up + i) : x, m,
-                              flags);
+                norm_add_vjp(s, e_load(a->dy + i), x, flags & HAS_UP ? e_load(a->up + i) : x, m,
+                             flags);
             else
                 norm_add_even(s, x, m);
         }
@@ -90,8 +89,8 @@ LMX_INLINE void norm_measure(const map_arrays *a, size_t from, size_t to, real s
             const size_t n = to - i;
             const vreal x = v_mul(e_load_n(a->x + i, n, 0), scale);
             if (flags & HAS_DY)
-                norm_add_pull(s, e_load_n(a->dy + i, n, 0), x,
-                              flags & HAS_UP ? e_load_n(a->up + i, n, 0) : x, m, flags);
+                norm_add_vjp(s, e_load_n(a->dy + i, n, 0), x,
+                             flags & HAS_UP ? e_load_n(a->up + i, n, 0) : x, m, flags);
             else
                 norm_add_even(s, x, m);
         }
@@ -165,8 +164,8 @@ LMX_INLINE lmx_dd norm_root(lmx_dd sum, size_t n, double eps, int64_t shift)
 
 /* What follows from the sums of a row, of which squares[] are there; NaN if it holds inf or NaN. */
 LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, size_t m,
-                             norm_measure_fn *even, norm_measure_fn *pull, const lmx_dd *squares,
-                             norm_constants *k, lmx_dd *sums)
+                             norm_measure_fn *even, norm_measure_fn *products,
+                             const lmx_dd *squares, norm_constants *k, lmx_dd *sums)
 {
     norm_sums s;
     const int64_t shift = norm_shift(a, squares[1], spec->eps, m);
@@ -175,8 +174,8 @@ LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, 
         norm_row_sums(a, scale, m, even, s.even);
     else
         memcpy(s.even, squares, sizeof s.even);
-    if (pull != NULL)
-        norm_row_sums(a, scale, m, pull, s.pull);
+    if (products != NULL)
+        norm_row_sums(a, scale, m, products, s.products);
     k->scale = v_set1(scale);
     k->m = m;
     k->c[0] = v_set1((real)spec->p[m]);
@@ -185,17 +184,17 @@ LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, 
         const lmx_dd r = norm_root(s.even[i], a->n, spec->eps, 2 * (int64_t)i * shift);
         const real c = (real)dd_value(w_mul(dd_of(w), r));
         k->c[i] = v_set1(c);
-        if (pull == NULL)
+        if (products == NULL)
             continue;
-        const lmx_dd pulled = w_mul(s.pull[i], r); /* N m[k] */
-        const lmx_dd mean = w_mul(w_div(pulled, dd_of((double)a->n)), w_mul(r, r));
+        const lmx_dd term = w_mul(s.products[i], r); /* N m[k] */
+        const lmx_dd mean = w_mul(w_div(term, dd_of((double)a->n)), w_mul(r, r));
         k->slope[i] = v_set1((real)i * c);
         k->d[i] = v_set1((real)dd_value(w_mul(dd_of((double)i * w), mean)));
         if (sums != NULL)
-            sums[m - i] = lmx_dd_add(sums[m - i], pulled);
+            sums[m - i] = lmx_dd_add(sums[m - i], term);
     }
-    if (pull != NULL && sums != NULL)
-        sums[m] = lmx_dd_add(sums[m], s.pull[0]);
+    if (products != NULL && sums != NULL)
+        sums[m] = lmx_dd_add(sums[m], s.products[0]);
 }
 
 LMX_INLINE vreal norm_polynomial(const norm_constants *k, vreal x, size_t m)
@@ -212,8 +211,8 @@ LMX_INLINE_VECTOR vreal norm_value(map_in in, const norm_constants *k, size_t m,
     return canonical(flags & HAS_UP ? v_mul(y, in.up) : y);
 }
 
-LMX_INLINE_VECTOR vreal norm_pull(map_in in, const norm_constants *k, size_t m, unsigned flags,
-                                  vreal *up)
+LMX_INLINE_VECTOR vreal norm_vjp(map_in in, const norm_constants *k, size_t m, unsigned flags,
+                                 vreal *up)
 {
     const vreal x = v_mul(in.x, k->scale), t = v_mul(x, x);
     const vreal g = flags & HAS_UP ? v_mul(in.dy, in.up) : in.dy;
@@ -228,20 +227,20 @@ LMX_INLINE_VECTOR vreal norm_pull(map_in in, const norm_constants *k, size_t m, 
     return canonical(v_mul(dx, k->scale));
 }
 
-/* Where they are not beside each other, a row's second pass asks for the next row. */
-LMX_INLINE size_t norm_ahead(const lmx_piece *e, const map_arrays *a)
+/* Where rows are not pipelined, a row's second pass prefetches the next row. */
+LMX_INLINE size_t norm_prefetch(const lmx_piece *e, const map_arrays *a)
 {
     const size_t row = (size_t)e->stride[LMX_X] * sizeof(elem);
     return e->how & LMX_HOW_STREAM && a->n <= LMX_CHUNK ? row : 0;
 }
 
 /*
- * The results of a row beside the sums of the next: what one waits for, the memory that is written to, the other
- * does not need.  The lanes and their order are those of norm_measure().
+ * The results of a row interleaved with the sums of the next: the first wait for the memory that they write to, which
+ * the second do not need.  The lanes and their order are those of norm_measure().
  */
-LMX_INLINE_VECTOR void norm_beside(const map_arrays *row, const norm_constants *k,
-                                   const map_arrays *next, unsigned flags, map_body *body,
-                                   lmx_dd *squares)
+LMX_INLINE_VECTOR void norm_pipelined(const map_arrays *row, const norm_constants *k,
+                                      const map_arrays *next, unsigned flags, map_body *body,
+                                      lmx_dd *squares)
 {
     enum { M = 3 };
     const size_t n = row->n, past = (size_t)(0 - (uintptr_t)row->out) % 64 / sizeof(elem);
@@ -285,25 +284,25 @@ LMX_INLINE_VECTOR void norm_beside(const map_arrays *row, const norm_constants *
 }
 
 LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size_t m,
-                          norm_measure_fn *even, norm_measure_fn *pull, unsigned flags,
+                          norm_measure_fn *even, norm_measure_fn *products, unsigned flags,
                           map_body *body)
 {
     /* of the published order alone: more sums than its do not fit into registers */
-    const int beside =
-        m == 3 && pull == NULL && e->how & LMX_HOW_STREAM && e->n >= 128 && e->n <= LMX_CHUNK;
+    const int pipelined =
+        m == 3 && products == NULL && e->how & LMX_HOW_STREAM && e->n >= 128 && e->n <= LMX_CHUNK;
     lmx_dd squares[LMX_CHANNEL_ORDER + 1];
     for (size_t r = 0; r < e->rows; r++) {
         map_arrays a = map_row(e, r);
         norm_constants k;
-        if (!beside || r == 0)
+        if (!pipelined || r == 0)
             norm_row_sums(&a, 1, m, even, squares);
-        norm_prepare(&a, spec, m, even, pull, squares, &k, e->sums);
-        if (beside && r + 1 < e->rows) {
+        norm_prepare(&a, spec, m, even, products, squares, &k, e->sums);
+        if (pipelined && r + 1 < e->rows) {
             const map_arrays next = map_row(e, r + 1);
-            norm_beside(&a, &k, &next, flags, body, squares);
+            norm_pipelined(&a, &k, &next, flags, body, squares);
             continue;
         }
-        a.prefetch = norm_ahead(e, &a);
+        a.prefetch = norm_prefetch(e, &a);
         map_all(&a, flags, body, &k);
     }
     map_done(e->how);
@@ -333,11 +332,11 @@ LMX_INLINE void norm_rows(const lmx_piece *e, const lmx_channel_spec *spec, size
   }                                                                                                \
   static vreal pull_3(map_in in, const void *k, vreal *up)                                         \
   {                                                                                                \
-    return norm_pull(in, k, 3, flags, up);                                                         \
+    return norm_vjp(in, k, 3, flags, up);                                                          \
   }                                                                                                \
   static vreal pull_m(map_in in, const void *k, vreal *up)                                         \
   {                                                                                                \
-    return norm_pull(in, k, ((const norm_constants *)k)->m, flags, up);                            \
+    return norm_vjp(in, k, ((const norm_constants *)k)->m, flags, up);                             \
   }                                                                                                \
   static void forward(const lmx_piece *e, const lmx_channel_spec *spec)                            \
   {                                                                                                \

@@ -21,7 +21,7 @@
 #define B_MOST LMX_CHANNEL_ORDER
 #define SUMS   (A_MOST + B_MOST)
 
-/* Sums that are taken at once, where a frame has room for their lanes. */
+/* Sums that are taken at once, where a frame has space for their lanes. */
 #if defined(LMX_REAL_F64)
 #  define AT_ONCE A_MOST
 #else
@@ -38,16 +38,16 @@ typedef struct {
     int form_a;
 } coefficients;
 
-/* t such that |c[k]| T^k < 2^(room + 1) for T = 2^t, at most `most` */
+/* t such that |c[k]| T^k < 2^(spare + 1) for T = 2^t, at most `most` */
 static int64_t reach(const double *c, size_t n, size_t first, int64_t most)
 {
-    const int64_t end = sizeof(real) == 4 ? 126 : 1022, room = end - 8;
+    const int64_t end = sizeof(real) == 4 ? 126 : 1022, spare = end - 8;
     for (size_t i = 0; i < n; i++) {
         const int64_t k = (int64_t)(i + first);
         if (k == 0)
             continue;
         const int64_t powers = end / k,
-                      size = c[i] == 0 ? powers : (room - exponent_of(c[i]) + k * 2048) / k - 2048;
+                      size = c[i] == 0 ? powers : (spare - exponent_of(c[i]) + k * 2048) / k - 2048;
         most = powers < most ? powers : most;
         most = size < most ? size : most;
     }

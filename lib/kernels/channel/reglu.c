@@ -2,4 +2,4 @@
 #include "kernels/channel/gate.h"
 #include "kernels/unary/relu.h"
 
-LMX_GATE_KERNEL(reglu, relu_of, relu_gate_pull)
+LMX_GATE_KERNEL(reglu, relu_of, relu_gate_vjp)

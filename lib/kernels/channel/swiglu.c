@@ -2,4 +2,4 @@
 #include "kernels/channel/gate.h"
 #include "kernels/unary/silu.h"
 
-LMX_GATE_KERNEL(swiglu, silu_of, silu_gate_pull)
+LMX_GATE_KERNEL(swiglu, silu_of, silu_gate_vjp)

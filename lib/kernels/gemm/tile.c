@@ -105,10 +105,10 @@ LMX_INLINE real *gather_columns(size_t rows, const real *from, size_t k, real *t
     return to + k * rows;
 }
 
-static void turn(const void *block, size_t m, size_t k, void *turned)
+static void transpose(const void *block, size_t m, size_t k, void *transposed)
 {
     const real *from = block;
-    real *to = turned;
+    real *to = transposed;
 #define COLUMNS(rows) (to = gather_columns((rows), from, k, to), from += (rows))
     FOR_ROWS(m, COLUMNS)
 #undef COLUMNS
@@ -118,7 +118,7 @@ static void multiply(const lmx_tile_product *p)
 {
     const real *a = p->block;
     real *c = p->c;
-    if (p->is_turned) {
+    if (p->is_transposed) {
 #define SWEEP(rows)                                                  \
   (sweep((rows), a, 1, (rows), (rows)*p->k, p, c), a += (rows)*p->k, \
    c += (ptrdiff_t)(rows)*p->c_row)
@@ -175,4 +175,4 @@ static void largest(const void *z, ptrdiff_t z_row, size_t m, size_t n, void *mo
 
 extern const lmx_tile_kernel LMX_K(tile);
 
-const lmx_tile_kernel LMX_K(tile) = { turn, multiply, add_bias, sum_columns, largest };
+const lmx_tile_kernel LMX_K(tile) = { transpose, multiply, add_bias, sum_columns, largest };

@@ -35,8 +35,8 @@ typedef struct lmx_rows_of {
 
 /* C = A B or, with add, C + A B, all of reals. */
 typedef struct lmx_tile_product {
-    const void *block; /* A as block() or turn() leaves it */
-    int is_turned;
+    const void *block; /* A as block() or transpose() leaves it */
+    int is_transposed;
     size_t m, k, n;
     const void *panels; /* B is rows first ... first + k of panels of panel_rows rows */
     size_t first, panel_rows;
@@ -64,7 +64,7 @@ typedef struct lmx_tile_kernel {
      * A from its transpose, a block of k rows of m.  As they stand there the elements that one tile of C takes from a
      * row would need a line or two for each k, which is all of the first-level cache.
      */
-    void (*turn)(const void *block, size_t m, size_t k, void *turned);
+    void (*transpose)(const void *block, size_t m, size_t k, void *transposed);
     void (*multiply)(const lmx_tile_product *p);
 
     /* On m rows of n, z_row apart. */

@@ -327,8 +327,8 @@ LMX_INLINE void pipelined_loop(const lmx_rows *r, row_guess *guess, row_measure_
 {
     const unsigned flags = (uses_terms ? MAP_TERMS : 0) | (inputs > 1 ? MAP_B : 0);
     const size_t chunks = (r->cols - 1) / LMX_CHUNK + 1;
-    lmx_chunk chunk[LMX_BESIDE_CHUNKS];
-    row_pending pending[LMX_BESIDE_CHUNKS];
+    lmx_chunk chunk[LMX_PIPELINED_CHUNKS];
+    row_pending pending[LMX_PIPELINED_CHUNKS];
     for (size_t c = 0; c < chunks; c++)
         pending[c].n = 0;
     for (size_t i = 0; i < r->rows; i++) {

@@ -48,13 +48,13 @@ void LMX_K(spread)(const void *h_, const void *a_, size_t n, lmx_dd own, lmx_mix
     mix->mass = lane_total(values);
 }
 
-/* g += pull e, and a = -pull e */
-void LMX_K(pull)(const void *h_, size_t n, lmx_dd own, double pull, void *g_, void *a_)
+/* g += scale e, and a = -scale e: the gradient through spread(). */
+void LMX_K(spread_vjp)(const void *h_, size_t n, lmx_dd own, double scale, void *g_, void *a_)
 {
     const real *h = h_;
     real *g = g_, *a = a_;
     const own_shift shift = shift_of(own);
-    const vreal f = v_set1((real)pull), zero = v_set1(0);
+    const vreal f = v_set1((real)scale), zero = v_set1(0);
     for (size_t i = 0; i < n; i += V_LANES) {
         const size_t left = n - i < V_LANES ? n - i : V_LANES;
         const vreal e = shift_from(v_load_n(h + i, left, 0), v_load_n(a + i, left, 0), &shift);

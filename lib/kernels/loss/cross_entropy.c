@@ -3,7 +3,7 @@
  * cross_entropy: log(sum exp(o)) - o[t], as log_softmax computes it, bit for bit.
  *
  * Mixed (label smoothing, probabilities as targets, the log(Z)^2 penalty): with soft targets u >= 0
- * beside the target's own weight,
+ * besides the target's own weight,
  *   on (L - o[t]) + sum u[k] (L - o[k]) + penalty L^2,  L = log(sum exp(o)),
  * the middle term from sum u (pivot - o) and sum u, with a pivot above every logit: nothing cancels.
  * Gradient: (on + sum u + 2 penalty L) softmax - u - on [k = t].

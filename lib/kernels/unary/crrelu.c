@@ -28,7 +28,7 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return v_select(v_isnan(y), r, y);
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     const vreal c = bell_inside(x), zero = v_set1(0);
     const vreal step = with_nan(x, v_select(v_gt(x, zero), dy, zero));
@@ -46,4 +46,4 @@ LMX_INLINE void partials(vreal x, const unary_constants *k, size_t count, vreal 
     d[0] = v_mul(v_mul(c, e.part), e.down);
 }
 
-LMX_LEARNED_KERNEL(crrelu, value, pull, partials, 1)
+LMX_LEARNED_KERNEL(crrelu, value, vjp, partials, 1)

@@ -7,9 +7,9 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return with_nan(x, v_select(v_gt(x, k->p[0]), x, v_set1(0)));
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     return with_nan(x, v_select(v_gt(x, k->p[0]), dy, times_zero(dy)));
 }
 
-LMX_UNARY_KERNEL(fatrelu, value, pull)
+LMX_UNARY_KERNEL(fatrelu, value, vjp)

@@ -108,7 +108,7 @@ LMX_INLINE gelu_parts gelu_parts_of(vreal x)
 }
 
 /* dy (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)); Phi(x) is 1 - Phi(-x) above */
-LMX_INLINE vreal gelu_pull_by(const gelu_parts *p, vreal dy)
+LMX_INLINE vreal gelu_vjp_by(const gelu_parts *p, vreal dy)
 {
     const vmask below = v_gt(v_set1(0), p->x);
     const vreal share = v_select(below, p->share, v_neg(p->share));
@@ -117,19 +117,19 @@ LMX_INLINE vreal gelu_pull_by(const gelu_parts *p, vreal dy)
     return v_add(v_select(below, v_set1(0), dy), more);
 }
 
-LMX_INLINE vreal gelu_pull_of(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal gelu_vjp_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     const gelu_parts p = gelu_parts_of(x);
-    return gelu_pull_by(&p, dy);
+    return gelu_vjp_by(&p, dy);
 }
 
-LMX_INLINE vreal gelu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+LMX_INLINE vreal gelu_gate_vjp(vreal dy, vreal up, vreal x, vreal *dup)
 {
     const gelu_parts p = gelu_parts_of(x);
     const vreal less = v_mul(v_mul(v_abs(p.x), p.share), p.part);
     *dup = v_mul(dy, v_fma(less, v_neg(p.down), v_max(v_set1(0), x)));
-    return gelu_pull_by(&p, v_mul(dy, up));
+    return gelu_vjp_by(&p, v_mul(dy, up));
 }
 
 #endif

@@ -37,18 +37,18 @@ LMX_INLINE vreal gelu_tanh_of(vreal x, const unary_constants *k)
 
 LMX_INLINE vreal argument_slope(vreal x) { return v_fma(v_mul(v_set1(3 * K3), x), x, v_set1(K1)); }
 
-LMX_INLINE vreal gelu_tanh_pull_of(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal gelu_tanh_vjp_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     const vreal c = inside(x);
-    return times_logistic_pull(dy, c, argument(c), argument_slope(c));
+    return times_logistic_vjp(dy, c, argument(c), argument_slope(c));
 }
 
-LMX_INLINE vreal gelu_tanh_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+LMX_INLINE vreal gelu_tanh_gate_vjp(vreal dy, vreal up, vreal x, vreal *dup)
 {
     const vreal c = inside(x);
-    const logistic_pull p = logistic_pull_of(c, argument(c), argument_slope(c));
-    return gate_logistic_pull(dy, up, x, p, dup);
+    const logistic_vjp p = logistic_vjp_of(c, argument(c), argument_slope(c));
+    return gate_logistic_vjp(dy, up, x, p, dup);
 }
 
 #endif

@@ -31,26 +31,26 @@ LMX_INLINE_VECTOR logistic_sides sides_of(vpair u)
 /* x s(u) = x own post, and its derivative by x, own slope post: post comes last, so that dy loses no digits. */
 typedef struct {
     vreal own, slope, post;
-} logistic_pull;
+} logistic_vjp;
 
-LMX_INLINE logistic_pull logistic_pull_of(vreal x, vpair u, vreal du)
+LMX_INLINE logistic_vjp logistic_vjp_of(vreal x, vpair u, vreal du)
 {
     const logistic_sides l = sides_of(u);
     const vreal other = v_select(l.below, l.large, v_mul(l.small, l.down));
-    return (logistic_pull){ v_select(l.below, l.small, l.large),
-                            v_fma(v_mul(v_clamp(x, LMX_MOST), other), du, v_set1(1)),
-                            v_select(l.below, l.down, v_set1(1)) };
+    return (logistic_vjp){ v_select(l.below, l.small, l.large),
+                           v_fma(v_mul(v_clamp(x, LMX_MOST), other), du, v_set1(1)),
+                           v_select(l.below, l.down, v_set1(1)) };
 }
 
 /* dy (s(u) + x s(u) s(-u) du/dx) */
-LMX_INLINE vreal times_logistic_pull(vreal dy, vreal x, vpair u, vreal du)
+LMX_INLINE vreal times_logistic_vjp(vreal dy, vreal x, vpair u, vreal du)
 {
-    const logistic_pull p = logistic_pull_of(x, u, du);
+    const logistic_vjp p = logistic_vjp_of(x, u, du);
     return v_mul(v_mul(v_mul(dy, p.own), p.slope), p.post);
 }
 
 /* The same times up, and dy x s(u), from one exponential. */
-LMX_INLINE vreal gate_logistic_pull(vreal dy, vreal up, vreal x, logistic_pull p, vreal *dup)
+LMX_INLINE vreal gate_logistic_vjp(vreal dy, vreal up, vreal x, logistic_vjp p, vreal *dup)
 {
     const vreal least = v_max(v_set1(-LMX_MOST), x); /* s is 0 where x is -inf */
     *dup = v_mul(dy, v_mul(v_mul(least, p.own), p.post));

@@ -32,7 +32,7 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
 }
 
 /* T (1 + x (s / T) (1 - T) (1 + T)), 1 - T = 2 q / (1 + q), q = s(-x)^2 */
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     vreal ratio;
     (void)k;
@@ -45,4 +45,4 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     return f_times(f, v_mul(dy, v_fma(v_clamp(x, LMX_MOST), both, one)));
 }
 
-LMX_UNARY_KERNEL(mish, value, pull)
+LMX_UNARY_KERNEL(mish, value, vjp)

@@ -29,7 +29,7 @@ LMX_INLINE vreal pull_of(vreal dy, vreal x, const unary_constants *k, size_t m)
     return with_nan(x, v_select(v_gt(x, v_set1(0)), v_mul(dy, s), times_zero(dy)));
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     return k->n == 4 ? pull_of(dy, x, k, 3) : pull_of(dy, x, k, k->n - 1);
 }
@@ -44,4 +44,4 @@ LMX_INLINE void partials(vreal x, const unary_constants *k, size_t count, vreal 
         d[i - 1] = v_mul(d[i], r);
 }
 
-LMX_LEARNED_KERNEL(poly_relu, value, pull, partials, k.n)
+LMX_LEARNED_KERNEL(poly_relu, value, vjp, partials, k.n)

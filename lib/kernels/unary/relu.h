@@ -11,13 +11,13 @@ LMX_INLINE vreal relu_of(vreal x, const unary_constants *k)
     return v_max(v_set1(0), x); /* this order lets NaN through */
 }
 
-LMX_INLINE vreal relu_pull_of(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal relu_vjp_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     return with_nan(x, v_select(v_gt(x, v_set1(0)), dy, times_zero(dy)));
 }
 
-LMX_INLINE vreal relu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+LMX_INLINE vreal relu_gate_vjp(vreal dy, vreal up, vreal x, vreal *dup)
 {
     *dup = v_mul(dy, relu_of(x, NULL));
     /* dy 0 up, for the product of dy and up may overflow where the gradient is 0 */

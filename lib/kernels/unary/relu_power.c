@@ -31,7 +31,7 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
 }
 
 /* From dy on one factor after the other, so that nothing is too large or too small before the end. */
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     const vreal r = v_max(v_set1(0), x);
     const int n = (int)k->first;
@@ -42,4 +42,4 @@ LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
     return with_nan(x, v_select(v_gt(x, v_set1(0)), slope, times_zero(dy)));
 }
 
-LMX_UNARY_KERNEL(relu_power, value, pull)
+LMX_UNARY_KERNEL(relu_power, value, vjp)

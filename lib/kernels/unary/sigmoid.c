@@ -9,10 +9,10 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return v_times_logistic(v_set1(1), p_of(x));
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     return times_both_sides(dy, p_of(x));
 }
 
-LMX_UNARY_KERNEL(sigmoid, value, pull)
+LMX_UNARY_KERNEL(sigmoid, value, vjp)

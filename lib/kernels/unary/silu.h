@@ -11,15 +11,15 @@ LMX_INLINE vreal silu_of(vreal x, const unary_constants *k)
     return v_times_logistic(x, p_of(x));
 }
 
-LMX_INLINE vreal silu_pull_of(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal silu_vjp_of(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
-    return times_logistic_pull(dy, x, p_of(x), v_set1(1));
+    return times_logistic_vjp(dy, x, p_of(x), v_set1(1));
 }
 
-LMX_INLINE vreal silu_gate_pull(vreal dy, vreal up, vreal x, vreal *dup)
+LMX_INLINE vreal silu_gate_vjp(vreal dy, vreal up, vreal x, vreal *dup)
 {
-    return gate_logistic_pull(dy, up, x, logistic_pull_of(x, p_of(x), v_set1(1)), dup);
+    return gate_logistic_vjp(dy, up, x, logistic_vjp_of(x, p_of(x), v_set1(1)), dup);
 }
 
 #endif

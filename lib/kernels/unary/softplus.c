@@ -20,10 +20,10 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return v_select(v_isnan(y), r, y); /* infinite, or NaN itself */
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     const logistic_sides l = sides_of(p_product(k->p[0], x));
     return v_select(l.below, v_mul(v_mul(dy, l.small), l.down), v_mul(dy, l.large));
 }
 
-LMX_UNARY_KERNEL(softplus, value, pull)
+LMX_UNARY_KERNEL(softplus, value, vjp)

@@ -9,11 +9,11 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return v_mul(r, r);
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     const vreal half = v_mul(dy, x); /* 2 x may be infinite */
     return with_nan(x, v_select(v_gt(x, v_set1(0)), v_add(half, half), times_zero(dy)));
 }
 
-LMX_UNARY_KERNEL(squared_relu, value, pull)
+LMX_UNARY_KERNEL(squared_relu, value, vjp)

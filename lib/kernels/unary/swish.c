@@ -22,12 +22,12 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return f_times(logistic(scaled_argument(k->p[0], x)), x);
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     /* |beta x| in range, which s(u) s(-u) has long made 0 there */
     const real beta = (real)(k->first < 0 ? -k->first : k->first);
     const vreal c = v_clamp(x, beta > 1 ? LMX_MOST / 2 / beta : LMX_MOST);
-    return times_logistic_pull(dy, c, scaled_argument(k->p[0], x), k->p[0]);
+    return times_logistic_vjp(dy, c, scaled_argument(k->p[0], x), k->p[0]);
 }
 
 /* x^2 s(beta x) s(-beta x); 0 where that vanishes */
@@ -39,4 +39,4 @@ LMX_INLINE void partials(vreal x, const unary_constants *k, size_t count, vreal 
     d[0] = v_mul(v_mul(v_mul(c, l.small), v_mul(c, l.large)), l.down);
 }
 
-LMX_LEARNED_KERNEL(swish, value, pull, partials, 1)
+LMX_LEARNED_KERNEL(swish, value, vjp, partials, 1)

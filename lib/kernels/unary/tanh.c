@@ -13,11 +13,11 @@ LMX_INLINE vreal value(vreal x, const unary_constants *k)
     return with_nan(x, v_with_sign(v_abs(r), x));
 }
 
-LMX_INLINE vreal pull(vreal dy, vreal x, const unary_constants *k)
+LMX_INLINE vreal vjp(vreal dy, vreal x, const unary_constants *k)
 {
     (void)k;
     const vreal four = v_set1(4), twice = v_add(x, x);
     return v_mul(four, times_both_sides(dy, p_of(twice)));
 }
 
-LMX_UNARY_KERNEL(tanh, value, pull)
+LMX_UNARY_KERNEL(tanh, value, vjp)

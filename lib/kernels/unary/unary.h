@@ -36,7 +36,7 @@ LMX_INLINE unary_constants unary_at(const double *p, size_t n)
 }
 
 typedef vreal unary_value(vreal x, const unary_constants *k);
-typedef vreal unary_pull(vreal dy, vreal x, const unary_constants *k);
+typedef vreal unary_vjp(vreal dy, vreal x, const unary_constants *k);
 /* d[i] = d value / d p[i] for all of them */
 typedef void unary_partials(vreal x, const unary_constants *k, size_t count, vreal *d);
 
@@ -64,16 +64,16 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
         sums[q] = lane_total(s[q]);
 }
 
-#define LMX_UNARY_BODIES(name, value_, pull_)                                                      \
+#define LMX_UNARY_BODIES(name, value_, vjp_)                                                       \
   LMX_INLINE_VECTOR vreal name##_value(map_in in, const void *k, vreal *up)                        \
   {                                                                                                \
     (void)up;                                                                                      \
     return canonical(value_(in.x, k));                                                             \
   }                                                                                                \
-  LMX_INLINE_VECTOR vreal name##_pull(map_in in, const void *k, vreal *up)                         \
+  LMX_INLINE_VECTOR vreal name##_vjp(map_in in, const void *k, vreal *up)                          \
   {                                                                                                \
     (void)up;                                                                                      \
-    return canonical(pull_(in.dy, in.x, k));                                                       \
+    return canonical(vjp_(in.dy, in.x, k));                                                        \
   }                                                                                                \
   static void name##_forward(const void *x, size_t n, const double *p, size_t np, void *y,         \
                              unsigned how)                                                         \
@@ -88,18 +88,18 @@ LMX_INLINE void unary_sums(const elem *dy, const elem *x, size_t n, const unary_
   {                                                                                                \
     const unary_constants k = unary_at(p, np);                                                     \
     const map_arrays m = { dy, x, NULL, dx, NULL, n, how, 0 };                                     \
-    map_all(&m, HAS_DY, name##_pull, &k);                                                          \
+    map_all(&m, HAS_DY, name##_vjp, &k);                                                           \
     map_done(how);                                                                                 \
   }
 
 /* An activation without parameters that are learned. */
-#define LMX_UNARY_KERNEL(name, value_, pull_) \
-  LMX_UNARY_BODIES(name, value_, pull_)       \
+#define LMX_UNARY_KERNEL(name, value_, vjp_) \
+  LMX_UNARY_BODIES(name, value_, vjp_)       \
   const lmx_unary_kernel LMX_K(name) = { name##_forward, name##_backward, NULL };
 
 /* One whose parameters have gradients; how many, of the constants k. */
-#define LMX_LEARNED_KERNEL(name, value_, pull_, partials_, count_)                             \
-  LMX_UNARY_BODIES(name, value_, pull_)                                                        \
+#define LMX_LEARNED_KERNEL(name, value_, vjp_, partials_, count_)                              \
+  LMX_UNARY_BODIES(name, value_, vjp_)                                                         \
   static void name##_sums(const void *dy, const void *x, size_t n, const double *p, size_t np, \
                           lmx_dd *sums)                                                        \
   {                                                                                            \
