@@ -25,7 +25,7 @@ def _loss_called(loss: Any) -> tuple[int, dict[str, float]]:
     code, op = _LOSSES[_call.SPHERICAL_LOSSES[loss]]
     if loss == "mse":  # an option of the function, a parameter of the layer
         return code, {"label_smoothing": 0.0}
-    return code, {p.name: p.default for p in op["described"]}
+    return code, {p.name: p.standard for p in op["described"]}
 
 
 

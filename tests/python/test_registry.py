@@ -2,6 +2,7 @@
 """No operation without its row, no row that says something else than the library."""
 
 import inspect
+import math
 
 import lanemax as lm
 import numpy as np
@@ -136,7 +137,7 @@ def _values(p):
     lib = lm._call.lib
     unit = 2 if p.flags & lib.LMX_EVEN else 1 if p.flags & lib.LMX_INTEGER else 0
     yield p.least, not p.flags & lib.LMX_ABOVE
-    yield float(np.nextafter(p.least, -np.inf)), False
+    yield math.nextafter(p.least, -math.inf), False
     if unit:
         yield p.least + unit, True
         yield p.least - unit, False
@@ -144,10 +145,10 @@ def _values(p):
         if unit == 2:
             yield p.least + 1, False
     else:
-        yield float(np.nextafter(p.least, np.inf)), True
+        yield math.nextafter(p.least, math.inf), True
     if p.greatest < np.finfo(float).max:
         yield p.greatest, True
-        yield p.greatest + unit if unit else float(np.nextafter(p.greatest, np.inf)), False
+        yield p.greatest + unit if unit else math.nextafter(p.greatest, math.inf), False
     yield from ((v, False) for v in (np.nan, np.inf, -np.inf))
 
 
