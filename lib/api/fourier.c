@@ -169,7 +169,7 @@ static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t 
         lmx_array_rows(out, moment ? f->table->real_size : f->table->elem_size, rows, points,
                        out_stride),
     };
-    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, LMX_NO_ARRAY);
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, NULL);
     if (status != LMX_OK)
         return status;
     if (!moment && !points_fit(x, x_stride, rows, points, op == LMX_FOURIER_SAMPLE ? 0 : -1))
@@ -266,7 +266,8 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
         backward ? coefficients(f, out, out_stride)
                  : lmx_array_rows(out, f->table->elem_size, rows, bins, out_stride),
     };
-    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, backward ? COEF : LMX_NO_ARRAY);
+    const unsigned may_be = 1u << COEF;
+    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, backward ? &may_be : NULL);
     if (status != LMX_OK)
         return status;
     const size_t folded = bins < f->terms ? bins : f->terms;
@@ -396,7 +397,8 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
                        a->loss_stride),
         coefficients(f, k->grad, k->grad_row),
     };
-    lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + 2, COEF);
+    static const unsigned may_be[] = { 1u << COEF, 1u << COEF };
+    lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + 2, may_be);
     if (status != LMX_OK)
         return status;
     if (lmx_array_overlap(&all[COEF], &all[INPUTS]))

@@ -763,12 +763,125 @@ static int is_direct(const call *c)
            c->opt.softcap == 0 && c->opt.temperature == NULL;
 }
 
-static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
-                                const lmx_shape *shape, const void *logits,
-                                const lmx_strides *logits_strides, const void *target,
-                                lmx_int target_type, ptrdiff_t target_stride,
-                                const lmx_loss_options *options, void *loss, ptrdiff_t loss_stride,
-                                void *grad, const lmx_strides *grad_strides)
+/* The arguments of lmx_loss(). */
+typedef struct given {
+    const lmx_shape *shape;
+    const void *logits;
+    const lmx_strides *logits_strides;
+    const void *target;
+    lmx_int target_type;
+    ptrdiff_t target_stride;
+    void *loss;
+    ptrdiff_t loss_stride;
+    void *grad;
+    const lmx_strides *grad_strides;
+} given;
+
+/* Options, pointers and types, before any array is looked at. */
+static lmx_status check_given(call *c, const given *g, const lmx_loss_options *options)
+{
+    const lmx_shape *shape = g->shape;
+    if (options != NULL) {
+        if (!LMX_OPTIONS_FIT(options, LMX_TAG_LOSS))
+            return LMX_ERR_ARG;
+        c->opt = *options;
+    } else {
+        lmx_loss_options_init(c->op, &c->opt);
+    }
+    if (shape->inner != 0 && shape->rows > (size_t)PTRDIFF_MAX / shape->inner)
+        return LMX_ERR_OVERFLOW;
+    c->shape = *shape;
+    c->rows = shape->rows * shape->inner;
+    const lmx_status wrong = check_options(c);
+    if (wrong != LMX_OK)
+        return wrong;
+    const int soft = c->opt.probabilities != NULL;
+    if (soft && (unsigned)c->opt.probabilities_dtype >= LMX_DTYPES)
+        return LMX_ERR_DTYPE;
+    if (c->rows > 0 && shape->cols > 0 && (g->logits == NULL || (g->target == NULL && !soft)))
+        return LMX_ERR_NULL;
+    if (!soft && (unsigned)g->target_type > LMX_U64)
+        return LMX_ERR_DTYPE;
+    return c->rows > 0 && shape->cols == 0 ? LMX_ERR_SHAPE : LMX_OK;
+}
+
+/* The arrays as they are given; LMX_OK if they fit together. */
+static lmx_status check_arrays(call *c, const given *g)
+{
+    static const lmx_strides none = { 0, 0, 0 };
+    enum { LOGITS, TARGET, SOFT, ADVERSARIAL, LOSS, GRAD, ADVERSARIAL_GRAD, ARRAYS };
+    static const unsigned may_be[] = { 0, 1u << LOGITS, 1u << ADVERSARIAL };
+    const size_t size = c->table->elem_size;
+    const size_t losses = c->opt.reduction == LMX_NONE ? c->rows : 1;
+    const int soft = c->opt.probabilities != NULL, grad = g->grad != NULL;
+    lmx_array all[ARRAYS];
+    all[LOGITS] = array_of(g->logits, size, g->shape, g->logits_strides);
+    all[TARGET] = (lmx_array){ soft ? NULL : g->target,
+                               soft ? 1 : lmx_int_size(g->target_type),
+                               { c->rows, 1, 1 },
+                               { g->target_stride, 0, 0 } };
+    all[SOFT] = array_of(c->opt.probabilities, soft ? c->soft_table->elem_size : 1, g->shape,
+                         soft ? &c->opt.probabilities_strides : &none);
+    all[ADVERSARIAL] = array_of(c->opt.adversarial, size, g->shape, &c->opt.adversarial_strides);
+    all[LOSS] =
+        (lmx_array){ g->loss, c->table->real_size, { losses, 1, 1 }, { g->loss_stride, 0, 0 } };
+    all[GRAD] = array_of(g->grad, size, g->shape, grad ? g->grad_strides : &none);
+    all[ADVERSARIAL_GRAD] =
+        array_of(grad && c->opt.adversarial != NULL ? c->opt.adversarial_grad : NULL, size,
+                 g->shape, &c->opt.adversarial_grad_strides);
+    if (grad && c->opt.adversarial != NULL && c->opt.adversarial_grad == NULL)
+        return LMX_ERR_NULL;
+    c->o = all[LOGITS];
+    c->soft = all[SOFT];
+    c->a = all[ADVERSARIAL];
+    c->grad = all[GRAD];
+    c->a_grad = all[ADVERSARIAL_GRAD];
+    const lmx_status status = lmx_arrays_check(all, LOSS, ARRAYS, may_be);
+    if (status != LMX_OK)
+        return status;
+    const uintptr_t numbers = (uintptr_t)c->opt.weight | (uintptr_t)c->opt.temperature;
+    return numbers % sizeof(double) != 0 ? LMX_ERR_ALIGN : LMX_OK;
+}
+
+/* What kernels are told of the call. */
+static void set_spec(call *c)
+{
+    if (c->real_table->real_size == 4 && c->opt.softcap > FLT_MAX)
+        c->opt.softcap = 0; /* no float is changed by it */
+    c->spec.p[0] = c->opt.parameter[0];
+    c->spec.p[1] = c->opt.parameter[1];
+    c->spec.cols = (double)c->shape.cols;
+    c->spec.smoothing = c->opt.label_smoothing;
+    c->spec.penalty = c->opt.logz_penalty;
+    c->keep = 1;
+    if (c->op == LMX_LOSS_cross_entropy) {
+        c->keep = 1 - c->opt.label_smoothing;
+        c->add = c->opt.label_smoothing / c->spec.cols;
+        c->spec.mixed = c->opt.probabilities != NULL || c->add != 0 || c->spec.penalty != 0;
+    }
+    if (is_adversarial(c))
+        c->opt.temperature = &c->opt.rho;
+}
+
+static void choose_plan(const lmx_ctx *ctx, call *c)
+{
+    c->direct = is_direct(c);
+    const lmx_plan_request request = {
+        .rows = c->rows,
+        .cols = c->shape.cols,
+        .elem_size = c->table->elem_size,
+        .inputs = 1,
+        .writes = c->grad.data != NULL,
+        .in_place = c->grad.data != NULL && lmx_array_same(&c->grad, &c->o),
+        .is_real = c->table->elem_size == c->table->real_size,
+        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
+        .cache = lmx_cache_size(),
+    };
+    c->plan = lmx_plan_rows(&request);
+}
+
+static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype, const given *g,
+                                const lmx_loss_options *options)
 {
     call c;
     memset(&c, 0, sizeof c);
@@ -776,128 +889,36 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
         return LMX_ERR_OP;
     if ((unsigned)dtype >= LMX_DTYPES)
         return LMX_ERR_DTYPE;
-    if (shape == NULL || logits_strides == NULL || loss == NULL ||
-        (grad != NULL && grad_strides == NULL))
+    if (g->shape == NULL || g->logits_strides == NULL || g->loss == NULL ||
+        (g->grad != NULL && g->grad_strides == NULL))
         return LMX_ERR_NULL;
     c.op = op;
-    c.shape = *shape;
-    if (options != NULL) {
-        if (!LMX_OPTIONS_FIT(options, LMX_TAG_LOSS))
-            return LMX_ERR_ARG;
-        c.opt = *options;
-    } else {
-        lmx_loss_options_init(op, &c.opt);
-    }
-    if (shape->inner != 0 && shape->rows > (size_t)PTRDIFF_MAX / shape->inner)
-        return LMX_ERR_OVERFLOW;
-    c.rows = shape->rows * shape->inner;
-    const lmx_status wrong = check_options(&c);
-    if (wrong != LMX_OK)
-        return wrong;
-    const int soft = c.opt.probabilities != NULL;
-    if (soft && (unsigned)c.opt.probabilities_dtype >= LMX_DTYPES)
-        return LMX_ERR_DTYPE;
-    if (c.rows > 0 && shape->cols > 0 && (logits == NULL || (target == NULL && !soft)))
-        return LMX_ERR_NULL;
-    if (!soft && (unsigned)target_type > LMX_U64)
-        return LMX_ERR_DTYPE;
-    if (c.rows > 0 && shape->cols == 0)
-        return LMX_ERR_SHAPE;
-
+    lmx_status status = check_given(&c, g, options);
+    if (status != LMX_OK)
+        return status;
     const lmx_tier *tier = lmx_ctx_tier(ctx);
     c.table = tier->table[dtype];
     c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
+    c.soft_table = c.opt.probabilities != NULL ? tier->table[c.opt.probabilities_dtype] : NULL;
     c.kernel = c.table->loss[op];
     c.real_kernel = c.real_table->loss[op];
-    c.target = target;
-    c.target_type = target_type;
-    c.target_stride = target_stride;
-    c.loss = loss;
-    c.loss_stride = loss_stride;
-
-    static const lmx_strides none = { 0, 0, 0 };
-    const size_t per_row = c.opt.reduction == LMX_NONE ? c.rows : 1;
-    const lmx_array targets = { soft ? NULL : target,
-                                soft ? 1 : lmx_int_size(target_type),
-                                { c.rows, 1, 1 },
-                                { target_stride, 0, 0 } };
-    const lmx_array losses = { loss, c.table->real_size, { per_row, 1, 1 }, { loss_stride, 0, 0 } };
-    c.o = array_of(logits, c.table->elem_size, shape, logits_strides);
-    c.grad = array_of(grad, c.table->elem_size, shape, grad != NULL ? grad_strides : &none);
-    if (soft) {
-        c.soft_table = tier->table[c.opt.probabilities_dtype];
-        c.soft = array_of(c.opt.probabilities, c.soft_table->elem_size, shape,
-                          &c.opt.probabilities_strides);
-    } else {
-        c.soft = array_of(NULL, 1, shape, &none);
-    }
-    c.a = array_of(c.opt.adversarial, c.table->elem_size, shape, &c.opt.adversarial_strides);
-    c.a_grad = array_of(grad != NULL && c.a.data != NULL ? c.opt.adversarial_grad : NULL,
-                        c.table->elem_size, shape, &c.opt.adversarial_grad_strides);
-    if (grad != NULL && c.a.data != NULL && c.a_grad.data == NULL)
-        return LMX_ERR_NULL;
-    const lmx_array *const all[] = { &c.o, &targets, &c.soft, &c.a, &losses, &c.grad, &c.a_grad };
-    enum { INPUTS = 4, ARRAYS = 7 };
-    for (size_t i = 0; i < ARRAYS; i++)
-        if (all[i]->data != NULL && !lmx_array_fits(all[i]))
-            return LMX_ERR_OVERFLOW;
-    for (size_t i = 0; i < ARRAYS; i++)
-        if (all[i]->data != NULL && !lmx_array_aligned(all[i]))
-            return LMX_ERR_ALIGN;
-    if (((uintptr_t)c.opt.weight | (uintptr_t)c.opt.temperature) % sizeof(double) != 0)
-        return LMX_ERR_ALIGN;
-    /* Outputs: an element of one is no other's, nor an input's, but for a gradient in place. */
-    const int in_place = grad != NULL && lmx_array_same(&c.grad, &c.o);
-    for (size_t i = INPUTS; i < ARRAYS; i++)
-        if (all[i]->data != NULL && !lmx_array_distinct(all[i]))
-            return LMX_ERR_STRIDE;
-    for (size_t i = INPUTS; i < ARRAYS; i++)
-        for (size_t k = 0; k < i; k++) {
-            if (all[i]->data == NULL || all[k]->data == NULL ||
-                (all[i] == &c.grad && all[k] == &c.o && in_place) ||
-                (all[i] == &c.a_grad && all[k] == &c.a && lmx_array_same(&c.a_grad, &c.a)))
-                continue;
-            if (lmx_array_overlap(all[i], all[k]))
-                return LMX_ERR_OVERLAP;
-        }
-
-    const lmx_status labels = weigh(&c);
-    if (labels != LMX_OK)
-        return labels;
+    c.target = g->target;
+    c.target_type = g->target_type;
+    c.target_stride = g->target_stride;
+    c.loss = g->loss;
+    c.loss_stride = g->loss_stride;
+    status = check_arrays(&c, g);
+    if (status == LMX_OK)
+        status = weigh(&c);
+    if (status != LMX_OK)
+        return status;
     if (c.rows == 0) {
         if (c.opt.reduction != LMX_NONE)
-            c.table->put_value(loss, c.opt.reduction == LMX_MEAN ? lmx_qnan() : 0);
+            c.table->put_value(g->loss, c.opt.reduction == LMX_MEAN ? lmx_qnan() : 0);
         return LMX_OK;
     }
-
-    if (c.real_table->real_size == 4 && c.opt.softcap > FLT_MAX)
-        c.opt.softcap = 0; /* no float is changed by it */
-    c.spec.p[0] = c.opt.parameter[0];
-    c.spec.p[1] = c.opt.parameter[1];
-    c.spec.cols = (double)shape->cols;
-    c.spec.smoothing = c.opt.label_smoothing;
-    c.spec.penalty = c.opt.logz_penalty;
-    c.keep = 1;
-    if (op == LMX_LOSS_cross_entropy) {
-        c.keep = 1 - c.opt.label_smoothing;
-        c.add = c.opt.label_smoothing / c.spec.cols;
-        c.spec.mixed = soft || c.add != 0 || c.spec.penalty != 0;
-    }
-    if (is_adversarial(&c))
-        c.opt.temperature = &c.opt.rho;
-    c.direct = is_direct(&c);
-    const lmx_plan_request request = {
-        .rows = c.rows,
-        .cols = shape->cols,
-        .elem_size = c.table->elem_size,
-        .inputs = 1,
-        .writes = grad != NULL,
-        .in_place = in_place,
-        .is_real = c.table->elem_size == c.table->real_size,
-        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
-        .cache = lmx_cache_size(),
-    };
-    c.plan = lmx_plan_rows(&request);
+    set_spec(&c);
+    choose_plan(ctx, &c);
     return run(ctx, &c);
 }
 
@@ -907,9 +928,9 @@ lmx_status lmx_loss(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype, const lmx_s
                     void *loss, ptrdiff_t loss_stride, void *grad, const lmx_strides *grad_strides)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const lmx_status status =
-        check_and_run(ctx, op, dtype, shape, logits, logits_strides, target, target_type,
-                      target_stride, options, loss, loss_stride, grad, grad_strides);
+    const given g = { shape,         logits, logits_strides, target, target_type,
+                      target_stride, loss,   loss_stride,    grad,   grad_strides };
+    const lmx_status status = check_and_run(ctx, op, dtype, &g, options);
     lmx_fpenv_leave(env);
     return status;
 }

@@ -744,6 +744,63 @@ static lmx_status check_options(const call *c, const lmx_row_options *o)
                : LMX_ERR_ARG;
 }
 
+/* The arrays as they are given; LMX_OK if they fit together. */
+static lmx_status check_arrays(call *c, const void *a, const lmx_strides *a_strides, const void *b,
+                               const lmx_strides *b_strides, void *out,
+                               const lmx_strides *out_strides)
+{
+    static const lmx_strides none = { 0, 0, 0 };
+    const int two = c->info->inputs > 1, is_row = c->info->result == LMX_RESULT_ROW;
+    const size_t size = c->table->elem_size;
+    const size_t out_size = is_row                                ? size
+                            : c->info->result == LMX_RESULT_VALUE ? c->table->real_size
+                                                                  : sizeof(lmx_expsum);
+    c->a = array_of(a, size, &c->shape, a_strides, 0);
+    c->b = array_of(two ? b : NULL, size, &c->shape, two ? b_strides : &none, 0);
+    c->out = array_of(out, out_size, &c->shape, out_strides, !is_row);
+    const lmx_array all[] = { c->a, c->b, c->out };
+    const unsigned may_be = is_row ? 3 : 0; /* a or b */
+    return lmx_arrays_check(all, 2, 3, &may_be);
+}
+
+/* Whether kernels can read the rows where they are, and else, whether columns can be taken together. */
+static void choose_way(call *c)
+{
+    const lmx_shape *s = &c->shape;
+    const int one = s->cols == 1; /* a stride of extent 1 does not matter */
+    const int is_row = c->info->result == LMX_RESULT_ROW, two = c->b.data != NULL;
+    const int plain = c->opt.where == NULL && c->opt.temperature == NULL;
+    c->direct = c->kernel->elem_size == c->table->elem_size && (c->a.stride[1] == 1 || one) &&
+                (!two || c->b.stride[1] == 1 || one) && (!is_row || c->out.stride[1] == 1 || one) &&
+                c->opt.where == NULL && (c->opt.temperature == NULL || (two && rates_fit(c)));
+    c->columns = !c->direct && s->inner > 1 && s->cols > 0 && plain && c->opt.total == NULL &&
+                 c->a.stride[2] == 1 && c->kernel->measure_columns != NULL &&
+                 (!two || c->b.stride[2] == 1) && (!is_row || c->out.stride[2] == 1);
+    c->converted = c->columns && c->kernel->elem_size != c->table->elem_size;
+}
+
+static void choose_plan(const lmx_ctx *ctx, call *c)
+{
+    const int is_row = c->info->result == LMX_RESULT_ROW;
+    const lmx_plan_request request = {
+        .rows = c->shape.rows * c->shape.inner,
+        .cols = c->shape.cols,
+        .elem_size = c->table->elem_size,
+        .inputs = (unsigned)c->info->inputs,
+        .writes = is_row,
+        .in_place = is_row && (lmx_array_same(&c->out, &c->a) ||
+                               (c->b.data != NULL && lmx_array_same(&c->out, &c->b))),
+        .uses_terms = c->kernel->uses_terms,
+        .is_real = c->table->elem_size == c->table->real_size,
+        .has_pipelined = c->kernel->pipelined != NULL && c->direct,
+        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
+        .cache = lmx_cache_size(),
+    };
+    c->plan = lmx_plan_rows(&request);
+    if (c->opt.total != NULL || !c->direct)
+        c->plan.store_terms = 0;
+}
+
 static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                                 const lmx_shape *shape, const void *a, const lmx_strides *a_strides,
                                 const void *b, const lmx_strides *b_strides,
@@ -762,14 +819,13 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
         return LMX_ERR_NULL;
     c.shape = *shape;
     lmx_row_options_init(op, &c.opt);
-    if (options != NULL) {
-        const lmx_status status = check_options(&c, options);
-        if (status != LMX_OK)
-            return status;
+    lmx_status status = options == NULL ? LMX_OK : check_options(&c, options);
+    if (status != LMX_OK)
+        return status;
+    if (options != NULL)
         c.opt = *options;
-    }
-    const int row_result = c.info->result == LMX_RESULT_ROW;
-    if (shape->rows == 0 || shape->inner == 0 || (row_result && shape->cols == 0))
+    if (shape->rows == 0 || shape->inner == 0 ||
+        (c.info->result == LMX_RESULT_ROW && shape->cols == 0))
         return LMX_OK;
     if (out == NULL || (shape->cols > 0 && (a == NULL || (c.info->inputs > 1 && b == NULL))))
         return LMX_ERR_NULL;
@@ -779,52 +835,11 @@ static lmx_status check_and_run(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
     c.real_table = c.table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
     c.kernel = c.table->row[op];
     c.real_kernel = c.real_table->row[op];
-    static const lmx_strides none = { 0, 0, 0 };
-    const size_t out_size = row_result                           ? c.table->elem_size
-                            : c.info->result == LMX_RESULT_VALUE ? c.table->real_size
-                                                                 : sizeof(lmx_expsum);
-    c.a = array_of(a, c.table->elem_size, shape, a_strides, 0);
-    c.b = array_of(c.info->inputs > 1 ? b : NULL, c.table->elem_size, shape,
-                   c.info->inputs > 1 ? b_strides : &none, 0);
-    c.out = array_of(out, out_size, shape, out_strides, !row_result);
-    if (!lmx_array_fits(&c.a) || !lmx_array_fits(&c.b) || !lmx_array_fits(&c.out))
-        return LMX_ERR_OVERFLOW;
-    if (!lmx_array_aligned(&c.a) || !lmx_array_aligned(&c.b) || !lmx_array_aligned(&c.out))
-        return LMX_ERR_ALIGN;
-    if (!lmx_array_distinct(&c.out))
-        return LMX_ERR_STRIDE;
-    const int is_a = row_result && lmx_array_same(&c.out, &c.a);
-    const int is_b = row_result && c.b.data != NULL && lmx_array_same(&c.out, &c.b);
-    if ((!is_a && lmx_array_overlap(&c.out, &c.a)) ||
-        (c.b.data != NULL && !is_b && lmx_array_overlap(&c.out, &c.b)))
-        return LMX_ERR_OVERLAP;
-
-    const int one = shape->cols == 1; /* a stride of extent 1 does not matter */
-    c.direct = c.kernel->elem_size == c.table->elem_size && (c.a.stride[1] == 1 || one) &&
-               (c.b.data == NULL || c.b.stride[1] == 1 || one) &&
-               (!row_result || c.out.stride[1] == 1 || one) && c.opt.where == NULL &&
-               (c.opt.temperature == NULL || (c.info->inputs > 1 && rates_fit(&c)));
-    c.columns = !c.direct && shape->inner > 1 && shape->cols > 0 && c.opt.where == NULL &&
-                c.opt.temperature == NULL && c.opt.total == NULL && c.a.stride[2] == 1 &&
-                c.kernel->measure_columns != NULL && (c.b.data == NULL || c.b.stride[2] == 1) &&
-                (!row_result || c.out.stride[2] == 1);
-    c.converted = c.columns && c.kernel->elem_size != c.table->elem_size;
-    const lmx_plan_request request = {
-        .rows = shape->rows * shape->inner,
-        .cols = shape->cols,
-        .elem_size = c.table->elem_size,
-        .inputs = (unsigned)c.info->inputs,
-        .writes = row_result,
-        .in_place = is_a || is_b,
-        .uses_terms = c.kernel->uses_terms,
-        .is_real = c.table->elem_size == c.table->real_size,
-        .has_pipelined = c.kernel->pipelined != NULL && c.direct,
-        .threads = ctx != NULL ? lmx_pool_threads(ctx->pool) : 1,
-        .cache = lmx_cache_size(),
-    };
-    c.plan = lmx_plan_rows(&request);
-    if (c.opt.total != NULL || !c.direct)
-        c.plan.store_terms = 0;
+    status = check_arrays(&c, a, a_strides, b, b_strides, out, out_strides);
+    if (status != LMX_OK)
+        return status;
+    choose_way(&c);
+    choose_plan(ctx, &c);
     return run(ctx, &c);
 }
 

@@ -197,7 +197,7 @@ static lmx_status create(const lmx_ctx *ctx, lmx_dtype dtype, lmx_loss_code loss
         return LMX_ERR_OVERFLOW;
     const lmx_array rows =
         lmx_array_rows(weight, dtype == LMX_F64 ? 8 : 4, classes, d, weight_stride);
-    const lmx_status wrong = lmx_arrays_check(&rows, 1, 1, LMX_NO_ARRAY);
+    const lmx_status wrong = lmx_arrays_check(&rows, 1, 1, NULL);
     if (wrong != LMX_OK)
         return wrong;
     lmx_spherical *const l = empty_layer(dtype, classes, d);
@@ -310,7 +310,8 @@ static lmx_status check_batch(const lmx_ctx *ctx, const lmx_spherical *l,
     };
     c->hidden = all[0];
     c->dhidden = all[4];
-    const lmx_status wrong = lmx_arrays_check(all, 3, 5, 0);
+    static const unsigned may_be[] = { 0, 1 }; /* dhidden may be hidden */
+    const lmx_status wrong = lmx_arrays_check(all, 3, 5, may_be);
     return wrong != LMX_OK ? wrong : count_targets(c, l->classes);
 }
 
@@ -653,7 +654,7 @@ static lmx_status check_and_run_logits(const lmx_ctx *ctx, const lmx_spherical *
     c.hidden = all[0];
     c.out = all[1];
     c.classes = all[2];
-    const lmx_status wrong = lmx_arrays_check(all, 1, 3, LMX_NO_ARRAY);
+    const lmx_status wrong = lmx_arrays_check(all, 1, 3, NULL);
     return wrong != LMX_OK ? wrong : run_logits(ctx, &c, rows);
 }
 
@@ -690,7 +691,7 @@ lmx_status lmx_spherical_weight(lmx_ctx *ctx, const lmx_spherical *layer, void *
     const size_t d = layer->d, D = layer->classes;
     elements e = { lmx_ctx_tier(ctx)->table[layer->dtype], NULL };
     const lmx_array rows = lmx_array_rows(weight, e.table->elem_size, D, d, weight_stride);
-    const lmx_status wrong = lmx_arrays_check(&rows, 0, 1, LMX_NO_ARRAY);
+    const lmx_status wrong = lmx_arrays_check(&rows, 0, 1, NULL);
     if (wrong != LMX_OK)
         return wrong;
     lmx_products on = products_on(ctx);

@@ -128,7 +128,12 @@ int lmx_array_overlap(const lmx_array *a, const lmx_array *b)
     return reaches(a, dims, count, (ptrdiff_t)((uintptr_t)b->data - (uintptr_t)a->data));
 }
 
-lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, size_t same)
+static int is_allowed(const lmx_array *out, const lmx_array *in, unsigned may_be, size_t i)
+{
+    return (may_be >> i & 1) != 0 && lmx_array_same(out, in);
+}
+
+lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, const unsigned *may_be)
 {
     for (size_t i = 0; i < n; i++)
         if (a[i].data != NULL && !lmx_array_fits(&a[i]))
@@ -136,13 +141,15 @@ lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, size_t 
     for (size_t i = 0; i < n; i++)
         if (a[i].data != NULL && !lmx_array_aligned(&a[i]))
             return LMX_ERR_ALIGN;
-    for (size_t i = inputs; i < n; i++)
-        if (a[i].data != NULL && !lmx_array_distinct(&a[i]))
+    for (size_t o = inputs; o < n; o++)
+        if (a[o].data != NULL && !lmx_array_distinct(&a[o]))
             return LMX_ERR_STRIDE;
-    for (size_t i = inputs; i < n; i++)
-        for (size_t k = 0; k < i; k++)
-            if (a[i].data != NULL && a[k].data != NULL &&
-                !(k == same && lmx_array_same(&a[i], &a[k])) && lmx_array_overlap(&a[i], &a[k]))
+    for (size_t o = inputs; o < n; o++) {
+        const unsigned allowed = may_be == NULL ? 0 : may_be[o - inputs];
+        for (size_t i = 0; i < o && a[o].data != NULL; i++)
+            if (a[i].data != NULL && !(i < inputs && is_allowed(&a[o], &a[i], allowed, i)) &&
+                lmx_array_overlap(&a[o], &a[i]))
                 return LMX_ERR_OVERLAP;
+    }
     return LMX_OK;
 }

@@ -30,12 +30,11 @@ int lmx_array_same(const lmx_array *a, const lmx_array *b);
 /* 1 if some byte may belong to both.  Exact where size and strides agree, else by address range. */
 int lmx_array_overlap(const lmx_array *a, const lmx_array *b);
 
-#define LMX_NO_ARRAY ((size_t)-1)
-
 /*
- * What all of them together may be, inputs first and then outputs; those without data are not there.  An output may be
- * input number `same` itself, if there is one: OVERFLOW, ALIGN, STRIDE, OVERLAP.
+ * The one check of a call's arrays, n in all, inputs first and then outputs; those without data are not there.  Output k
+ * may be input i itself if bit i of may_be[k] is set; NULL: no output may be an input.  Returns OVERFLOW, ALIGN, STRIDE
+ * or OVERLAP, in this order.
  */
-lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, size_t same);
+lmx_status lmx_arrays_check(const lmx_array *a, size_t inputs, size_t n, const unsigned *may_be);
 
 #endif

@@ -254,27 +254,11 @@ void lmx_pieces_array(lmx_pieces *p, int which, const void *data, const lmx_stri
 /* Outputs may be inputs, element by element, and nothing else. */
 static lmx_status check(const lmx_array *a)
 {
-    for (int i = 0; i < LMX_ARRAYS; i++) {
-        if (a[i].size == 0)
-            continue;
-        if (a[i].data == NULL)
+    static const unsigned may_be[] = { (1u << LMX_OUT) - 1, (1u << LMX_OUT) - 1 };
+    for (int i = 0; i < LMX_ARRAYS; i++)
+        if (a[i].size != 0 && a[i].data == NULL)
             return LMX_ERR_NULL;
-        if (!lmx_array_fits(&a[i]))
-            return LMX_ERR_OVERFLOW;
-        if (!lmx_array_aligned(&a[i]))
-            return LMX_ERR_ALIGN;
-    }
-    for (int o = LMX_OUT; o < LMX_ARRAYS; o++) {
-        if (a[o].size == 0)
-            continue;
-        if (!lmx_array_distinct(&a[o]))
-            return LMX_ERR_STRIDE;
-        for (int i = 0; i < o; i++)
-            if (a[i].size != 0 && (i >= LMX_OUT || !lmx_array_same(&a[o], &a[i])) &&
-                lmx_array_overlap(&a[o], &a[i]))
-                return LMX_ERR_OVERLAP;
-    }
-    return LMX_OK;
+    return lmx_arrays_check(a, LMX_OUT, LMX_ARRAYS, may_be);
 }
 
 lmx_status lmx_pieces_run(lmx_ctx *ctx, lmx_pieces *p, double *sums, double *columns)

@@ -255,16 +255,17 @@ static void test_against_logits(shape s, lmx_dtype bias, const setting *how)
             continue;
         }
         const long double own = capped(&p, i, (size_t)p.target[i], how);
-        long double z = 0, mean = 0, slope;
+        long double others = 0, above = 0, slope;
         for (size_t k = 0; k < s.classes; k++) {
             const long double v = capped(&p, i, k, how);
-            z += expl(v - own); /* of one class exactly 1 */
-            mean += v / (long double)s.classes;
+            others += k == (size_t)p.target[i] ? 0 : expl(v - own);
+            above += (own - v) / (long double)s.classes;
         }
-        const long double lse = own + logl(z);
+        /* from the target's logit on: nothing cancels where it is far above the others */
+        const long double over = log1pl(others), lse = own + over;
         const long double eps = how->smoothing ? 0.125L : 0, penalty = how->penalty ? 0.01L : 0;
         const long double times = how->weighted ? p.row_weight[i] : 1;
-        const long double loss = times * (lse - (1 - eps) * own - eps * mean + penalty * lse * lse);
+        const long double loss = times * (over + eps * above + penalty * lse * lse);
         total += loss;
         if (how->reduction == LMX_NONE) {
             const double got =
