@@ -427,9 +427,9 @@ LMX_API lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *opt
  *
  * Accuracy: cross_entropy without options: 3 ULP, also where the target's probability is nearly 1;
  * gradient as lmx_softmax, its target entry within 4 ULP.  With probabilities y the entry of a logit of p > 1/2
- * to which most of the mass goes is within 4 u (sum of the other y + 1 - p), u as below; other entries
- * are within 6 u (p + y).  Other losses: 4 ULP per row; gradient
- * within 6 u times the sum of the absolute terms of its formula, u = 2^-24 (double: 2^-53).
+ * to which most of the mass goes is within 4 u (sum of the other y + 1 - p), u as below, and 2^-52 of the mass
+ * of y, which is summed in double (double: in double-double); other entries are within 6 u (p + y).  Other
+ * losses: 4 ULP per row; gradient within 6 u times the sum of the absolute terms of its formula, u = 2^-24 (double: 2^-53).
  *
  * Special values: a row holding NaN or +inf, or only -inf, has loss NaN and gradient NaN for the
  * losses that are made of exponentials; the others take -inf for NaN too, save that it is a masked
