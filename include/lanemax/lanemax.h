@@ -446,7 +446,7 @@ LMX_API lmx_status lmx_loss(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
                             void *loss, ptrdiff_t loss_stride,
                             void *grad, const lmx_strides *grad_strides);
 
-/* What the registry says about a loss; NULL past the last. */
+/* The registry's description of a loss; NULL past the last. */
 typedef struct lmx_loss_description {
     const char   *name;
     lmx_parameter parameter[LMX_PARAMETERS_MAX];
@@ -634,7 +634,7 @@ LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtyp
                                  const lmx_unary_options *options,
                                  void *dx, const lmx_strides *dx_strides);
 
-/* What the registry says about an activation; NULL past the last. */
+/* The registry's description of an activation; NULL past the last. */
 typedef struct lmx_unary_description {
     const char   *name;
     lmx_parameter parameter[LMX_PARAMETERS_MAX];
@@ -728,7 +728,7 @@ LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype 
                                    void *dx, const lmx_strides *dx_strides,
                                    void *dup, const lmx_strides *dup_strides);
 
-/* What the registry says about an activation of channels; NULL past the last. */
+/* The registry's description of an activation of channels; NULL past the last. */
 typedef struct lmx_channel_description {
     const char   *name;
     int           inputs;
@@ -857,7 +857,7 @@ LMX_API lmx_status lmx_spherical_weight(lmx_ctx *ctx, const lmx_spherical *layer
 /* The 2-norm condition number of U, to three digits or more.  Errors: NULL, NOMEM. */
 LMX_API lmx_status lmx_spherical_condition(const lmx_spherical *layer, double *condition);
 
-/* What a layer is, and what it has done. */
+/* A layer's kind and size, and how often it has done what. */
 typedef struct lmx_spherical_description {
     uint64_t      tag;  /* lmx_spherical_description_init() writes it */
     lmx_dtype     dtype;
@@ -1020,7 +1020,7 @@ LMX_API lmx_status lmx_fourier_nll(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, s
 
 /* ---------------------------------------------------------- information --- */
 
-/* What the registry says about operation op; NULL past the last. */
+/* The registry's description of operation op; NULL past the last. */
 typedef struct lmx_row_info {
     const char   *name;
     int           inputs;

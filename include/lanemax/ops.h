@@ -85,7 +85,7 @@ typedef enum lmx_takes {
 
 /* --------------------------------------------------- operations on rows --- */
 
-/* What an operation on rows yields. */
+/* The result of an operation on rows. */
 typedef enum lmx_result {
     LMX_RESULT_ROW   = 0, /* an array like the input */
     LMX_RESULT_VALUE = 1, /* one real per row, float for 16-bit input */

@@ -13,7 +13,7 @@
 #include "dispatch/registry.h"
 #include "base/targets.h"
 
-/* What every entry is given. */
+/* The arguments that every entry has. */
 typedef struct {
     const lmx_ctx *ctx;
     lmx_dtype dtype;
@@ -103,7 +103,7 @@ static void begin_linear(const call *c, lmx_linear *l)
     l->bias = c->opt.bias;
     l->bias_table = table_of(c->ctx, c->opt.bias_dtype);
     lmx_linear_cut(l);
-    /* What is packed of the weights serves this many rows, whose logits are 2 MiB for each thread. */
+    /* Packed weights serve this many rows, whose logits are 2 MiB for each thread. */
     l->group = lmx_at_most(LMX_GROUP_MOST * sizeof(float) / l->real->real_size, l->rows);
 }
 
@@ -280,7 +280,7 @@ static double weight_of_row(const call *c, size_t i)
                                      : c->opt.row_weight[(ptrdiff_t)i * c->opt.row_weight_stride];
 }
 
-/* What losses and gradients are divided by: the weights of the rows that count. */
+/* Losses and gradients are divided by this: the weights of the rows that count. */
 static double denominator(const call *c, const size_t *picked, size_t count)
 {
     if (c->opt.reduction != LMX_MEAN)
@@ -342,7 +342,7 @@ static void no_gradients(const call *c, const loss_arrays *a, const lmx_linear_l
         k->l.bias_table->fill(a->dbias, c->classes, 1, 0);
 }
 
-/* What the rows have lost, if somebody asks. */
+/* Hands out the probability that the rows have lost, if it is wanted. */
 static void put_dropped(const call *c, const lmx_linear_loss *k)
 {
     for (size_t i = 0; c->opt.dropped != NULL && i < c->rows; i++)

@@ -352,7 +352,7 @@ static void load_target(row *w, unsigned worker)
     }
 }
 
-/* What the gradient of a row is multiplied by, of temperature t and class weight `weight`. */
+/* Sets the factor of a row's gradient, of temperature t and class weight `weight`. */
 static void set_scale(row *w, double t, double weight)
 {
     const call *c = w->c;
@@ -474,7 +474,7 @@ static int is_far(row *w, unsigned worker)
     return w->far;
 }
 
-/* What the chunks say together. */
+/* Finishes the row from what its chunks found. */
 static int row_finish(row *w, unsigned worker)
 {
     const call *c = w->c;
@@ -628,7 +628,7 @@ static void split_rows(call *c, lmx_pool *pool)
 
 /* ------------------------------------------------------------- running --- */
 
-/* What the rows need; parts that these options have no use for are NULL. */
+/* Divides the workspace; parts that these options have no use for are NULL. */
 static void divide(call *c, lmx_arena *a, size_t blocks)
 {
     const size_t real_size = c->real_table->real_size;
@@ -749,11 +749,6 @@ static lmx_status check_options(const call *c)
     return temperatures_fit(c) ? LMX_OK : LMX_ERR_ARG;
 }
 
-static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t)
-{
-    return (lmx_array){ data, size, { s->rows, s->cols, s->inner }, { t->row, t->col, t->inner } };
-}
-
 /* Whether the rows can go to kernels as they are. */
 static int is_direct(const call *c)
 {
@@ -815,20 +810,21 @@ static lmx_status check_arrays(call *c, const given *g)
     const size_t losses = c->opt.reduction == LMX_NONE ? c->rows : 1;
     const int soft = c->opt.probabilities != NULL, grad = g->grad != NULL;
     lmx_array all[ARRAYS];
-    all[LOGITS] = array_of(g->logits, size, g->shape, g->logits_strides);
+    all[LOGITS] = lmx_array_of(g->logits, size, g->shape, g->logits_strides);
     all[TARGET] = (lmx_array){ soft ? NULL : g->target,
                                soft ? 1 : lmx_int_size(g->target_type),
                                { c->rows, 1, 1 },
                                { g->target_stride, 0, 0 } };
-    all[SOFT] = array_of(c->opt.probabilities, soft ? c->soft_table->elem_size : 1, g->shape,
-                         soft ? &c->opt.probabilities_strides : &none);
-    all[ADVERSARIAL] = array_of(c->opt.adversarial, size, g->shape, &c->opt.adversarial_strides);
+    all[SOFT] = lmx_array_of(c->opt.probabilities, soft ? c->soft_table->elem_size : 1, g->shape,
+                             soft ? &c->opt.probabilities_strides : &none);
+    all[ADVERSARIAL] =
+        lmx_array_of(c->opt.adversarial, size, g->shape, &c->opt.adversarial_strides);
     all[LOSS] =
         (lmx_array){ g->loss, c->table->real_size, { losses, 1, 1 }, { g->loss_stride, 0, 0 } };
-    all[GRAD] = array_of(g->grad, size, g->shape, grad ? g->grad_strides : &none);
+    all[GRAD] = lmx_array_of(g->grad, size, g->shape, grad ? g->grad_strides : &none);
     all[ADVERSARIAL_GRAD] =
-        array_of(grad && c->opt.adversarial != NULL ? c->opt.adversarial_grad : NULL, size,
-                 g->shape, &c->opt.adversarial_grad_strides);
+        lmx_array_of(grad && c->opt.adversarial != NULL ? c->opt.adversarial_grad : NULL, size,
+                     g->shape, &c->opt.adversarial_grad_strides);
     if (grad && c->opt.adversarial != NULL && c->opt.adversarial_grad == NULL)
         return LMX_ERR_NULL;
     c->o = all[LOGITS];
@@ -843,7 +839,7 @@ static lmx_status check_arrays(call *c, const given *g)
     return numbers % sizeof(double) != 0 ? LMX_ERR_ALIGN : LMX_OK;
 }
 
-/* What kernels are told of the call. */
+/* Sets what the kernels read of the call. */
 static void set_spec(call *c)
 {
     if (c->real_table->real_size == 4 && c->opt.softcap > FLT_MAX)

@@ -194,7 +194,7 @@ static void apply_chunk(const row *w, size_t i, unsigned worker, int gathered)
                      (c->plan.how & LMX_HOW_STREAM) | (c->plan.store_terms ? LMX_HOW_TERMS : 0));
 }
 
-/* What the chunks say of the row; with `total`, only whether it can be normalised by that. */
+/* Joins what the chunks found of the row; with `total`, only whether it can be normalised by that. */
 static void fold(row *w, size_t r, size_t j)
 {
     const call *c = w->c;
@@ -419,7 +419,7 @@ static void convert_block(const strip *s, const lmx_array *x, size_t i, size_t j
             c->table->gather(at, n, &as_is, z);
 }
 
-/* What the column kernels are given of chunk i, columns j ... j + n: elements, or reals made of them. */
+/* The block for the column kernels: chunk i, columns j ... j + n: elements, or reals made of them. */
 static lmx_columns columns_of(const strip *s, size_t i, size_t j, size_t n)
 {
     const call *c = s->c;
@@ -676,15 +676,6 @@ static lmx_status run(lmx_ctx *ctx, call *c)
 
 /* ------------------------------------------------------------ checking --- */
 
-static lmx_array array_of(const void *data, size_t size, const lmx_shape *s, const lmx_strides *t,
-                          int by_row)
-{
-    return (lmx_array){ data,
-                        size,
-                        { s->rows, by_row ? 1 : s->cols, s->inner },
-                        { t->row, by_row ? 0 : t->col, t->inner } };
-}
-
 lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options)
 {
     if ((unsigned)op >= LMX_ROW_COUNT)
@@ -755,9 +746,10 @@ static lmx_status check_arrays(call *c, const void *a, const lmx_strides *a_stri
     const size_t out_size = is_row                                ? size
                             : c->info->result == LMX_RESULT_VALUE ? c->table->real_size
                                                                   : sizeof(lmx_expsum);
-    c->a = array_of(a, size, &c->shape, a_strides, 0);
-    c->b = array_of(two ? b : NULL, size, &c->shape, two ? b_strides : &none, 0);
-    c->out = array_of(out, out_size, &c->shape, out_strides, !is_row);
+    const lmx_shape values = { c->shape.rows, 1, c->shape.inner }; /* one for each row */
+    c->a = lmx_array_of(a, size, &c->shape, a_strides);
+    c->b = lmx_array_of(two ? b : NULL, size, &c->shape, two ? b_strides : &none);
+    c->out = lmx_array_of(out, out_size, is_row ? &c->shape : &values, out_strides);
     const lmx_array all[] = { c->a, c->b, c->out };
     const unsigned may_be = is_row ? 3 : 0; /* a or b */
     return lmx_arrays_check(all, 2, 3, &may_be);

@@ -43,7 +43,7 @@ static size_t in_doubles(size_t bytes) { return (bytes - 1) / sizeof(double) + 1
 
 /* ------------------------------------------------------------- elements --- */
 
-/* What rows of elements go through: the table of their type, and a row of reals. */
+/* Rows of elements go through these: the table of their type, and a row of reals. */
 typedef struct elements {
     const lmx_table *table;
     void *reals; /* as many as a row has */

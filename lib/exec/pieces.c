@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "platform/cpu.h"
+#include "base/arena.h"
 #include "exec/reach.h"
 
 /* Sums by column are kept for so many blocks at most, and so are long lists of sums. */
 #define COLUMN_BLOCKS 64
 #define MANY_SUMS     16
 
-/* What needs no sums is handed out in so many groups of rows, where there is enough of it. */
+/* Pieces without sums are handed out in so many groups of rows, where there is enough of it. */
 #define LONG_RUN 64
 
 /* Elements that are gathered at a time where no sum depends on it: x, dy and up stay in the first-level cache. */
@@ -177,8 +178,6 @@ static void merge(const lmx_dd *parts, size_t count, size_t n, double *out)
     }
 }
 
-static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
 {
     lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
@@ -205,8 +204,8 @@ static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
     c->gathered = c->group * c->chunk;
     if (p->sums == 0 && p->columns == 0 && c->gathered > GATHERED)
         c->gathered = p->unit > GATHERED ? p->unit : GATHERED;
-    c->buffer_size = c->direct ? 0 : lines(c->gathered * p->table->real_size);
-    c->scratch_size = lines(p->scratch);
+    c->buffer_size = c->direct ? 0 : lmx_round_up(c->gathered * p->table->real_size);
+    c->scratch_size = lmx_round_up(p->scratch);
     const size_t per_worker = 3 * c->buffer_size + c->scratch_size;
     const size_t parts = tasks * p->sums + c->blocks * p->columns;
     char *memory = NULL;
@@ -244,11 +243,7 @@ void lmx_pieces_open(lmx_pieces *p, const lmx_ctx *ctx, lmx_dtype dtype, const l
 
 void lmx_pieces_array(lmx_pieces *p, int which, const void *data, const lmx_strides *strides)
 {
-    const lmx_shape *s = &p->shape;
-    p->array[which] = (lmx_array){ data,
-                                   p->table->elem_size,
-                                   { s->rows, s->cols, s->inner },
-                                   { strides->row, strides->col, strides->inner } };
+    p->array[which] = lmx_array_of(data, p->table->elem_size, &p->shape, strides);
 }
 
 /* Outputs may be inputs, element by element, and nothing else. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the entries share: how to reach a row of an array and take it to what a kernel reads, and what rows have in
+/* Shared by the entries: how to reach a row of an array and take it to what a kernel reads, and what rows have in
  * common. */
 #ifndef LMX_REACH_H
 #define LMX_REACH_H
@@ -16,6 +16,13 @@ LMX_INLINE const char *lmx_row_at(const lmx_array *x, size_t r, size_t j)
         return NULL;
     const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
     return (const char *)x->data + offset * (ptrdiff_t)x->size;
+}
+
+/* An array of this shape and these strides. */
+LMX_INLINE lmx_array lmx_array_of(const void *data, size_t size, const lmx_shape *s,
+                                  const lmx_strides *t)
+{
+    return (lmx_array){ data, size, { s->rows, s->cols, s->inner }, { t->row, t->col, t->inner } };
 }
 
 /* Rows of cols contiguous elements. */
@@ -109,7 +116,7 @@ LMX_INLINE double lmx_real_at(const lmx_table *real, const void *p, size_t i)
     return real->real_size == 8 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
-/* What soft targets of a chunk are measured from: its largest logit, where that is a number. */
+/* Soft targets of a chunk are measured from this: its largest logit, where that is a number. */
 LMX_INLINE double lmx_pivot_of(const lmx_chunk *chunk)
 {
     return chunk->kind == LMX_KIND_PLAIN || chunk->kind == LMX_KIND_SHIFTED ? chunk->max : 0;

@@ -47,7 +47,7 @@ typedef struct lmx_columns {
     ptrdiff_t a_stride, b_stride, out_stride;
     void *out;
     void *lanes; /* LMX_COLUMNS_LANES bytes at a multiple of 64 */
-    /* What measure_columns() keeps for apply_columns(), if it keeps anything: cols rows of
+    /* measure_columns() keeps here, if it keeps anything, for apply_columns(): cols rows of
      * scratch_stride reals, a multiple of 16 and no less than width; NULL: the input is read again. */
     void *scratch;
     size_t scratch_stride;

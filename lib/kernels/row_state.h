@@ -27,7 +27,7 @@ enum {
     LMX_KIND_BAD      /* NaN or +inf */
 };
 
-/* What measuring one chunk found. */
+/* The result of measuring one chunk. */
 typedef struct lmx_chunk {
     lmx_sum sum;  /* of exp(x); of products for the VJPs (hi + lo alone) */
     lmx_sum rest; /* exp_sum: of exp(x), from terms that were not rounded to real */
@@ -40,7 +40,7 @@ typedef struct lmx_chunk {
     double parameter; /* of the operation; known before measuring */
 } lmx_chunk;
 
-/* What a whole row needs to be written. */
+/* The constants from which a whole row is written. */
 typedef struct lmx_norm {
     int kind; /* BAD: fill with NaN; EMPTY: nothing but -inf; else PLAIN */
     lmx_sum sum;

@@ -190,7 +190,7 @@ static char *weight_row(const lmx_linear_loss *c, size_t k)
     return c->dweight + (ptrdiff_t)k * c->dweight_row * (ptrdiff_t)c->l.table->elem_size;
 }
 
-/* What some rows of one block add to the tile's rows of dweight. */
+/* Adds the products of some rows of one block to the tile's rows of dweight. */
 static void add_weight(const step *s, unsigned worker, size_t tile, size_t from, size_t begin,
                        size_t end, int is_first)
 {

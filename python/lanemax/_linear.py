@@ -114,7 +114,7 @@ def _overlap(a: Any, b: Any) -> bool:
 
 
 def _gradient_arrays(grad_out: Any, layer: _Layer, others: dict[str, Any]) -> list[Any]:
-    """What `grad_out` offers for dhidden, dweight and dbias, None for nothing; checked."""
+    """The arrays of `grad_out` for dhidden, dweight and dbias, None for nothing; checked."""
     operands = {"hidden": layer.hidden, "weight": layer.weight, "bias": layer.bias}
     if grad_out is None:
         return [None] * 3

@@ -71,7 +71,7 @@ def _weights(weight: Any, classes: int) -> Any:
 
 
 def _bad_label(target: Any, classes: int, ignore_index: int) -> IndexError:
-    """What to say of the first target, or of several in a row, that is out of range."""
+    """The exception for the first target, or of several in a row, that is out of range."""
     bad = (target != ignore_index) & ((target < 0) | (target >= classes))
     first = tuple(int(i[0]) for i in np.nonzero(bad))
     return IndexError(
@@ -89,7 +89,7 @@ def _same_kind(name: str, x: Any, logits: Any) -> Any:
 
 
 def _gradients_given(grad_out: Any, count: int, shape: tuple[int, ...], dtype: Any) -> list[Any]:
-    """What `grad_out` offers for each gradient, None for nothing."""
+    """The array of `grad_out` for each gradient, None for nothing."""
     if grad_out is None:
         return [None] * count
     if count == 1:

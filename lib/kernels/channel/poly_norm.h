@@ -162,7 +162,7 @@ LMX_INLINE lmx_dd norm_root(lmx_dd sum, size_t n, double eps, int64_t shift)
     return w_div(dd_of(1), w_sqrt(w_add(mean, dd_of(scaled))));
 }
 
-/* What follows from the sums of a row, of which squares[] are there; NaN if it holds inf or NaN. */
+/* Prepares the constants of a row from its sums, of which squares[] are there; NaN if it holds inf or NaN. */
 LMX_INLINE void norm_prepare(const map_arrays *a, const lmx_channel_spec *spec, size_t m,
                              norm_measure_fn *even, norm_measure_fn *products,
                              const lmx_dd *squares, norm_constants *k, lmx_dd *sums)

@@ -165,7 +165,7 @@ static int finish(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec, 
         const lmx_dd others = dd_of(D - 1);
         const lmx_dd mean = w_div(m.s, others); /* relative to the pivot */
         const lmx_dd squares = w_sub(m.q, w_mul(mean, m.s));
-        /* What cancelled is to be measured from the mean: from there differences are exact. */
+        /* Logits that cancelled are measured again from the mean: from there differences are exact. */
         const double limit = FLOAT_LOSS ? 0x1p-20 : 0x1p-40;
         if (D > 2 && row->pivot == 0 && squares.hi < limit * m.q.hi) {
             row->pivot = (double)(real)mean.hi;

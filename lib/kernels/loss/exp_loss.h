@@ -104,7 +104,7 @@ LMX_INLINE void scale_softmax(lmx_loss_row *row, double m, int64_t n)
     }
 }
 
-/* What the comp-sum losses share, from comp_sum_loss.c; theta = tau - 1. */
+/* Shared by the comp-sum losses, from comp_sum_loss.c; theta = tau - 1. */
 int LMX_K(finish_comp_sum)(const lmx_chunk *chunks, size_t n, const lmx_loss_spec *spec,
                            lmx_loss_row *row, double theta);
 

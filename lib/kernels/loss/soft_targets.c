@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What cross_entropy's options do to contiguous reals: soft targets and softcap. */
+/* Options of cross_entropy on contiguous reals: soft targets and softcap. */
 #include "kernels/loss/soft_targets.h"
 
 #include "kernels/loops/row.h"

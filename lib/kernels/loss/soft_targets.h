@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What options of losses do to contiguous reals: soft_targets.c and adversarial.c. */
+/* Options of losses on contiguous reals: soft_targets.c and adversarial.c. */
 #ifndef LMX_SOFT_TARGETS_H
 #define LMX_SOFT_TARGETS_H
 

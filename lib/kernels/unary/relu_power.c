@@ -18,7 +18,7 @@ LMX_INLINE vpair power_of(vreal r, int n)
     return p;
 }
 
-/* What overflowed has no second part. */
+/* A product that overflowed has no second part. */
 LMX_INLINE vreal whole(vpair p)
 {
     const vreal v = p_value(p);

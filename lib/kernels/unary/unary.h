@@ -10,7 +10,7 @@
 #include "kernels/loops/products.h"
 #include "simd/vpair.h"
 
-/* What the bodies find in k: the parameters, in the compute type. */
+/* The bodies' constants k: the parameters, in the compute type. */
 typedef struct {
     vreal p[LMX_UNARY_PARAMETERS];
     size_t n;

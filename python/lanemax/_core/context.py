@@ -24,7 +24,7 @@ _NULL = ffi.NULL
 
 
 def _omp_threads() -> int | None:
-    """What OMP_NUM_THREADS says of the outermost level, None where it says nothing valid."""
+    """OMP_NUM_THREADS at the outermost level, None where it says nothing valid."""
     try:
         n = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
     except ValueError:

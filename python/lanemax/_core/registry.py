@@ -40,7 +40,7 @@ def _shown(bound: float) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What the registry says of one parameter or option."""
+    """The registry's description of one parameter or option."""
 
     name: str
     standard: float
@@ -68,7 +68,7 @@ class Parameter:
 
     @property
     def words(self) -> str:
-        """What is accepted."""
+        """The accepted numbers, in words."""
         bounded = self.greatest < sys.float_info.max
         span = f"from {_shown(self.least)} to {_shown(self.greatest)}"
         if self.has(lib.LMX_EVEN):

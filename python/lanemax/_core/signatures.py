@@ -56,7 +56,7 @@ def _parameter(name: str, kind: Any, default: Any = _EMPTY, learned: bool = Fals
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a function takes behind its arrays, bound as Python would bind it."""
+    """The arguments of a function behind its arrays, bound as Python would bind it."""
 
     function: str
     names: tuple[str, ...]
