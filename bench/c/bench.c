@@ -157,8 +157,11 @@ typedef struct {
     const lmx_table *table;
     lmx_row_code op;
     lmx_dtype dtype;
-    lmx_shape shape;
-    lmx_strides strides, out_strides;
+    uint64_t axes;
+    ptrdiff_t shape
+        [2]; /* of the inputs; out_shape: without the reduced axis where each row has one value */
+    ptrdiff_t out_shape[2];
+    int out_ndim, out_dtype;
     const void *a, *b;
     void *out;
     size_t copied; /* bytes */
@@ -167,8 +170,10 @@ typedef struct {
 static void run_op(const void *job)
 {
     const op_job *j = job;
-    const lmx_status s = lmx_row_op(j->ctx, j->op, j->dtype, &j->shape, j->a, &j->strides, j->b,
-                                    &j->strides, NULL, j->out, &j->out_strides);
+    const lmx_view a = { j->a, (int)j->dtype, 2, j->shape, NULL };
+    const lmx_view b = { j->b, (int)j->dtype, 2, j->shape, NULL };
+    const lmx_view out = { j->out, j->out_dtype, j->out_ndim, j->out_shape, NULL };
+    const lmx_status s = lmx_row_op(j->ctx, j->op, &a, &b, j->axes, NULL, &out);
     if (s != LMX_OK)
         fail("lmx_row_op", lmx_status_string(s));
 }
@@ -200,14 +205,16 @@ static void time_op(const request *q, lmx_ctx *ctx, lmx_row_code op, size_t rows
     op_job j = { .ctx = ctx, .op = op, .dtype = q->dtype };
     j.table = lmx_tier_choose(lmx_cpu_features(), lmx_isa_name(ctx))->table[q->dtype];
     j.copied = n * j.table->elem_size;
-    if (q->axis0) {
-        j.shape = (lmx_shape){ 1, rows, cols };
-        j.strides = (lmx_strides){ 0, (ptrdiff_t)cols, 1 };
-    } else {
-        j.shape = (lmx_shape){ rows, cols, 1 };
-        j.strides = (lmx_strides){ (ptrdiff_t)cols, 1, 0 };
-    }
-    j.out_strides = info->result == LMX_RESULT_ROW ? j.strides : (lmx_strides){ 1, 0, 1 };
+    j.shape[0] = (ptrdiff_t)rows;
+    j.shape[1] = (ptrdiff_t)cols;
+    j.axes = q->axis0 ? LMX_AXIS(0) : LMX_AXIS(1);
+    j.out_ndim = info->result == LMX_RESULT_ROW ? 2 : 1;
+    j.out_shape[0] = (ptrdiff_t)(j.out_ndim == 1 && q->axis0 ? cols : rows);
+    j.out_shape[1] = (ptrdiff_t)cols;
+    j.out_dtype = info->result == LMX_RESULT_SUM                                ? LMX_EXPSUM
+                  : info->result == LMX_RESULT_VALUE && j.table->real_size == 8 ? LMX_F64
+                  : info->result == LMX_RESULT_VALUE                            ? LMX_F32
+                                                                                : (int)q->dtype;
     static array a, b, out;
     j.a = logits(&a, q->dtype, n);
     j.b = info->inputs > 1 ? logits(&b, q->dtype, n) : NULL;

@@ -10,7 +10,8 @@
  * Conventions, for every function:
  *  - arguments come in the order context, element type, shape, inputs,
  *    parameters, outputs;
- *  - extents are size_t, strides ptrdiff_t, both counted in elements;
+ *  - functions of contiguous rows take extents as size_t and strides as ptrdiff_t, both counted in elements;
+ *    those of any layout take lmx_view, which counts strides in bytes;
  *  - a NULL context means the default tier and the calling thread alone;
  *  - on any status but LMX_OK no output has been written;
  *  - an extent of 0 makes LMX_OK and no access, whatever the pointers;
@@ -20,7 +21,7 @@
  *    another ABI number is LMX_ERR_ARG.  Fields are then set as needed; copies of the struct may be used too;
  *  - of options, LMX_ERR_OP means one that the operation does not take (lmx_takes), LMX_ERR_ARG a number outside
  *    its range (lmx_parameter) or an enumerator that does not exist, LMX_ERR_NULL a field without which another
- *    makes no sense, LMX_ERR_ALIGN and LMX_ERR_OVERLAP an array of theirs, as for any other array;
+ *    makes no sense, LMX_ERR_OVERLAP and the like an array of theirs, as for any other array;
  *  - the floating-point environment (rounding, flush-to-zero, traps, sticky
  *    flags) is set for the computation and restored: results do not depend on it;
  *  - nothing is printed, no errno is set, nothing aborts.
@@ -57,6 +58,17 @@ typedef enum lmx_dtype {
     LMX_BF16 = 3  /* bfloat16, computed in float, rounded once */
 } lmx_dtype;
 
+/* Integer types of target indices. */
+typedef enum lmx_int {
+    LMX_I8 = 8, LMX_I16, LMX_I32, LMX_I64, LMX_U8, LMX_U16, LMX_U32, LMX_U64
+} lmx_int;
+
+/* Other elements of a view. */
+enum {
+    LMX_BOOL   = 16, /* one byte, 0 or not */
+    LMX_EXPSUM = 17  /* lmx_expsum */
+};
+
 typedef enum lmx_status {
     LMX_OK           = 0,
     LMX_ERR_NULL     = 1,  /* a required pointer is NULL */
@@ -66,7 +78,7 @@ typedef enum lmx_status {
     LMX_ERR_OP       = 5,  /* unknown operation, or an option that it does not take */
     LMX_ERR_NOMEM    = 6,  /* no memory for scratch or threads */
     LMX_ERR_ISA      = 7,  /* the tier is not built, or this CPU cannot run it */
-    LMX_ERR_ALIGN    = 8,  /* a pointer is not a multiple of its element size */
+    LMX_ERR_ALIGN    = 8,  /* a pointer to rows that are read in place is not a multiple of its element size */
     LMX_ERR_OVERLAP  = 9,  /* an output overlaps an input, and is not that input itself */
     LMX_ERR_DTYPE    = 10, /* unknown element type */
     LMX_ERR_ARG      = 11, /* a parameter is outside its range */
@@ -135,7 +147,7 @@ LMX_API void       lmx_ctx_free(lmx_ctx *ctx);
  * once.  Algorithm: two-pass softmax (Dukhan and Ablavatski 2020,
  * arXiv:2001.04438) relative to an integer reference exponent.
  *
- * Errors: DTYPE, OVERFLOW, NULL, ALIGN, STRIDE, OVERLAP, NOMEM, in that order.
+ * Errors: DTYPE, OVERFLOW, NULL, STRIDE, OVERLAP, NOMEM.
  */
 LMX_API lmx_status lmx_softmax(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t cols,
                                const void *x, ptrdiff_t x_stride, void *y, ptrdiff_t y_stride);
@@ -281,34 +293,43 @@ LMX_API lmx_status lmx_exp_sum(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_
 
 /* -------------------------------------------- any layout, with options --- */
 
-/* The elements reduced together are cols apart from each other inside rows x inner. */
-typedef struct lmx_shape {
-    size_t rows;  /* extent before the reduced axis */
-    size_t cols;  /* extent of the reduced axis */
-    size_t inner; /* extent behind it: 1 for the last axis */
-} lmx_shape;
+/*
+ * An array as NumPy, DLPack and the buffer protocol describe it.  Element (i0, i1, ...) is at
+ * data + i0 * strides[0] + i1 * strides[1] + ... bytes.
+ *
+ * Strides have any sign; they are 0 where an input repeats itself.  Neither they nor the address need be multiples of
+ * the element's size.  No layout is copied as a whole: what kernels cannot read where it is goes through a workspace of a
+ * few chunks for each thread.  Of an output data is written.  A view is read during the call alone.
+ */
+typedef struct lmx_view {
+    const void      *data;
+    int              dtype;   /* an lmx_dtype; where a function says so an lmx_int, LMX_BOOL or LMX_EXPSUM */
+    int              ndim;    /* 0 to LMX_NDIM_MAX */
+    const ptrdiff_t *shape;   /* ndim extents */
+    const ptrdiff_t *strides; /* ndim strides in bytes; NULL: contiguous in C order */
+} lmx_view;
 
-/* Element (r, c, j) is at r * row + c * col + j * inner; any sign, 0 to broadcast an input. */
-typedef struct lmx_strides {
-    ptrdiff_t row, col, inner;
-} lmx_strides;
+/* NumPy's greatest number of axes.  Of them 32 may be left after those that can be joined are; else LMX_ERR_SHAPE. */
+#define LMX_NDIM_MAX 64
+
+/* Axis i, from 0, in a set of axes. */
+#define LMX_AXIS(i) ((uint64_t)1 << (i))
 
 typedef struct lmx_row_options {
     uint64_t tag; /* lmx_row_options_init() writes it */
 
-    /* The logits are x / temperature: one value > 0 per (row, inner), NULL for 1.  Quotients may leave the
-     * range of the type: the result is that of the real numbers x / temperature all the same. */
-    const double *temperature;
-    ptrdiff_t     temperature_row, temperature_inner;
+    /* The logits are x / temperature, values > 0 of any lmx_dtype; NULL for 1.  It broadcasts with a as NumPy has
+     * it, and has extent 1 on the reduced axes.  Quotients may leave the range of the type: the result is that of
+     * the real numbers x / temperature all the same. */
+    const lmx_view *temperature;
 
-    /* 0 masks an element out: it takes no part, and gets 0 (log_softmax: -inf). NULL: all kept.
-     * A row with nothing kept is all masked; one whose kept elements are all -inf is NaN there. */
-    const unsigned char *where;
-    lmx_strides          where_strides;
+    /* LMX_BOOL, broadcasts with a: 0 masks an element out: it takes no part, and gets 0 (log_softmax: -inf).  NULL:
+     * all kept.  A row with nothing kept is all masked; one whose kept elements are all -inf is NaN there. */
+    const lmx_view *where;
 
-    /* Normalise by this sum in place of the row's own; excludes the other options. */
-    const lmx_expsum *total;
-    ptrdiff_t         total_row, total_inner;
+    /* LMX_EXPSUM, of the shape of a row's value: normalise by this in place of the row's own sum; excludes the
+     * other options. */
+    const lmx_view *total;
 
     double parameter; /* of the operation, in the registry's range; ignored where there is none */
 } lmx_row_options;
@@ -324,27 +345,27 @@ typedef enum lmx_row_code {
 LMX_API lmx_status lmx_row_options_init(lmx_row_code op, lmx_row_options *options);
 
 /*
- * Any operation of the family on any layout, with options: what the functions
- * above do for contiguous rows without.
+ * Any operation of the family on any layout, with options: the functions above are this for contiguous rows.
  *
- * a is x, or dy where there are two inputs; b is then y (or x, as the registry says), else NULL.  out is laid out
- * like the input, or, for logsumexp and exp_sum, by out_strides->row and ->inner
- * alone.  options may be NULL.
+ * a is x, or dy where there are two inputs; b is then y (or x, as the registry says), of the same shape, else NULL.
+ * axes are those that are reduced together, LMX_AXIS(i) for each, at least one: the elements that have the other
+ * indices in common are a row, in C order.  out has the shape of a; for logsumexp (float; LMX_F64: double) and exp_sum
+ * (LMX_EXPSUM) that of a without its reduced axes, or with extent 1 for them.  It may be a or b itself.  options may be
+ * NULL.
  *
- * Contiguous rows (col == 1) are read in place.  A reduced axis in front of a
- * contiguous one (inner == 1) is served a vector of columns at a time.  Other
- * layouts, temperature and where go through a scratch of at most 16,384 elements
- * per thread.
+ * a decides what is computed in, float or double; b and out may have other lmx_dtypes, and are converted (a double to a
+ * 16-bit type by way of float).
  *
- * Errors: OP, DTYPE, ARG (options->tag, temperature, parameter), NULL, OVERFLOW, ALIGN, STRIDE,
- * OVERLAP, NOMEM.
+ * Rows of elements that follow each other are read where they are; so are columns that lie side by side, a vector of them at a
+ * time.  Other layouts, conversions, temperature and where go through a workspace of at most 16,384 elements per thread.
+ *
+ * Errors: OP, NULL, DTYPE, ARG (options->tag, temperature, parameter), SHAPE (axes, shapes that do not fit together),
+ * OVERFLOW, STRIDE, OVERLAP, NOMEM.
  */
-LMX_API lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
-                              const lmx_shape *shape,
-                              const void *a, const lmx_strides *a_strides,
-                              const void *b, const lmx_strides *b_strides,
+LMX_API lmx_status lmx_row_op(lmx_ctx *ctx, lmx_row_code op,
+                              const lmx_view *a, const lmx_view *b, uint64_t axes,
                               const lmx_row_options *options,
-                              void *out, const lmx_strides *out_strides);
+                              const lmx_view *out);
 
 /* --------------------------------------------------------- partial sums --- */
 
@@ -364,11 +385,6 @@ typedef enum lmx_loss_code {
     LMX_LOSS_COUNT
 } lmx_loss_code;
 
-/* Integer types of target indices. */
-typedef enum lmx_int {
-    LMX_I8, LMX_I16, LMX_I32, LMX_I64, LMX_U8, LMX_U16, LMX_U32, LMX_U64
-} lmx_int;
-
 typedef enum lmx_reduction {
     LMX_MEAN = 0, /* sum over the weights of the rows that are not ignored; no such row: NaN */
     LMX_SUM  = 1,
@@ -384,43 +400,37 @@ typedef struct lmx_loss_options {
     /* 0: none, else > 0: the logits are cap * tanh(logit / cap), before the division by temperature.
      * A logit of -inf becomes -cap: masked classes take part again. */
     double softcap;
-    const double *temperature; /* the logits are divided by this, > 0, one per row; NULL for 1 */
-    ptrdiff_t     temperature_stride; /* 0: the same for all rows */
+    const lmx_view *temperature; /* as for lmx_row_op() */
 
-    const double *weight;    /* cols class weights; NULL for 1 */
+    const lmx_view *weight;  /* a number of any lmx_dtype for each class; NULL for 1 */
     int64_t ignore_index;    /* such a row has loss 0 and gradient 0, whatever it holds */
     lmx_reduction reduction;
 
-    /* Targets as probabilities, laid out like the logits, in place of indices; NULL: indices. */
-    const void *probabilities;
-    lmx_dtype   probabilities_dtype;
-    lmx_strides probabilities_strides;
-
     /*
      * comp_sum_loss: the smooth adversarial form (Mao, Mohri and Zhong 2023).  With adversarial
-     * logits a, of the logits' type and shape, D[k] = o[t] - o[k] and A[k] = a[t] - a[k], the loss is
+     * logits a, of the logits' shape, D[k] = o[t] - o[k] and A[k] = a[t] - a[k], the loss is
      * that of the logits o / rho, plus nu times the 2-norm of A - D.  adversarial_grad takes the
      * gradient in a, and is needed where grad is; it may be a itself.  rho > 0, nu >= 0: both 1.
      */
-    const void *adversarial;
-    lmx_strides adversarial_strides;
-    void       *adversarial_grad;
-    lmx_strides adversarial_grad_strides;
-    double      rho, nu;
+    const lmx_view *adversarial;
+    const lmx_view *adversarial_grad;
+    double          rho, nu;
 } lmx_loss_options;
 
-/* The registry's defaults, class indices, LMX_MEAN, ignore_index -100.  Errors: OP, NULL. */
+/* The registry's defaults, LMX_MEAN, ignore_index -100.  Errors: OP, NULL. */
 LMX_API lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *options);
 
 /*
  * A loss of rows of logits, and with grad its gradient, in one call: the logits are read once for
  * the loss alone, twice and written once with the gradient.
  *
- * Rows are numbered r * inner + j; target[row * target_stride] is the class of a row, in
- * [0, cols), or options->ignore_index.  loss holds float (LMX_F64: double): one, or with LMX_NONE
- * one for each row at loss[row * loss_stride].  grad is laid out by grad_strides, of the logits'
- * type; it may be the logits themselves with the same strides; NULL: not wanted.  With LMX_NONE it
- * is the gradient of the sum of the losses.  options may be NULL.
+ * The classes lie along axis, which may be counted from the end: -1 is the last.  target holds integers (lmx_int) of
+ * the logits' shape without that axis: classes in [0, classes), or options->ignore_index; or floating-point numbers
+ * (lmx_dtype) of the logits' shape: probabilities, where the loss takes them.  loss holds one element, or with LMX_NONE one
+ * for each row, in the shape of integer targets; grad has the shape of the logits; it may be the logits themselves; NULL: not
+ * wanted.  With LMX_NONE it is the gradient of the sum of the losses.  options may be NULL.
+ *
+ * logits decide what is computed in, float or double; all other views may have another lmx_dtype, and are converted.
  *
  * Reductions, class weights and ignored rows: as torch.nn.functional.cross_entropy has them.
  * Row sums are merged in double, in the rows' order: the same bits for any number of threads.
@@ -435,16 +445,15 @@ LMX_API lmx_status lmx_loss_options_init(lmx_loss_code op, lmx_loss_options *opt
  * losses that are made of exponentials; the others take -inf for NaN too, save that it is a masked
  * logit for stablemax_cross_entropy.  A target of probability 0 has loss +inf.
  *
- * Errors: OP, DTYPE, ARG, NULL, SHAPE (cols is 0), OVERFLOW, ALIGN, STRIDE, OVERLAP, LABEL, NOMEM;
- * targets are checked before the first write.
+ * Errors: OP, NULL, DTYPE, ARG, SHAPE (axis, no classes, shapes that do not fit together), OVERFLOW, STRIDE, OVERLAP,
+ * LABEL, NOMEM; targets are checked before the first write.
  */
-LMX_API lmx_status lmx_loss(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype,
-                            const lmx_shape *shape,
-                            const void *logits, const lmx_strides *logits_strides,
-                            const void *target, lmx_int target_type, ptrdiff_t target_stride,
+LMX_API lmx_status lmx_loss(lmx_ctx *ctx, lmx_loss_code op,
+                            const lmx_view *logits, int axis,
+                            const lmx_view *target,
                             const lmx_loss_options *options,
-                            void *loss, ptrdiff_t loss_stride,
-                            void *grad, const lmx_strides *grad_strides);
+                            const lmx_view *loss,
+                            const lmx_view *grad);
 
 /* The registry's description of a loss; NULL past the last. */
 typedef struct lmx_loss_description {
@@ -588,11 +597,11 @@ typedef struct lmx_unary_options {
     const double *parameter;
     size_t        parameters; /* how many; poly_relu: 2 to 9, the last is the bias */
 
-    /* cols reals (float; LMX_F64: double) that are added to each row first, rounded once; NULL: none */
-    const void *bias;
+    /* Any lmx_dtype, a number for each index of the last axis: added to x first, in the compute type; NULL: none */
+    const lmx_view *bias;
 
     /* lmx_unary_vjp() only, NULL where not wanted: gradients by the parameters, as many as they are (OP if
-     * they are not learned), and by the bias, cols of them; sums over all rows. */
+     * they are not learned), and by the bias, as many as it has; sums over all other axes. */
     double *parameter_grad;
     double *bias_grad;
 } lmx_unary_options;
@@ -601,22 +610,18 @@ typedef struct lmx_unary_options {
 LMX_API lmx_status lmx_unary_options_init(lmx_unary_options *options);
 
 /*
- * y = f(x), element by element, f from the registry.  x has shape (rows, cols, inner); y may be x itself
- * with the same strides.  options may be NULL.
+ * y = f(x), element by element, f from the registry.  y has the shape of x, and may be x itself; its lmx_dtype may be
+ * another, but what is computed in, float or double, follows from x.  options may be NULL.
  *
  * Accuracy: the registry's bound in ulp for float, also in the tails, twice that for double; subnormal
  * results 2 quanta; 16-bit results are those of float rounded once more; poly_relu: (m + 2) u times the sum
  * of its absolute terms.  At +inf and -inf the limit of f; NaN gives NaN.  The bits do not depend on the
  * tier, the threads or the strides.
  *
- * Errors: OP, DTYPE, ARG (options->tag, parameters), NULL, SHAPE (a bias with inner > 1), OVERFLOW, ALIGN,
- * STRIDE, OVERLAP, NOMEM.
+ * Errors: OP, NULL, DTYPE, ARG (options->tag, parameters), SHAPE, OVERFLOW, STRIDE, OVERLAP, NOMEM.
  */
-LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
-                             const lmx_shape *shape,
-                             const void *x, const lmx_strides *x_strides,
-                             const lmx_unary_options *options,
-                             void *y, const lmx_strides *y_strides);
+LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, const lmx_view *x,
+                             const lmx_unary_options *options, const lmx_view *y);
 
 /*
  * dx = dy f'(x), x being the input of f before a bias.  dx may be dy or x.  At a kink the derivative is
@@ -627,12 +632,9 @@ LMX_API lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
  * 0; an infinite dy gives NaN there (or where the derivative underflows), else infinity; a finite dy gives 0
  * there, of either sign of dy.  gelu, crrelu and mish promise that for |dy| <= 2^60 (double: 2^500).
  */
-LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
-                                 const lmx_shape *shape,
-                                 const void *dy, const lmx_strides *dy_strides,
-                                 const void *x, const lmx_strides *x_strides,
-                                 const lmx_unary_options *options,
-                                 void *dx, const lmx_strides *dx_strides);
+LMX_API lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op,
+                                 const lmx_view *dy, const lmx_view *x,
+                                 const lmx_unary_options *options, const lmx_view *dx);
 
 /* The registry's description of an activation; NULL past the last. */
 typedef struct lmx_unary_description {
@@ -684,11 +686,11 @@ typedef struct lmx_channel_options {
 LMX_API lmx_status lmx_channel_options_init(lmx_channel_options *options);
 
 /*
- * y = f(x), or f(x, up), f from the registry; cols is the number of channels.  x, up and y have shape (rows,
- * cols, inner); up is NULL for functions of x alone; y may be x or up with the same strides.  options may be
- * NULL where there are no parameters.
+ * y = f(x), or f(x, up), f from the registry.  The channels lie along axis, which may be counted from the end: -1 is
+ * the last.  x, up and y have the same shape; up is NULL for functions of x alone; y may be x or up itself.  What is
+ * computed in follows from x; the others may have another lmx_dtype.  options may be NULL where there are no parameters.
  *
- * rational: a set of coefficients belongs to cols / sets channels that follow each other; one set serves all.
+ * rational: a set of coefficients belongs to channels / sets channels that follow each other; one set serves all.
  *
  * Accuracy, u = 2^-24 (double: 2^-53): gates have the bits of the activation's result times up; poly_norm: (m +
  * 2) u times the sum of its absolute terms, poly_norm_glu u |y| more; rational: (p + q + 4) u times the sum of
@@ -699,15 +701,12 @@ LMX_API lmx_status lmx_channel_options_init(lmx_channel_options *options);
  * throughout.  rational: limits at +inf and -inf; right for every finite x.  max_min, group_sort,
  * householder: a group that holds NaN is NaN throughout.
  *
- * Errors: OP, DTYPE, ARG (options->tag, parameters), NULL, SHAPE (channels that do not divide into groups),
- * OVERFLOW, ALIGN, STRIDE, OVERLAP, NOMEM.
+ * Errors: OP, NULL, DTYPE, ARG (options->tag, parameters), SHAPE (axis, channels that do not divide into groups),
+ * OVERFLOW, STRIDE, OVERLAP, NOMEM.
  */
-LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
-                               const lmx_shape *shape,
-                               const void *x, const lmx_strides *x_strides,
-                               const void *up, const lmx_strides *up_strides,
-                               const lmx_channel_options *options,
-                               void *y, const lmx_strides *y_strides);
+LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op,
+                               const lmx_view *x, const lmx_view *up, int axis,
+                               const lmx_channel_options *options, const lmx_view *y);
 
 /*
  * The gradients by x and, of functions of two, by up (else NULL): dx may be dy, x or up, and so may dup; not
@@ -719,14 +718,10 @@ LMX_API lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtyp
  * Special values: gates and rational: as lmx_unary_vjp().  max_min and group_sort move elements of dy, NaN and
  * infinity with them; householder hands on dy of a pair that stays, times 0 to the sum for theta.
  */
-LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
-                                   const lmx_shape *shape,
-                                   const void *dy, const lmx_strides *dy_strides,
-                                   const void *x, const lmx_strides *x_strides,
-                                   const void *up, const lmx_strides *up_strides,
-                                   const lmx_channel_options *options,
-                                   void *dx, const lmx_strides *dx_strides,
-                                   void *dup, const lmx_strides *dup_strides);
+LMX_API lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op,
+                                   const lmx_view *dy, const lmx_view *x, const lmx_view *up,
+                                   int axis, const lmx_channel_options *options,
+                                   const lmx_view *dx, const lmx_view *dup);
 
 /* The registry's description of an activation of channels; NULL past the last. */
 typedef struct lmx_channel_description {

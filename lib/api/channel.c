@@ -133,7 +133,7 @@ static lmx_status check_options(call *c, const lmx_channel_options *o, int backw
 /* ----------------------------------------------------------- preparing --- */
 
 /* cos and sin of theta, sin and cos of theta / 2, for each theta, as reals. */
-static char *turns(const lmx_table *table, const double *theta, size_t n)
+static char *half_angles(const lmx_table *table, const double *theta, size_t n)
 {
     const size_t size = table->real_size;
     char *all = n > SIZE_MAX / 4 / size ? NULL : malloc(4 * n * size);
@@ -152,7 +152,7 @@ static char *turns(const lmx_table *table, const double *theta, size_t n)
 static void plan(const call *c, lmx_pieces *p)
 {
     const lmx_channel_spec *s = &c->spec;
-    const size_t real = p->table->real_size;
+    const size_t real = p->real->real_size;
     const int sums = c->opt.parameter_grad != NULL || c->opt.denominator_grad != NULL;
     switch (c->op) {
     case LMX_CHANNEL_poly_norm:
@@ -199,11 +199,29 @@ static void hand_out(const call *c, const lmx_pieces *p, const double *sums)
         memcpy(c->opt.denominator_grad, sums + n, (p->sums - n) * sizeof *sums);
 }
 
+/* Whether it does not matter where among the channels an element is, and nothing is summed in the order of rows. */
+static int is_by_element(const call *c)
+{
+    const int sums = c->opt.parameter_grad != NULL || c->opt.denominator_grad != NULL;
+    switch (c->op) {
+    case LMX_CHANNEL_poly_norm:
+    case LMX_CHANNEL_poly_norm_glu:
+    case LMX_CHANNEL_householder:
+    case LMX_CHANNEL_group_sort:
+    case LMX_CHANNEL_max_min:
+        return 0;
+    case LMX_CHANNEL_rational:
+        return c->spec.group == SIZE_MAX && !sums;
+    default:
+        return 1;
+    }
+}
+
 static lmx_status run(lmx_ctx *ctx, call *c, lmx_pieces *p)
 {
     char *table = NULL;
     if (c->op == LMX_CHANNEL_householder) {
-        table = turns(p->table, c->opt.parameter, c->opt.parameters);
+        table = half_angles(p->real, c->opt.parameter, c->opt.parameters);
         if (table == NULL)
             return LMX_ERR_NOMEM;
         c->spec.table = table;
@@ -226,68 +244,58 @@ static lmx_status run(lmx_ctx *ctx, call *c, lmx_pieces *p)
     return status;
 }
 
-/* An array and its strides. */
-typedef struct {
-    const void *data;
-    const lmx_strides *strides;
-} given;
-
-static lmx_status check_and_run(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
-                                const lmx_shape *shape, const given a[LMX_ARRAYS], int backward,
+static lmx_status check_and_run(lmx_ctx *ctx, lmx_channel_code op,
+                                const lmx_view *const given[LMX_ARRAYS], int backward, int axis,
                                 const lmx_channel_options *options)
 {
     call c;
     if ((unsigned)op >= LMX_CHANNEL_COUNT)
         return LMX_ERR_OP;
-    if ((unsigned)dtype >= LMX_DTYPES)
-        return LMX_ERR_DTYPE;
     const int two = lmx_channel_info((int)op)->inputs == 2;
     const int wanted[LMX_ARRAYS] = { backward, 1, two, 1, two && backward };
-    if (shape == NULL)
-        return LMX_ERR_NULL;
-    for (int i = 0; i < LMX_ARRAYS; i++)
-        if (wanted[i] && a[i].strides == NULL)
+    const lmx_view *views[LMX_ARRAYS];
+    for (int i = 0; i < LMX_ARRAYS; i++) {
+        views[i] = wanted[i] ? given[i] : NULL;
+        if (wanted[i] && given[i] == NULL)
             return LMX_ERR_NULL;
+    }
+    const lmx_view *x = views[LMX_X];
+    const uint64_t columns = lmx_view_axis(x, axis);
+    lmx_status status = lmx_view_check(x, LMX_HOLDS_REALS);
+    if (status == LMX_OK && columns == 0)
+        status = LMX_ERR_SHAPE;
+    if (status != LMX_OK)
+        return status;
     c.op = op;
-    const lmx_status status = check_options(&c, options, backward, shape->cols);
+    status =
+        check_options(&c, options, backward, (size_t)x->shape[axis < 0 ? axis + x->ndim : axis]);
     if (status != LMX_OK)
         return status;
     lmx_pieces p;
-    lmx_pieces_open(&p, ctx, dtype, shape);
-    for (int i = 0; i < LMX_ARRAYS; i++)
-        if (wanted[i])
-            lmx_pieces_array(&p, i, a[i].data, a[i].strides);
-    return run(ctx, &c, &p);
+    /* Elements by themselves go as they lie in memory: gates, and one set of coefficients without sums. */
+    status = lmx_pieces_open(&p, ctx, views, is_by_element(&c) ? 0 : columns);
+    return status != LMX_OK ? status : run(ctx, &c, &p);
 }
 
-lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype, const lmx_shape *shape,
-                       const void *x, const lmx_strides *x_strides, const void *up,
-                       const lmx_strides *up_strides, const lmx_channel_options *options, void *y,
-                       const lmx_strides *y_strides)
+lmx_status lmx_channel(lmx_ctx *ctx, lmx_channel_code op, const lmx_view *x, const lmx_view *up,
+                       int axis, const lmx_channel_options *options, const lmx_view *y)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const given a[LMX_ARRAYS] = {
-        [LMX_X] = { x, x_strides }, [LMX_UP] = { up, up_strides }, [LMX_OUT] = { y, y_strides }
-    };
-    const lmx_status status = check_and_run(ctx, op, dtype, shape, a, 0, options);
+    const lmx_view *const given[LMX_ARRAYS] = { [LMX_X] = x, [LMX_UP] = up, [LMX_OUT] = y };
+    const lmx_status status = check_and_run(ctx, op, given, 0, axis, options);
     lmx_fpenv_leave(env);
     return status;
 }
 
-lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
-                           const lmx_shape *shape, const void *dy, const lmx_strides *dy_strides,
-                           const void *x, const lmx_strides *x_strides, const void *up,
-                           const lmx_strides *up_strides, const lmx_channel_options *options,
-                           void *dx, const lmx_strides *dx_strides, void *dup,
-                           const lmx_strides *dup_strides)
+lmx_status lmx_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, const lmx_view *dy, const lmx_view *x,
+                           const lmx_view *up, int axis, const lmx_channel_options *options,
+                           const lmx_view *dx, const lmx_view *dup)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const given a[LMX_ARRAYS] = { [LMX_DY] = { dy, dy_strides },
-                                  [LMX_X] = { x, x_strides },
-                                  [LMX_UP] = { up, up_strides },
-                                  [LMX_OUT] = { dx, dx_strides },
-                                  [LMX_UP_OUT] = { dup, dup_strides } };
-    const lmx_status status = check_and_run(ctx, op, dtype, shape, a, 1, options);
+    const lmx_view *const given[LMX_ARRAYS] = {
+        [LMX_DY] = dy, [LMX_X] = x, [LMX_UP] = up, [LMX_OUT] = dx, [LMX_UP_OUT] = dup
+    };
+    const lmx_status status = check_and_run(ctx, op, given, 1, axis, options);
     lmx_fpenv_leave(env);
     return status;
 }

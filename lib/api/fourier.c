@@ -169,7 +169,7 @@ static lmx_status run_points(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t 
         lmx_array_rows(out, moment ? f->table->real_size : f->table->elem_size, rows, points,
                        out_stride),
     };
-    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, NULL);
+    status = lmx_rows_check(all, INPUTS, INPUTS + 1, NULL);
     if (status != LMX_OK)
         return status;
     if (!moment && !points_fit(x, x_stride, rows, points, op == LMX_FOURIER_SAMPLE ? 0 : -1))
@@ -267,7 +267,7 @@ static lmx_status run_bins(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t fr
                  : lmx_array_rows(out, f->table->elem_size, rows, bins, out_stride),
     };
     const unsigned may_be = 1u << COEF;
-    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, backward ? &may_be : NULL);
+    status = lmx_rows_check(all, INPUTS, INPUTS + 1, backward ? &may_be : NULL);
     if (status != LMX_OK)
         return status;
     const size_t folded = bins < f->terms ? bins : f->terms;
@@ -386,7 +386,7 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
     if (a->loss == NULL ||
         (rows > 0 && points > 0 && (has_targets ? a->target : (const void *)k->x) == NULL))
         return LMX_ERR_NULL;
-    if (has_targets && (unsigned)a->type > LMX_U64)
+    if (has_targets && !lmx_is_integer((int)a->type))
         return LMX_ERR_DTYPE;
     const int each = o->reduction == LMX_NONE;
     const lmx_array all[INPUTS + 2] = {
@@ -398,7 +398,7 @@ static lmx_status run_loss(lmx_fourier_loss_job *k, const loss_arrays *a,
         coefficients(f, k->grad, k->grad_row),
     };
     static const unsigned may_be[] = { 1u << COEF, 1u << COEF };
-    lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + 2, may_be);
+    lmx_status status = lmx_rows_check(all, INPUTS, INPUTS + 2, may_be);
     if (status != LMX_OK)
         return status;
     if (lmx_array_overlap(&all[COEF], &all[INPUTS]))

@@ -453,7 +453,7 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
 {
     if (a->loss == NULL || (c->rows > 0 && a->target == NULL))
         return LMX_ERR_NULL;
-    if ((unsigned)a->type > LMX_U64)
+    if (!lmx_is_integer((int)a->type))
         return LMX_ERR_DTYPE;
     const lmx_table *const t = table_of(c->ctx, c->dtype);
     lmx_array all[INPUTS + OUTPUTS];
@@ -470,7 +470,7 @@ static lmx_status check_loss(const call *c, const loss_arrays *a)
     all[INPUTS + 3] =
         lmx_array_rows(a->dbias, table_of(c->ctx, c->opt.bias_dtype)->elem_size, 1, c->classes, 0);
     all[INPUTS + 4] = lmx_array_rows(c->opt.dropped, sizeof(double), c->rows, 1, 1);
-    const lmx_status status = lmx_arrays_check(all, INPUTS, INPUTS + OUTPUTS, NULL);
+    const lmx_status status = lmx_rows_check(all, INPUTS, INPUTS + OUTPUTS, NULL);
     for (size_t i = 0; status == LMX_OK && i < c->rows; i++)
         if (!(weight_of_row(c, i) >= 0 && lmx_finite(weight_of_row(c, i))))
             return LMX_ERR_ARG;
@@ -549,7 +549,7 @@ lmx_status lmx_linear_logsumexp(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size
     lmx_array all[INPUTS + 1];
     inputs_of(&c, all);
     all[INPUTS] = lmx_array_rows(result, t->real_size, rows, 1, result_stride);
-    status = lmx_arrays_check(all, INPUTS, INPUTS + 1, NULL);
+    status = lmx_rows_check(all, INPUTS, INPUTS + 1, NULL);
     if (status != LMX_OK)
         return status;
     if (classes == 0) {
@@ -624,7 +624,7 @@ lmx_status lmx_linear_topk(lmx_ctx *ctx, lmx_dtype dtype, size_t rows, size_t de
     inputs_of(&c, all);
     all[INPUTS] = lmx_array_rows(values, table_of(ctx, dtype)->elem_size, rows, k, values_stride);
     all[INPUTS + 1] = lmx_array_rows(indices, sizeof *indices, rows, k, indices_stride);
-    status = lmx_arrays_check(all, INPUTS, INPUTS + 2, NULL);
+    status = lmx_rows_check(all, INPUTS, INPUTS + 2, NULL);
     if (status != LMX_OK)
         return status;
     const lmx_fpenv env = lmx_fpenv_enter();

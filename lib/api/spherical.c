@@ -79,7 +79,7 @@ static lmx_products products_on(const lmx_ctx *ctx)
                            NULL };
 }
 
-static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lmx_row_at(a, i, 0); }
+static void *row_at(const lmx_array *a, size_t i) { return (void *)(uintptr_t)lmx_row_at(a, i); }
 
 /* ---------------------------------------------------------- a new layer --- */
 
@@ -197,7 +197,7 @@ static lmx_status create(const lmx_ctx *ctx, lmx_dtype dtype, lmx_loss_code loss
         return LMX_ERR_OVERFLOW;
     const lmx_array rows =
         lmx_array_rows(weight, dtype == LMX_F64 ? 8 : 4, classes, d, weight_stride);
-    const lmx_status wrong = lmx_arrays_check(&rows, 1, 1, NULL);
+    const lmx_status wrong = lmx_rows_check(&rows, 1, 1, NULL);
     if (wrong != LMX_OK)
         return wrong;
     lmx_spherical *const l = empty_layer(dtype, classes, d);
@@ -286,7 +286,7 @@ static lmx_status check_batch(const lmx_ctx *ctx, const lmx_spherical *l,
         return LMX_ERR_ARG;
     c->b = *given;
     const lmx_spherical_batch *const b = &c->b;
-    if ((unsigned)b->dtype >= LMX_DTYPES || (unsigned)b->target_type > LMX_U64)
+    if ((unsigned)b->dtype >= LMX_DTYPES || !lmx_is_integer((int)b->target_type))
         return LMX_ERR_DTYPE;
     if (b->loss == NULL || (b->rows > 0 && (b->hidden == NULL || b->target == NULL)))
         return LMX_ERR_NULL;
@@ -311,7 +311,7 @@ static lmx_status check_batch(const lmx_ctx *ctx, const lmx_spherical *l,
     c->hidden = all[0];
     c->dhidden = all[4];
     static const unsigned may_be[] = { 0, 1 }; /* dhidden may be hidden */
-    const lmx_status wrong = lmx_arrays_check(all, 3, 5, may_be);
+    const lmx_status wrong = lmx_rows_check(all, 3, 5, may_be);
     return wrong != LMX_OK ? wrong : count_targets(c, l->classes);
 }
 
@@ -654,7 +654,7 @@ static lmx_status check_and_run_logits(const lmx_ctx *ctx, const lmx_spherical *
     c.hidden = all[0];
     c.out = all[1];
     c.classes = all[2];
-    const lmx_status wrong = lmx_arrays_check(all, 1, 3, NULL);
+    const lmx_status wrong = lmx_rows_check(all, 1, 3, NULL);
     return wrong != LMX_OK ? wrong : run_logits(ctx, &c, rows);
 }
 
@@ -691,7 +691,7 @@ lmx_status lmx_spherical_weight(lmx_ctx *ctx, const lmx_spherical *layer, void *
     const size_t d = layer->d, D = layer->classes;
     elements e = { lmx_ctx_tier(ctx)->table[layer->dtype], NULL };
     const lmx_array rows = lmx_array_rows(weight, e.table->elem_size, D, d, weight_stride);
-    const lmx_status wrong = lmx_arrays_check(&rows, 0, 1, NULL);
+    const lmx_status wrong = lmx_rows_check(&rows, 0, 1, NULL);
     if (wrong != LMX_OK)
         return wrong;
     lmx_products on = products_on(ctx);

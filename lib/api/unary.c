@@ -1,29 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Entries of the activations that take element by element: check, then pieces.c. */
-#include "platform/cpu.h"
+#include <float.h>
+#include <stdlib.h>
+
+#include "dispatch/registry.h"
 #include "exec/options.h"
 #include "exec/pieces.h"
 #include "exec/reach.h"
-#include "dispatch/registry.h"
+#include "platform/cpu.h"
+
+/* Numbers of a bias that are kept on the stack. */
+enum { FEW = 512 };
 
 typedef struct call {
     lmx_unary_code op;
-    const lmx_table *real_table;
+    const lmx_table *real;
     lmx_unary_options opt;
     double standard;
+    const void *bias; /* as reals; NULL: none */
 } call;
 
 /* ------------------------------------------------------------ computing --- */
 
 static void add_bias(const call *c, const lmx_piece *e)
 {
-    if (c->real_table->real_size == 8) {
-        const double *b = (const double *)c->opt.bias + e->first;
+    if (c->real->real_size == 8) {
+        const double *b = (const double *)c->bias + e->first;
         for (double *v = e->out, *end = v + e->rows * e->n; v < end; v += e->n)
             for (size_t i = 0; i < e->n; i++)
                 v[i] += b[i];
     } else {
-        const float *b = (const float *)c->opt.bias + e->first;
+        const float *b = (const float *)c->bias + e->first;
         for (float *v = e->out, *end = v + e->rows * e->n; v < end; v += e->n)
             for (size_t i = 0; i < e->n; i++)
                 v[i] += b[i];
@@ -36,8 +43,8 @@ static void add_columns(const call *c, const lmx_piece *e)
     for (size_t r = 0; r < e->rows; r++)
         for (size_t i = 0; i < e->n; i++) {
             const size_t at = r * e->n + i;
-            const double v = c->real_table->real_size == 8 ? ((const double *)e->out)[at]
-                                                           : (double)((const float *)e->out)[at];
+            const double v = c->real->real_size == 8 ? ((const double *)e->out)[at]
+                                                     : (double)((const float *)e->out)[at];
             const lmx_dd s = lmx_two_sum(sums[i].hi, v);
             sums[i] = (lmx_dd){ s.hi, sums[i].lo + s.lo };
         }
@@ -64,7 +71,7 @@ static void compute_run(const call *c, const lmx_unary_kernel *kernel, const voi
 static void compute(const void *job, const lmx_table *table, const lmx_piece *e)
 {
     const call *c = job;
-    if (c->opt.bias != NULL)
+    if (c->bias != NULL)
         add_bias(c, e);
     const int together = lmx_piece_together(e);
     const size_t calls = together ? 1 : e->rows, n = together ? e->rows * e->n : e->n;
@@ -101,8 +108,8 @@ static int fits(const lmx_unary_description *info, double most, const double *p,
     return n == 0 || (lmx_parameter_fits(&described[0], p[0]) && p[0] >= -most && p[0] <= most);
 }
 
-static lmx_status check_options(call *c, lmx_unary_code op, lmx_dtype dtype, int backward,
-                                size_t inner, const lmx_unary_options *o)
+static lmx_status check_options(call *c, lmx_unary_code op, int is_double, int backward,
+                                const lmx_unary_options *o)
 {
     lmx_unary_options_init(&c->opt);
     if (o != NULL) {
@@ -116,74 +123,100 @@ static lmx_status check_options(call *c, lmx_unary_code op, lmx_dtype dtype, int
         c->opt.parameter = &c->standard;
         c->opt.parameters = 1;
     }
-    if (!fits(info, dtype == LMX_F64 ? DBL_MAX : (double)FLT_MAX, c->opt.parameter,
-              c->opt.parameters))
+    if (!fits(info, is_double ? DBL_MAX : (double)FLT_MAX, c->opt.parameter, c->opt.parameters))
         return LMX_ERR_ARG;
     if (!backward)
         c->opt.parameter_grad = c->opt.bias_grad = NULL;
     if (c->opt.parameter_grad != NULL && (info->parameter[0].flags & LMX_LEARNED) == 0)
         return LMX_ERR_OP;
-    if (c->opt.bias_grad != NULL && c->opt.bias == NULL)
-        return LMX_ERR_NULL;
-    if (c->opt.bias != NULL && inner != 1)
-        return LMX_ERR_SHAPE;
-    return LMX_OK;
+    return c->opt.bias_grad != NULL && c->opt.bias == NULL ? LMX_ERR_NULL : LMX_OK;
 }
 
-static lmx_status check_and_run(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
-                                const lmx_shape *shape, int backward, const void *dy,
-                                const lmx_strides *dy_strides, const void *x,
-                                const lmx_strides *x_strides, const lmx_unary_options *options,
-                                void *out, const lmx_strides *out_strides)
+/* The bias as an array, which no output overlaps. */
+static lmx_status check_bias(const call *c, const lmx_ctx *ctx, const lmx_pieces *p,
+                             lmx_array *bias)
+{
+    lmx_status status = lmx_view_check(c->opt.bias, LMX_HOLDS_REALS);
+    if (status != LMX_OK)
+        return status;
+    status = lmx_view_vector(c->opt.bias, p->space.cols, lmx_ctx_tier(ctx), bias);
+    if (status != LMX_OK || p->space.rows == 0)
+        return status;
+    const lmx_array both[] = { *bias, p->array[LMX_OUT] };
+    return lmx_arrays_check(both, 1, 2, NULL);
+}
+
+static lmx_status run(lmx_ctx *ctx, call *c, lmx_pieces *p)
+{
+    p->flat = 1;
+    p->sums = c->opt.parameter_grad != NULL ? c->opt.parameters : 0;
+    p->compute = compute;
+    p->job = c;
+    c->real = p->real;
+    c->bias = NULL;
+    if (c->opt.bias == NULL)
+        return lmx_pieces_run(ctx, p, c->opt.parameter_grad, NULL);
+
+    lmx_array bias;
+    const size_t cols = p->space.cols;
+    lmx_status status = check_bias(c, ctx, p, &bias);
+    if (status != LMX_OK)
+        return status;
+    p->gathered = 1;
+    p->columns = c->opt.bias_grad != NULL ? cols : 0;
+    double few[FEW];
+    double *const reals = cols <= FEW ? few : malloc(cols * sizeof *reals);
+    if (reals == NULL)
+        return LMX_ERR_NOMEM;
+    for (size_t i = 0; i < cols; i++)
+        p->real->put_value((char *)reals + i * p->real->real_size,
+                           lmx_get(&bias, lmx_row_at(&bias, i)));
+    c->bias = reals;
+    status = lmx_pieces_run(ctx, p, c->opt.parameter_grad, c->opt.bias_grad);
+    if (reals != few)
+        free(reals);
+    return status;
+}
+
+static lmx_status check_and_run(lmx_ctx *ctx, lmx_unary_code op, int backward, const lmx_view *dy,
+                                const lmx_view *x, const lmx_unary_options *options,
+                                const lmx_view *out)
 {
     call c;
     if ((unsigned)op >= LMX_UNARY_COUNT)
         return LMX_ERR_OP;
-    if ((unsigned)dtype >= LMX_DTYPES)
-        return LMX_ERR_DTYPE;
-    if (shape == NULL || x_strides == NULL || out_strides == NULL ||
-        (backward && dy_strides == NULL))
+    if (x == NULL || out == NULL || (backward && dy == NULL))
         return LMX_ERR_NULL;
     c.op = op;
-    const lmx_status status = check_options(&c, op, dtype, backward, shape->inner, options);
+    lmx_status status = lmx_view_check(x, LMX_HOLDS_REALS);
     if (status != LMX_OK)
         return status;
-
+    status = check_options(&c, op, x->dtype == LMX_F64, backward, options);
+    if (status != LMX_OK)
+        return status;
+    const int by_columns = c.opt.bias != NULL || c.opt.parameter_grad != NULL;
+    if (c.opt.bias != NULL && x->ndim == 0)
+        return LMX_ERR_SHAPE;
+    const lmx_view *const views[LMX_ARRAYS] = { [LMX_DY] = dy, [LMX_X] = x, [LMX_OUT] = out };
     lmx_pieces p;
-    lmx_pieces_open(&p, ctx, dtype, shape);
-    c.real_table = p.real_table;
-    lmx_pieces_array(&p, LMX_X, x, x_strides);
-    lmx_pieces_array(&p, LMX_OUT, out, out_strides);
-    if (backward)
-        lmx_pieces_array(&p, LMX_DY, dy, dy_strides);
-    p.flat = 1;
-    p.gathered = c.opt.bias != NULL;
-    p.sums = c.opt.parameter_grad != NULL ? c.opt.parameters : 0;
-    p.columns = c.opt.bias_grad != NULL ? shape->cols : 0;
-    p.compute = compute;
-    p.job = &c;
-    return lmx_pieces_run(ctx, &p, c.opt.parameter_grad, c.opt.bias_grad);
+    status = lmx_pieces_open(&p, ctx, views, by_columns ? lmx_view_axis(x, -1) : 0);
+    return status != LMX_OK ? status : run(ctx, &c, &p);
 }
 
-lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype, const lmx_shape *shape,
-                     const void *x, const lmx_strides *x_strides, const lmx_unary_options *options,
-                     void *y, const lmx_strides *y_strides)
+lmx_status lmx_unary(lmx_ctx *ctx, lmx_unary_code op, const lmx_view *x,
+                     const lmx_unary_options *options, const lmx_view *y)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const lmx_status status =
-        check_and_run(ctx, op, dtype, shape, 0, NULL, NULL, x, x_strides, options, y, y_strides);
+    const lmx_status status = check_and_run(ctx, op, 0, NULL, x, options, y);
     lmx_fpenv_leave(env);
     return status;
 }
 
-lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype, const lmx_shape *shape,
-                         const void *dy, const lmx_strides *dy_strides, const void *x,
-                         const lmx_strides *x_strides, const lmx_unary_options *options, void *dx,
-                         const lmx_strides *dx_strides)
+lmx_status lmx_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, const lmx_view *dy, const lmx_view *x,
+                         const lmx_unary_options *options, const lmx_view *dx)
 {
     const lmx_fpenv env = lmx_fpenv_enter();
-    const lmx_status status = check_and_run(ctx, op, dtype, shape, 1, dy, dy_strides, x, x_strides,
-                                            options, dx, dx_strides);
+    const lmx_status status = check_and_run(ctx, op, 1, dy, x, options, dx);
     lmx_fpenv_leave(env);
     return status;
 }

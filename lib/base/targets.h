@@ -6,6 +6,9 @@
 #include "base/common.h"
 #include "lanemax/lanemax.h"
 
+/* Whether it is an lmx_int. */
+LMX_INLINE int lmx_is_integer(int type) { return type >= LMX_I8 && type <= LMX_U64; }
+
 /* The bytes of one integer of that type. */
 LMX_INLINE size_t lmx_int_size(lmx_int type) { return (size_t)1 << ((unsigned)type & 3); }
 

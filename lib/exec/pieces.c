@@ -23,9 +23,8 @@
 
 typedef struct cut {
     const lmx_pieces *p;
-    lmx_shape shape;
-    int direct; /* elements are read and written where they are */
-    int packed; /* they follow each other, through all rows */
+    size_t cols; /* of a row; or of all rows, taken as one */
+    int direct;  /* elements are read and written where they are */
     unsigned how;
 
     /* Rows in all, of a group that is computed at once, and of a block; columns of a chunk; chunks of a row. */
@@ -38,26 +37,6 @@ typedef struct cut {
     lmx_dd *columns; /* for each block */
 } cut;
 
-static const char *piece_of(const lmx_array *a, const cut *c, size_t row, size_t first)
-{
-    if (a->data == NULL)
-        return NULL;
-    return lmx_row_at(a, row / c->shape.inner, row % c->shape.inner) +
-           (ptrdiff_t)first * a->stride[1] * (ptrdiff_t)a->size;
-}
-
-/* Each element follows the one before it in memory: rows, then what is inside. */
-static int packed(const lmx_array *a, const lmx_shape *s)
-{
-    return a->data == NULL || (s->inner == 1 && (s->cols == 1 || a->stride[1] == 1) &&
-                               (s->rows == 1 || a->stride[0] == (ptrdiff_t)s->cols));
-}
-
-static int in_rows(const lmx_array *a, const lmx_shape *s)
-{
-    return a->data == NULL || s->cols == 1 || a->stride[1] == 1;
-}
-
 /* Elements [first, first + n) of `rows` rows. */
 typedef struct {
     size_t row, rows, first, n;
@@ -66,36 +45,46 @@ typedef struct {
 /* The elements as contiguous reals, or back. */
 static void move(const cut *c, const lmx_array *a, const extent *e, char *z, int back)
 {
-    const lmx_table *table = c->p->table;
-    const int one = packed(a, &c->shape) && e->n == c->shape.cols; /* run of elements */
-    const lmx_gather g = { .stride = one ? 1 : a->stride[1],
-                           .rate = 1,
-                           .stream = back && (c->how & LMX_HOW_STREAM) != 0 };
-    const size_t n = one ? e->rows * e->n : e->n;
-    for (size_t r = 0; r < (one ? 1 : e->rows); r++, z += n * table->real_size) {
-        const char *at = piece_of(a, c, e->row + r, e->first);
+    const lmx_table *real = c->p->real;
+    const lmx_passage how = { .rate = 1, .nontemporal = back && (c->how & LMX_HOW_STREAM) != 0 };
+    if (e->n == c->p->space.cols && lmx_rows_packed(a) && a->table->real_size == real->real_size) {
+        const lmx_gather g = { .stride = 1, .rate = 1, .stream = how.nontemporal };
+        const char *at = lmx_row_at(a, e->row);
         if (back)
-            table->scatter(z, n, &g, (char *)(uintptr_t)at);
+            a->table->scatter(z, e->rows * e->n, &g, (char *)(uintptr_t)at);
         else
-            table->gather(at, n, &g, z);
+            a->table->gather(at, e->rows * e->n, &g, z);
+        return;
+    }
+    for (size_t r = 0; r < e->rows; r++, z += e->n * real->real_size) {
+        const lmx_stretch at = { lmx_row_at(a, e->row + r), e->first, e->n };
+        if (back)
+            lmx_store(a, at, &how, real, z);
+        else
+            lmx_load(a, at, &how, real, z);
     }
 }
 
+/* Rows that are a constant stride apart, those of one value of all outer axes but the last, at a time. */
 static void compute_in_place(const cut *c, const extent *e, lmx_piece *piece)
 {
     const lmx_array *a = c->p->array;
-    /* rows with an inner axis have no common stride: one by one */
-    const size_t step = c->shape.inner == 1 ? e->rows : 1;
-    piece->rows = step;
+    const size_t inner = c->p->space.n[c->p->space.outer - 1];
     for (int i = 0; i < LMX_ARRAYS; i++)
-        piece->stride[i] = a[i].data != NULL ? a[i].stride[0] : 0;
-    for (size_t r = 0; r < e->rows; r += step) {
-        piece->dy = piece_of(&a[LMX_DY], c, e->row + r, e->first);
-        piece->x = piece_of(&a[LMX_X], c, e->row + r, e->first);
-        piece->up = piece_of(&a[LMX_UP], c, e->row + r, e->first);
-        piece->out = (void *)(uintptr_t)piece_of(&a[LMX_OUT], c, e->row + r, e->first);
-        piece->up_out = (void *)(uintptr_t)piece_of(&a[LMX_UP_OUT], c, e->row + r, e->first);
-        c->p->compute(c->p->job, c->p->table, piece);
+        piece->stride[i] =
+            a[i].data != NULL ? a[i].stride[a[i].outer - 1] / (ptrdiff_t)a[i].size : 0;
+    for (size_t r = 0; r < e->rows; r += piece->rows) {
+        const size_t row = e->row + r, left = inner - row % inner;
+        const char *at[LMX_ARRAYS];
+        piece->rows = left < e->rows - r ? left : e->rows - r;
+        for (int i = 0; i < LMX_ARRAYS; i++)
+            at[i] = lmx_element_at(&a[i], lmx_row_at(&a[i], row), e->first);
+        piece->dy = at[LMX_DY];
+        piece->x = at[LMX_X];
+        piece->up = at[LMX_UP];
+        piece->out = (void *)(uintptr_t)at[LMX_OUT];
+        piece->up_out = (void *)(uintptr_t)at[LMX_UP_OUT];
+        c->p->compute(c->p->job, c->p->real, piece);
     }
 }
 
@@ -120,7 +109,7 @@ static void compute_buffered(const cut *c, const extent *e, unsigned worker, lmx
     piece->up = a[LMX_UP].data != NULL ? up : NULL;
     piece->up_out = a[LMX_UP_OUT].data != NULL ? up : NULL;
     piece->how = 0;
-    c->p->compute(c->p->job, c->p->real_table, piece);
+    c->p->compute(c->p->job, c->p->real, piece);
     move(c, &a[LMX_OUT], e, x, 1);
     if (a[LMX_UP_OUT].data != NULL)
         move(c, &a[LMX_UP_OUT], e, up, 1);
@@ -145,7 +134,7 @@ static void task(void *job, size_t begin, size_t end, unsigned worker)
     const cut *c = job;
     for (size_t i = begin; i < end; i++) {
         const size_t b = i / c->chunks, first = i % c->chunks * c->chunk;
-        const size_t left = c->shape.cols - first, from = b * c->block;
+        const size_t left = c->cols - first, from = b * c->block;
         const size_t to = c->rows - from < c->block ? c->rows : from + c->block;
         lmx_piece piece;
         piece.first = first;
@@ -178,118 +167,143 @@ static void merge(const lmx_dd *parts, size_t count, size_t n, double *out)
     }
 }
 
-static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
+/* How rows and columns are cut: from the shape alone where there are sums. */
+static void plan(cut *c, size_t workers)
 {
-    lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
     const lmx_pieces *p = c->p;
-    const size_t cols = c->shape.cols;
-    c->rows = c->shape.rows * c->shape.inner;
+    const size_t cols = c->cols;
     c->chunk = p->unit >= LMX_CHUNK ? p->unit : LMX_CHUNK / p->unit * p->unit;
     c->chunk = c->chunk < cols ? c->chunk : cols;
     c->chunks = (cols - 1) / c->chunk + 1;
     c->group = c->block = cols >= LMX_CHUNK ? 1 : LMX_CHUNK / cols;
     if ((p->columns > 0 || p->sums > MANY_SUMS) && c->rows / COLUMN_BLOCKS >= c->block)
         c->block = c->rows / COLUMN_BLOCKS + 1;
-    if (c->rows * cols <= 3 * LMX_CHUNK) /* not worth waking a thread for */
-        pool = NULL;
-    const size_t workers = pool != NULL ? lmx_pool_threads(pool) : 1;
     if (c->direct && p->sums == 0 && p->columns == 0) { /* any cut will do: more rows at once */
         const size_t share = c->rows / (8 * workers);
         const size_t most = share < LONG_RUN * c->group ? share : LONG_RUN * c->group;
         c->group = c->block = most > c->block ? most : c->block;
     }
     c->blocks = (c->rows - 1) / c->block + 1;
-    const size_t tasks = c->blocks * c->chunks;
-
     c->gathered = c->group * c->chunk;
     if (p->sums == 0 && p->columns == 0 && c->gathered > GATHERED)
         c->gathered = p->unit > GATHERED ? p->unit : GATHERED;
-    c->buffer_size = c->direct ? 0 : lmx_round_up(c->gathered * p->table->real_size);
+    c->buffer_size = c->direct ? 0 : lmx_round_up(c->gathered * p->real->real_size);
     c->scratch_size = lmx_round_up(p->scratch);
-    const size_t per_worker = 3 * c->buffer_size + c->scratch_size;
-    const size_t parts = tasks * p->sums + c->blocks * p->columns;
-    char *memory = NULL;
-    c->buffers = c->scratch = NULL;
-    c->sums = c->columns = NULL;
-    if (per_worker + parts > 0) {
-        memory = calloc(workers * per_worker + 64 + parts * sizeof(lmx_dd), 1);
-        if (memory == NULL)
-            return LMX_ERR_NOMEM;
-        lmx_dd *const first = (lmx_dd *)(void *)memory;
-        c->sums = p->sums > 0 ? first : NULL;
-        c->columns = p->columns > 0 ? first + tasks * p->sums : NULL;
-        char *const rest = memory + parts * sizeof(lmx_dd);
-        c->buffers = rest + (64 - (uintptr_t)rest % 64);
-        c->scratch = c->buffers + workers * 3 * c->buffer_size;
-    }
+}
+
+/* Sums first, which are cleared, then buffers and scratch of each worker; NULL parts are not needed. */
+static void divide(cut *c, size_t workers, lmx_arena *a)
+{
+    const lmx_pieces *p = c->p;
+    const size_t tasks = c->blocks * c->chunks;
+    lmx_dd *sums = lmx_arena_take(a, tasks * p->sums * sizeof *sums);
+    lmx_dd *columns = lmx_arena_take(a, c->blocks * p->columns * sizeof *columns);
+    c->sums = p->sums > 0 ? sums : NULL;
+    c->columns = p->columns > 0 ? columns : NULL;
+    c->buffers = lmx_arena_take(a, workers * 3 * c->buffer_size);
+    c->scratch = lmx_arena_take(a, workers * c->scratch_size);
+}
+
+static lmx_status run(lmx_ctx *ctx, cut *c, double *sums, double *columns)
+{
+    lmx_pool *pool = ctx != NULL ? ctx->pool : NULL;
+    const lmx_pieces *p = c->p;
+    if (c->rows * c->cols <= 3 * LMX_CHUNK) /* not worth waking a thread for */
+        pool = NULL;
+    const size_t workers = pool != NULL ? lmx_pool_threads(pool) : 1;
+    plan(c, workers);
+    const size_t tasks = c->blocks * c->chunks;
+    LMX_ALIGN(64) char small[2048]; /* small calls stay off the heap */
+    void *to_free = NULL;
+    lmx_arena parts = { NULL, 0 };
+    divide(c, workers, &parts);
+    parts =
+        parts.used <= sizeof small ? (lmx_arena){ small, 0 } : lmx_arena_open(parts.used, &to_free);
+    if (parts.base == NULL)
+        return LMX_ERR_NOMEM;
+    divide(c, workers, &parts);
+    if (c->sums != NULL)
+        memset(c->sums, 0, tasks * p->sums * sizeof *c->sums);
+    if (c->columns != NULL)
+        memset(c->columns, 0, c->blocks * p->columns * sizeof *c->columns);
     lmx_parallel_for(pool, tasks, 1, task, c);
     if (c->sums != NULL)
         merge(c->sums, tasks, p->sums, sums);
     if (c->columns != NULL)
         merge(c->columns, c->blocks, p->columns, columns);
-    free(memory);
+    free(to_free);
     return LMX_OK;
 }
 
-void lmx_pieces_open(lmx_pieces *p, const lmx_ctx *ctx, lmx_dtype dtype, const lmx_shape *shape)
+lmx_status lmx_pieces_open(lmx_pieces *p, const lmx_ctx *ctx,
+                           const lmx_view *const views[LMX_ARRAYS], uint64_t columns)
 {
-    memset(p, 0, sizeof *p);
-    const lmx_tier *tier = lmx_ctx_tier(ctx);
-    p->table = tier->table[dtype];
-    p->real_table = p->table->real_size == 8 ? tier->table[LMX_F64] : tier->table[LMX_F32];
-    p->shape = *shape;
-    p->unit = 1;
-}
-
-void lmx_pieces_array(lmx_pieces *p, int which, const void *data, const lmx_strides *strides)
-{
-    p->array[which] = lmx_array_of(data, p->table->elem_size, &p->shape, strides);
-}
-
-/* Outputs may be inputs, element by element, and nothing else. */
-static lmx_status check(const lmx_array *a)
-{
+    /* Outputs may be inputs, element by element, and nothing else. */
     static const unsigned may_be[] = { (1u << LMX_OUT) - 1, (1u << LMX_OUT) - 1 };
-    for (int i = 0; i < LMX_ARRAYS; i++)
-        if (a[i].size != 0 && a[i].data == NULL)
-            return LMX_ERR_NULL;
-    return lmx_arrays_check(a, LMX_OUT, LMX_ARRAYS, may_be);
+    const lmx_tier *tier = lmx_ctx_tier(ctx);
+    lmx_operand operands[LMX_ARRAYS];
+    p->unit = 1;
+    p->gathered = p->flat = 0;
+    p->sums = p->columns = p->scratch = 0;
+    for (int i = 0; i < LMX_ARRAYS; i++) {
+        operands[i] = (lmx_operand){ views[i], LMX_FIT_SAME, LMX_HOLDS_REALS };
+        const lmx_status wrong =
+            views[i] == NULL ? LMX_OK : lmx_view_check(views[i], LMX_HOLDS_REALS);
+        if (wrong != LMX_OK)
+            return wrong;
+    }
+    const lmx_status status = lmx_space_open(&p->space, operands, LMX_ARRAYS, columns, columns != 0,
+                                             LMX_OUT, tier, p->array);
+    if (status != LMX_OK)
+        return status;
+    if (columns == 0)
+        lmx_space_by_element(&p->space, LMX_ARRAYS, p->array);
+    p->real = tier->table[views[LMX_X]->dtype == LMX_F64 ? LMX_F64 : LMX_F32];
+    if (p->space.rows == 0 || p->space.cols == 0)
+        return LMX_OK;
+    const lmx_status missing = lmx_space_data(&p->space, operands, LMX_ARRAYS, p->array);
+    return missing != LMX_OK ? missing : lmx_arrays_check(p->array, LMX_OUT, LMX_ARRAYS, may_be);
+}
+
+/* Whether elements of every array can be computed where they are. */
+static int is_direct(const lmx_pieces *p, int *packed)
+{
+    int contiguous = 1, of_reals = 1;
+    *packed = 1;
+    for (int i = 0; i < LMX_ARRAYS; i++) {
+        const lmx_array *a = &p->array[i];
+        if (a->data == NULL)
+            continue;
+        *packed = *packed && lmx_rows_packed(a);
+        contiguous = contiguous && lmx_row_contiguous(a);
+        of_reals = of_reals && a->table == p->real;
+    }
+    /* Sums are those of groups of rows, so that rows with gaps are brought together for them. */
+    const int alone = p->space.cols >= LMX_CHUNK || (p->sums == 0 && p->space.cols >= SHORT_ROW);
+    return of_reals && !p->gathered && (*packed || (contiguous && alone));
 }
 
 lmx_status lmx_pieces_run(lmx_ctx *ctx, lmx_pieces *p, double *sums, double *columns)
 {
-    const lmx_shape *shape = &p->shape;
-    if (shape->rows == 0 || shape->inner == 0 || shape->cols == 0) {
+    const size_t rows = p->space.rows, cols = p->space.cols;
+    if (rows == 0 || cols == 0) {
         for (size_t i = 0; i < p->sums; i++)
             sums[i] = 0;
         for (size_t i = 0; i < p->columns; i++)
             columns[i] = 0;
         return LMX_OK;
     }
-    const lmx_status status = check(p->array);
-    if (status != LMX_OK)
-        return status;
-
-    cut c;
-    c.p = p;
-    c.shape = *shape;
-    c.packed = 1;
-    int rows = 1, in_place = 0;
-    size_t bytes = 0;
-    for (int i = 0; i < LMX_ARRAYS; i++) {
-        const lmx_array *a = &p->array[i];
-        c.packed = c.packed && packed(a, shape);
-        rows = rows && in_rows(a, shape);
-        if (a->size != 0)
-            bytes = shape->rows * shape->inner * shape->cols * a->size;
-        for (int o = LMX_OUT; o < LMX_ARRAYS && i < LMX_OUT; o++)
-            in_place |= a->size != 0 && p->array[o].size != 0 && a->data == p->array[o].data;
+    cut c = { .p = p, .rows = rows, .cols = cols };
+    int in_place = 0, packed;
+    for (int i = 0; i < LMX_OUT; i++)
+        for (int o = LMX_OUT; o < LMX_ARRAYS; o++)
+            in_place |= p->array[i].data != NULL && p->array[i].data == p->array[o].data;
+    c.direct = is_direct(p, &packed);
+    if (packed && c.direct && p->flat && p->sums == 0 && p->columns == 0) { /* one long row */
+        c.rows = 1;
+        c.cols = rows * cols;
     }
-    /* Sums are those of groups of rows, so that rows with gaps are brought together for them. */
-    const int alone = shape->cols >= LMX_CHUNK || (p->sums == 0 && shape->cols >= SHORT_ROW);
-    c.direct = p->table == p->real_table && !p->gathered && (c.packed || (rows && alone));
-    if (c.packed && c.direct && p->flat && p->sums == 0 && p->columns == 0) /* one long row */
-        c.shape = (lmx_shape){ 1, shape->rows * shape->cols, 1 };
+    const size_t bytes = rows * cols * p->array[LMX_OUT].size;
     c.how = !in_place && bytes > lmx_cache_size() ? LMX_HOW_STREAM : 0; /* past the caches */
     return run(ctx, &c, sums, columns);
 }

@@ -7,14 +7,13 @@
 #ifndef LMX_PIECES_H
 #define LMX_PIECES_H
 
-#include "exec/arrays.h"
 #include "exec/ctx.h"
-#include "kernels/kernels.h"
+#include "exec/view.h"
 
 typedef struct lmx_pieces {
-    lmx_shape shape;
-    lmx_array array[LMX_ARRAYS]; /* of size 0: there is none */
-    const lmx_table *table, *real_table;
+    lmx_space space;
+    lmx_array array[LMX_ARRAYS]; /* without data: there is none */
+    const lmx_table *real;       /* of the compute type, which follows from x */
 
     size_t unit;  /* columns that stay together: a piece has a multiple of them */
     int gathered; /* in memory of their own as reals, though they could be read where they are */
@@ -29,11 +28,15 @@ typedef struct lmx_pieces {
     const void *job;
 } lmx_pieces;
 
-/* Everything empty, one column a unit; then arrays, and what differs. */
-void lmx_pieces_open(lmx_pieces *p, const lmx_ctx *ctx, lmx_dtype dtype, const lmx_shape *shape);
-void lmx_pieces_array(lmx_pieces *p, int which, const void *data, const lmx_strides *strides);
+/*
+ * Everything empty, one column a unit, and the arrays of a call from their views, NULL where there is none.  columns: the
+ * axis along which they lie; 0: each element is by itself, and rows go as the output has them in memory.  Without it rows
+ * keep their order, in which sums are taken.  Errors: NULL, DTYPE, SHAPE, OVERFLOW, STRIDE, OVERLAP.
+ */
+lmx_status lmx_pieces_open(lmx_pieces *p, const lmx_ctx *ctx,
+                           const lmx_view *const views[LMX_ARRAYS], uint64_t columns);
 
-/* sums[] and columns[] are written, and the arrays, unless something is wrong with them. */
+/* sums[] and columns[] are written, and the arrays, unless there is no memory. */
 lmx_status lmx_pieces_run(lmx_ctx *ctx, lmx_pieces *p, double *sums, double *columns);
 
 #endif

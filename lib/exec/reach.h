@@ -1,113 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the entries: how to reach a row of an array and take it to what a kernel reads, and what rows have in
- * common. */
+/*
+ * Between elements wherever and as whatever they lie and contiguous reals of the compute type.  Elements that a
+ * conversion kernel cannot reach in one go (several axes, misaligned, of another compute type) come through a stage on
+ * the stack.
+ */
 #ifndef LMX_REACH_H
 #define LMX_REACH_H
 
-#include <float.h>
-
 #include "exec/arrays.h"
-#include "kernels/kernels.h"
 
-/* Row r, j of an array with strides row, col, inner; NULL where there is none. */
-LMX_INLINE const char *lmx_row_at(const lmx_array *x, size_t r, size_t j)
+/* Stretch of a row: elements [first, first + n). */
+typedef struct lmx_stretch {
+    const char *row; /* where the row begins: lmx_row_at() */
+    size_t first, n;
+} lmx_stretch;
+
+/* What is done with elements on the way: divided by a temperature, masked; stored past the caches. */
+typedef struct lmx_passage {
+    double rate, rate_lo;   /* of lmx_gather; rate 1: not divided */
+    const lmx_array *where; /* NULL: all kept */
+    const char *where_row;
+    int masked_value; /* stores: 0, or with 1: -inf, where masked */
+    int nontemporal;
+} lmx_passage;
+
+#define LMX_AS_IS ((lmx_passage){ .rate = 1 })
+
+/* Elements as reals of `real` to z. */
+void lmx_load(const lmx_array *x, lmx_stretch at, const lmx_passage *how, const lmx_table *real,
+              void *z);
+
+/* Reals at z as elements; z may be changed. */
+void lmx_store(const lmx_array *y, lmx_stretch at, const lmx_passage *how, const lmx_table *real,
+               void *z);
+
+/* The same value everywhere. */
+void lmx_fill(const lmx_array *y, lmx_stretch at, double value);
+
+/* One element, and one that is rounded to a real of `real` first. */
+double lmx_get(const lmx_array *x, const char *at);
+void lmx_put(const lmx_array *y, const char *at, const lmx_table *real, double value);
+
+/* The same, as a real of `real`: an element of another compute type is rounded. */
+LMX_INLINE double lmx_get_as(const lmx_table *real, const lmx_array *x, const char *at)
 {
-    if (x->data == NULL)
-        return NULL;
-    const ptrdiff_t offset = (ptrdiff_t)r * x->stride[0] + (ptrdiff_t)j * x->stride[2];
-    return (const char *)x->data + offset * (ptrdiff_t)x->size;
+    const double v = lmx_get(x, at);
+    return real->real_size == 4 ? (double)(float)v : v;
 }
 
-/* An array of this shape and these strides. */
-LMX_INLINE lmx_array lmx_array_of(const void *data, size_t size, const lmx_shape *s,
-                                  const lmx_strides *t)
+/* Whether consecutive rows of cols elements are one run of elements where they lie. */
+int lmx_rows_packed(const lmx_array *x);
+
+/* Whether one row can be read by a kernel in place, if its elements are of the right type. */
+LMX_INLINE int lmx_row_contiguous(const lmx_array *x)
 {
-    return (lmx_array){ data, size, { s->rows, s->cols, s->inner }, { t->row, t->col, t->inner } };
+    return x->natural && x->axes == x->outer + 1 &&
+           (x->stride[x->outer] == (ptrdiff_t)x->size || x->n[x->outer] == 1);
 }
 
-/* Rows of cols contiguous elements. */
-LMX_INLINE lmx_array lmx_array_rows(const void *data, size_t size, size_t rows, size_t cols,
-                                    ptrdiff_t stride)
+/* Where element `first` of a row is, for arrays with one reduced axis. */
+LMX_INLINE const char *lmx_element_at(const lmx_array *x, const char *row, size_t first)
 {
-    return (lmx_array){ data, size, { rows, cols, 1 }, { stride, 1, 0 } };
-}
-
-/* g divides by t: by the reciprocal in two parts, the first a real of the kernel, or, where that is no
- * normal number, by t itself. */
-LMX_INLINE void lmx_gather_divide(lmx_gather *g, double t, size_t real_size)
-{
-    if (real_size == 4) {
-        g->rate = (float)(1 / t);
-        g->rate_lo = 1 / t - g->rate;
-    } else {
-        g->rate = 1 / t;
-        g->rate_lo = -fma(g->rate, t, -1) / t;
-    }
-    const double least = real_size == 4 ? FLT_MIN : DBL_MIN;
-    if (!(g->rate >= least && g->rate <= 1 / least)) {
-        const double smallest = real_size == 4 ? 0x1p-149 : 0x1p-1074;
-        g->rate = 0;
-        g->rate_lo = t > smallest ? t : smallest;
-    }
-}
-
-/*
- * Whether quotients by a temperature below 1 may have left the range of reals, from what folding them found: a
- * quotient that became +inf makes the row NaN, as do quotients that all became -inf; and one that became -inf is
- * within the range of the largest only if that is far below 0.
- */
-LMX_INLINE int lmx_quotients_left(const lmx_norm *norm, double t, size_t real_size)
-{
-    const double far = real_size == 4 ? -0x1p+100 : -0x1p+996;
-    return t < 1 && (norm->kind != LMX_KIND_PLAIN || norm->max + norm->log_rest.hi < far);
-}
-
-/* z[i] = (z[i] - largest) / t, in double for float: what softmax and its loss are made of, in range where x / t is not. */
-LMX_INLINE void lmx_quotients(size_t real_size, void *z, size_t n, double largest, double t)
-{
-    float *f = z;
-    double *d = z;
-    for (size_t i = 0; i < n; i++)
-        if (real_size == 4)
-            f[i] = (float)(((double)f[i] - largest) / t);
-        else
-            d[i] = (d[i] - largest) / t;
-}
-
-/* The larger of `largest` and the n reals at z; NaN and +inf, once there, stay. */
-LMX_INLINE double lmx_largest_real(size_t real_size, const void *z, size_t n, double largest)
-{
-    const float *f = z;
-    const double *d = z;
-    for (size_t i = 0; i < n; i++) {
-        const double v = real_size == 4 ? (double)f[i] : d[i];
-        largest = v > largest || v != v ? v : largest;
-    }
-    return largest;
-}
-
-/*
- * What a rate must be divided by to be a normal real of the kernel: a power of 2, by which results are multiplied
- * afterwards, 1 for most.
- */
-LMX_INLINE double lmx_rate_unit(double rate, size_t real_size)
-{
-    const double most = real_size == 4 ? FLT_MAX : DBL_MAX,
-                 least = real_size == 4 ? FLT_MIN : DBL_MIN;
-    return rate > most ? 0x1p+100 : rate < least ? 0x1p-100 : 1;
-}
-
-/* z times a unit of rates */
-LMX_INLINE void lmx_rate_back(const lmx_table *real, void *z, size_t n, double unit)
-{
-    const lmx_gather up = { .stride = 1, .rate = unit };
-    real->gather(z, n, &up, z);
-}
-
-/* Whether a temperature is no real of the kernel: logits are then divided in double. */
-LMX_INLINE int lmx_temperature_leaves(double t, size_t real_size)
-{
-    return real_size == 4 && t > FLT_MAX;
+    return row == NULL ? NULL : row + (ptrdiff_t)first * x->stride[x->outer];
 }
 
 /* Real i of an array of them. */

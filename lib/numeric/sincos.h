@@ -2,7 +2,7 @@
 /*
  * sin and cos of an angle in radians, |x| <= LMX_SINCOS_MAX, within 0.6 ulp: scalar double
  * arithmetic as in double_double.h, with the same bits everywhere.  Largest errors found
- * (tests/c/test_sincos.c): of 10^8 doubles 0.5938 ulp of sin at 0x1.11b0df4170e0bp+29 and 0.5908 of
+ * (tests/c/kernels/test_sincos.c): of 10^8 doubles 0.5938 ulp of sin at 0x1.11b0df4170e0bp+29 and 0.5908 of
  * cos at 0x1.25ba90a4c9da9p+29; of all floats from 2^-27 to 2^30 0.5913 of sin at 0x1.c428a8p+22
  * and 0.5903 of cos at 0x1.7f398p+5.
  */

@@ -2,7 +2,7 @@
 /*
  * The vector header: one small set of operations, four hand-written implementations, one of which
  * this file includes.  Kernels are written once against it and compiled for every tier (LMX_TIER_*)
- * and element type (LMX_ELEM_*).  tests/c/test_simd.c holds every tier to the contract below bit
+ * and element type (LMX_ELEM_*).  tests/c/kernels/test_simd.c holds every tier to the contract below bit
  * for bit.
  *
  * Types

@@ -194,7 +194,7 @@ LMX_INLINE_VECTOR vreal v_term_error_at(vreal x, vreal lo, vreal hi, vreal bias)
  * T = 2^(i/8) rounded to float, as bits minus i << 20: adding k << 20 for k = 8 n + i gives the
  * bits of 2^(i/8 + n) in one addition.  The relative rounding error (2^(i/8) - T) / T is in
  * exp_tail8 (tools/coeffs/exp_f32.py): adding it costs one lookup, saves half an ulp, and makes the
- * exponential monotonic over all floats with 2^-25 <= |x| <= 2^18 (tests/c/test_exp.c).
+ * exponential monotonic over all floats with 2^-25 <= |x| <= 2^18 (tests/c/kernels/test_exp.c).
  */
 static const int32_t exp_table8[8] = {
     0x3f800000,

@@ -22,8 +22,8 @@ _NONE = id(None)
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
-    """The bias of a row as given and in the compute type."""
+def _row_bias(bias: Any, shape: tuple[int, ...]) -> Any:
+    """The bias of a row."""
     array = _check.reals("bias", bias)
     if isinstance(bias, np.ndarray) and bias.dtype.kind in "iu":
         raise TypeError(f"bias: expected a float dtype, got {bias.dtype}")
@@ -33,8 +33,7 @@ def _row_bias(bias: Any, shape: tuple[int, ...], real: Any) -> tuple[Any, Any]:
         raise ValueError(
             f"bias: expected shape {shape[-1:]}, that of the last axis of x, got {array.shape}"
         )
-    with np.errstate(all="ignore"):
-        return array, np.require(array.astype(real, copy=False), requirements=["C", "A"])
+    return array
 
 
 class _Activation:
@@ -133,7 +132,7 @@ class _Activation:
                                  id(row_bias), id(grads), id(bias_grad))
             )  # fmt: skip
 
-        row_bias, given_bias = bias, bias
+        row_bias = bias
         bias_grad = None
         if type(x) is _ndarray and (not dy or dy[0] is not None) and self._in_float(numbers):
             if dy and bias is not None and x.ndim:
@@ -150,15 +149,13 @@ class _Activation:
                 f"got {numbers[0]}"
             )
         if bias is not None:
-            given_bias, row_bias = _row_bias(bias, x.shape, real)
+            bias = row_bias = _row_bias(bias, x.shape)
         result = _operands.result_like(x, out)
-        if row_bias is not None and np.may_share_memory(result, row_bias):
-            row_bias = row_bias.copy()
         bias_grad = np.zeros(x.shape[-1]) if dy and row_bias is not None else None
         if x.size:
             _operands.fill(call, inputs, [result])
         dx = out if out is not None else result[()]
-        return self._together(dx, grads, bias_grad, arrays, given_bias)
+        return self._together(dx, grads, bias_grad, arrays, bias)
 
 
 # ------------------------------------------------------------------------ documentation

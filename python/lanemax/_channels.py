@@ -170,8 +170,6 @@ class _Channel:
         self.two = op["inputs"] == 2
         self.arrays = signatures.channel_arrays(op)
         self._names = self.arrays, ("dy", *self.arrays)
-        #: each element by itself, whatever the axes
-        self.pointwise = self.two and not self.parameters
         self._take = _TAKE.get(self.name) or _TAKE[" ".join(self.parameters)]
         self.arguments = signatures.of_channel(op)
 
@@ -201,15 +199,15 @@ class _Channel:
         self, code: int, gradient: int, arrays: tuple[Any, ...], options: Any, out: Any
     ) -> tuple[Any, ...]:
         """The results, of which the first is `out` if that is given."""
-        pointwise, two = self.pointwise, self.two
+        two = self.two
 
         def call(inputs: Sequence[Any], outs: Sequence[Any]) -> int:
             dy = inputs[0] if gradient else None
             up = inputs[-1] if two else None
             dup = outs[1] if len(outs) > 1 else None
             return int(
-                calls.channel(state.ctx, code, pointwise, id(dy), id(inputs[gradient]), id(up),
-                              id(outs[0]), id(dup), options)
+                calls.channel(state.ctx, code, id(dy), id(inputs[gradient]), id(up), id(outs[0]),
+                              id(dup), options)
             )  # fmt: skip
 
         x = arrays[gradient]

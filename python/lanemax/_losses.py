@@ -32,23 +32,32 @@ def _as_labels(target: Any) -> Any:
     return labels
 
 
-def _native_integers(target: Any) -> Any:
-    """Class indices as a contiguous array of a native integer type."""
+def _native(target: Any) -> Any:
+    """Class indices as an array of a native integer type."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target: expected integers, got dtype {target.dtype}")
-    native = target.astype(target.dtype.newbyteorder("="), copy=False)
-    return np.require(native, requirements=["C", "A"])
+    return target.astype(target.dtype.newbyteorder("="), copy=False)
 
 
-def _integers(target: Any, shape: tuple[int, ...], of: str) -> Any:
-    """Class indices of the rows, one after the other."""
-    native = _native_integers(target)
+def _native_integers(target: Any) -> Any:
+    """The same as an array whose elements follow each other."""
+    return np.require(_native(target), requirements=["C", "A"])
+
+
+def _of_rows(target: Any, shape: tuple[int, ...], of: str) -> Any:
+    """Class indices of the rows, in their shape."""
+    native = _native(target)
     if native.shape != shape:
         raise ValueError(
             f"target: expected shape {shape}, that of {of} without the last axis, "
             f"got {native.shape}"
         )
-    return native.reshape(-1)
+    return native
+
+
+def _integers(target: Any, shape: tuple[int, ...], of: str) -> Any:
+    """Class indices of the rows, one after the other."""
+    return np.require(_of_rows(target, shape, of), requirements=["C", "A"]).reshape(-1)
 
 
 def _reduction_code(reduction: Any) -> int:
@@ -246,7 +255,7 @@ class _Careful:
     def _target(self, target: Any) -> Any:
         labels = _as_labels(target)
         if "probabilities" not in self.loss.takes or not is_float(labels.dtype):
-            return _integers(labels, self.lead, "the logits").reshape(self.lead)
+            return _of_rows(labels, self.lead, "the logits")
         shape = self.logits.shape
         if labels.shape != shape:
             raise ValueError(
@@ -283,13 +292,12 @@ class _Careful:
     def _onto(self, loss: Any, grads: list[Any]) -> None:
         """The loss, and the gradients as if they shared no memory with what is given."""
 
-        def call(inputs: list[Any], outs: list[Any]) -> int:
-            logits, target, adversarial = inputs
+        def call(outs: list[Any]) -> int:
             first, second = [*outs, None, None][:2]
-            return self.loss._with(self.how, (logits, target, loss, first), self.given,
-                                   self.weight, self.ignored, adversarial, second)  # fmt: skip
+            return self.loss._with(self.how, (self.logits, self.target, loss, first), self.given,
+                                   self.weight, self.ignored, self.adversarial, second)  # fmt: skip
 
-        status = fill(call, [self.logits, self.target, self.adversarial], grads)
+        status = fill(call, grads)
         if is_label_error(status):
             raise _bad_label(self.target.reshape(-1), self.classes, self.ignored)
         check(status)

@@ -97,7 +97,7 @@ def fill(call: Callable[[list[Any], list[Any]], int], inputs: list[Any], outs: l
     if outs[0].ndim == 0:
         inputs = [a if a is None else a.reshape(1) for a in inputs]
         outs = [out.reshape(1) for out in outs]
-    check(outputs.fill(call, inputs, outs))
+    check(outputs.fill(lambda own: call(inputs, own), outs))
 
 
 # -------------------------------------------------------------------------- gradients

@@ -12,7 +12,7 @@ from ._arrays import layout
 from ._arrays.convert import array
 from ._core import calls
 from ._core.context import state
-from ._core.errors import check, needs_copies, needs_own_output
+from ._core.errors import check, needs_own_output
 from ._core.registry import CODES, ROW_OPS
 from ._expsum import ExpSum
 
@@ -88,7 +88,6 @@ def run(
             status = calls.UNUSUAL
         if not status:
             return y[()] if op.is_value and out is None and not y.ndim else y
-        del y  # its memory may be needed for copies
     return _Careful(op, x, second, axis, given or {}).run(out)
 
 
@@ -146,7 +145,7 @@ class _Careful:
         shapes = [layout.reduced_shape(self.shape, self.over, keep) for keep in (False, True)]
         if total.shape not in shapes:
             raise ValueError(f"total: expected shape {shapes[0]}, got {total.shape}")
-        return ExpSum._of(np.require(total._sums, requirements=["C"]))
+        return total
 
     # ------------------------------------------------------------------ runs
 
@@ -158,8 +157,6 @@ class _Careful:
         out = None
         if given is not None:
             out = np.asarray(layout.output(given, shape, dtype))
-            if self.where is not None and np.may_share_memory(out, self.where):
-                self.where = self.where.copy()  # it counts with the values it had
             given = given[0] if isinstance(given, tuple) else given
         if math.prod(shape) == 0:
             return _empty(shape, dtype) if given is None else given
@@ -178,41 +175,20 @@ class _Careful:
         if target is None or needs_own_output(status):
             target = _empty_like(self.x, subok=False) if is_row else _empty(shape, dtype)
             status = self._call(target)
-        if needs_copies(status):
-            return self._copied(_empty(shape, dtype))
         check(status)
         return target
 
     def _call(self, out: Any) -> int:
         arrays = [self.x, self.second, out]
-        options_of = [self.where, self.temperature]
+        where, rates = self.where, self.temperature
         axes = sum(1 << i for i in self.over)
         keepdims = self.keepdims
         if not axes:  # each element is a row: one more axis, of extent 1, is reduced
             axes, keepdims = 1 << self.x.ndim, False
-            options_of = [None if a is None else a[..., None] for a in options_of]
+            where, rates = (None if a is None else a[..., None] for a in (where, rates))
             arrays = [None if a is None else a[..., None] for a in arrays]
             arrays[2] = arrays[2] if self.op.is_row else out
-        where, rates = options_of
         passed = options(
             ONE if rates is None else rates, where, self.total, self.parameter, keepdims, axes
         )
         return int(_row_with(state.ctx, self.op.code, 0, *map(id, arrays), *passed))
-
-    def _copied(self, out: Any) -> Any:
-        """The same on copies whose rows follow each other."""
-        rows = layout.Rows(self.shape, self.over)
-        given = self.x, self.second, self.where
-        x, second, where = (None if a is None else rows.copy(a) for a in given)
-        rates = None if self.temperature is None else rows.values(self.temperature)[:, None]
-        total = self.total
-        if total is not None:
-            total = ExpSum._of(total._sums.reshape(rows.shape[0]))
-        passed = options(ONE if rates is None else rates, where, total, self.parameter)
-        result = _empty(rows.shape if self.op.is_row else rows.shape[0], out.dtype)
-        arrays = id(x), id(second), id(result)
-        check(_row_with(state.ctx, self.op.code, 1, *arrays, *passed))
-        if self.op.is_row:
-            rows.store(result, out)
-            return out
-        return result.reshape(out.shape)

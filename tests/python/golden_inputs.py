@@ -123,9 +123,13 @@ class Words:
 
 
 def to(dtype, a) -> np.ndarray:
-    """Rounded to nearest even by NumPy (ml_dtypes), which needs no libm."""
+    """Rounded to nearest even by NumPy (ml_dtypes), which needs no libm.
+
+    bfloat16 by way of float32, as ml_dtypes before 0.7 did by itself.
+    """
     with np.errstate(all="ignore"):
-        return np.asarray(a, dtype=np.float64).astype(dtype)
+        exact = np.asarray(a, dtype=np.float64)
+        return (exact.astype(np.float32) if dtype.name == "bfloat16" else exact).astype(dtype)
 
 
 def logits(words: Words, rows: int, n: int, dtype) -> np.ndarray:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the shapes of a call allow: axes, broadcasting, outputs, copies in the order of rows."""
+"""What the shapes of a call allow: axes, broadcasting, outputs."""
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -124,26 +123,3 @@ def mask(where: Any, shape: tuple[int, ...]) -> Any:
         raise ValueError(
             f"where: shape {array.shape} does not broadcast to the shape of x, {shape}"
         ) from None
-
-
-class Rows:
-    """How arrays of a shape are copied into rows, one after the other, of their reduced axes."""
-
-    def __init__(self, shape: tuple[int, ...], over: tuple[int, ...]) -> None:
-        kept = [i for i in range(len(shape)) if i not in over]
-        self.order = (*kept, *over)
-        self.extent = tuple(shape[i] for i in self.order)
-        self.lead = self.extent[: len(kept)]
-        self.shape = math.prod(self.lead), math.prod(self.extent[len(kept) :])
-
-    def copy(self, a: Any) -> Any:
-        moved = a.transpose(self.order).reshape(self.shape)
-        return np.require(moved, requirements=["C", "A"])
-
-    def values(self, a: Any) -> Any:
-        """One value for each row, of an array that has its reduced axes with extent 1."""
-        moved = a.transpose(self.order).reshape(a.transpose(self.order).shape[: len(self.lead)])
-        return np.ascontiguousarray(np.broadcast_to(moved, self.lead)).reshape(self.shape[0])
-
-    def store(self, rows: Any, out: Any) -> None:
-        out.transpose(self.order)[...] = rows.reshape(self.extent)

@@ -8,24 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from .._core.errors import needs_copies, needs_own_output
+from .._core.errors import needs_own_output
 
 
-def fill(call: Callable[[list[Any], list[Any]], int], inputs: list[Any], outs: list[Any]) -> int:
-    """Let ``call(inputs, outs)``, which returns a status, write to outs; the last status.
+def fill(call: Callable[[list[Any]], int], outs: list[Any]) -> int:
+    """Let ``call(outs)``, which returns a status, write to arrays; the last status.
 
-    Inputs that cannot be passed as they are become copies in C order.  Outputs that share memory
-    with an input in a way that the library refuses, or that cannot be passed either, are copied to
-    from new arrays.  Inputs may be None.
+    Outputs that share memory with an input in a way that the library refuses are copied to from new
+    arrays.
     """
     own = [np.asarray(out) for out in outs]
-    status = call(inputs, own)
-    if needs_copies(status):
-        inputs = [a if a is None else np.require(a, requirements=["C", "A"]) for a in inputs]
-    elif not needs_own_output(status):
+    status = call(own)
+    if not needs_own_output(status):
         return status
     fresh = [np.empty(out.shape, out.dtype) for out in outs]
-    status = call(inputs, fresh)
+    status = call(fresh)
     if not status:
         for out, result in zip(own, fresh, strict=True):
             out[...] = result

@@ -2,8 +2,8 @@
 """Calls of the C glue on arrays as they are.
 
 The glue reads shapes, strides and types out of NumPy's array objects, whose addresses it gets, and
-works out the layout of each call.  An array is passed as its ``id()``, and so is None; the caller
-keeps it alive.
+passes them on as views.  An array is passed as its ``id()``, and so is None; the caller keeps it
+alive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REALS: dict[Any, Any] = {F32: F32, F64: F64, F16: F32}
 INTS = {
     np.dtype(name): code
     for code, name in enumerate(
-        ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+        ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), lib.LMX_I8
     )
 }
 
@@ -116,10 +116,10 @@ def dtype_code(dtype: Any) -> int | None:
 
 
 def _integer_types() -> dict[int, int]:
-    """NumPy's type numbers of integers and bool -> lmxpy_type; some share a width."""
+    """NumPy's type numbers of integers and bool -> dtype of a view; some share a width."""
     numbers = {np.dtype(c).num: np.dtype(c) for c in "bhilqBHILQ"}
-    found: dict[int, int] = {n: lib.LMXPY_INTEGERS + INTS[dtype] for n, dtype in numbers.items()}
-    found[np.dtype(np.bool_).num] = lib.LMXPY_BOOL
+    found: dict[int, int] = {n: INTS[dtype] for n, dtype in numbers.items()}
+    found[np.dtype(np.bool_).num] = lib.LMX_BOOL
     return found
 
 
@@ -132,7 +132,7 @@ def _sees(a: Any) -> bool:
     return bool(
         (image.data, image.ndim, image.flags) == (a.ctypes.data, n, a.flags.num)
         and (tuple(image.shape[0:n]), tuple(image.strides[0:n])) == (a.shape, a.strides)
-        and image.type == DTYPES[a.dtype]
+        and image.dtype == DTYPES[a.dtype]
     )
 
 

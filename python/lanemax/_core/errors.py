@@ -28,8 +28,3 @@ def is_label_error(status: int) -> bool:
 def needs_own_output(status: int) -> bool:
     """The output shares memory with an input, or interleaves, in a way that the library refuses."""
     return bool(status in (lib.LMX_ERR_OVERLAP, lib.LMX_ERR_STRIDE))
-
-
-def needs_copies(status: int) -> bool:
-    """No output has been written, and copies of the inputs in C order would do."""
-    return bool(status in (lib.LMXPY_COPY, lib.LMX_ERR_ALIGN))

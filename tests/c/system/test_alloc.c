@@ -130,9 +130,9 @@ static void test_atfork(void)
 typedef struct call {
     lmx_row_code op;
     lmx_dtype dtype;
-    lmx_shape shape;
-    lmx_strides in, to;
-    lmx_row_options options;
+    strided_shape shape;
+    strided_steps in, to;
+    strided_options options;
     bool has_options;
     void *a, *b, *got, *want;
     size_t bytes;
@@ -140,8 +140,8 @@ typedef struct call {
 
 static lmx_status run_call(const call *c, lmx_ctx *ctx, void *out)
 {
-    return lmx_row_op(ctx, c->op, c->dtype, &c->shape, c->a, &c->in, c->b, &c->in,
-                      c->has_options ? &c->options : NULL, out, &c->to);
+    return strided_row_op(ctx, c->op, c->dtype, &c->shape, c->a, &c->in, c->b, &c->in,
+                          c->has_options ? &c->options : NULL, out, &c->to);
 }
 
 /* From no failure at all to the first number that is not reached: each fails alone, then with all
@@ -190,7 +190,7 @@ static void fail_each(const call *c, unsigned threads)
         }
 }
 
-static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool strided,
+static void test_op(lmx_row_code op, lmx_dtype dtype, strided_shape shape, bool gaps,
                     const char *option)
 {
     call c;
@@ -201,12 +201,12 @@ static void test_op(lmx_row_code op, lmx_dtype dtype, lmx_shape shape, bool stri
     c.op = op;
     c.dtype = dtype;
     c.shape = shape;
-    const ptrdiff_t step = strided ? 2 : 1;
-    c.in = (lmx_strides){ (ptrdiff_t)(shape.cols * shape.inner) * step,
-                          (ptrdiff_t)shape.inner * step, step };
+    const ptrdiff_t step = gaps ? 2 : 1;
+    c.in = (strided_steps){ (ptrdiff_t)(shape.cols * shape.inner) * step,
+                            (ptrdiff_t)shape.inner * step, step };
     c.to = c.in;
     if (result_per_row(op))
-        c.to = (lmx_strides){ (ptrdiff_t)shape.inner, 0, 1 };
+        c.to = (strided_steps){ (ptrdiff_t)shape.inner, 0, 1 };
     c.bytes = (result_per_row(op) ? shape.rows * shape.inner : n * (size_t)step) * one;
     c.a = malloc(n * (size_t)step * 8);
     c.b = malloc(n * (size_t)step * 8);
@@ -463,14 +463,14 @@ int main(void)
             if (check_fast && (op + d) % 7 != 0)
                 continue; /* it is allocations that matter here, not element types */
             const size_t scale = check_fast ? 1 : 2;
-            test_op(o, t, (lmx_shape){ 70, 1000, 1 }, false, "");
-            test_op(o, t, (lmx_shape){ 2, 33000 * scale, 1 }, false, ""); /* several chunks */
-            test_op(o, t, (lmx_shape){ scale, 40000, 1 }, true, "");      /* gathered */
-            test_op(o, t, (lmx_shape){ 1, 17000, 2 * scale }, false, ""); /* columns */
-            test_op(o, t, (lmx_shape){ 300 * scale, 300, 1 }, false,
+            test_op(o, t, (strided_shape){ 70, 1000, 1 }, false, "");
+            test_op(o, t, (strided_shape){ 2, 33000 * scale, 1 }, false, ""); /* several chunks */
+            test_op(o, t, (strided_shape){ scale, 40000, 1 }, true, "");      /* gathered */
+            test_op(o, t, (strided_shape){ 1, 17000, 2 * scale }, false, ""); /* columns */
+            test_op(o, t, (strided_shape){ 300 * scale, 300, 1 }, false,
                     (takes & LMX_TAKES_TEMPERATURE) != 0 ? "T" : "");
             if ((takes & LMX_TAKES_WHERE) != 0)
-                test_op(o, t, (lmx_shape){ scale, 33000, 2 }, true, "W");
+                test_op(o, t, (strided_shape){ scale, 33000, 2 }, true, "W");
         }
     }
     return check_end();

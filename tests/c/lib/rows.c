@@ -185,21 +185,22 @@ bool results_same(lmx_row_code op, lmx_dtype dtype, const void *got, const void 
     return check_same(got, want, n * size, size == sizeof(lmx_expsum) ? 8 : size);
 }
 
-lmx_strides row_strides(ptrdiff_t stride) { return (lmx_strides){ stride, 1, 0 }; }
+strided_steps row_strides(ptrdiff_t stride) { return (strided_steps){ stride, 1, 0 }; }
 
 lmx_status row_call(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows, size_t cols,
                     const void *a, const void *b, void *out)
 {
-    const lmx_shape shape = { rows, cols, 1 };
-    const lmx_strides in = row_strides((ptrdiff_t)cols);
-    const lmx_strides to = row_strides(result_per_row(op) ? 1 : (ptrdiff_t)cols);
-    return lmx_row_op(ctx, op, dtype, &shape, a, &in, b, &in, NULL, out, &to);
+    const strided_shape shape = { rows, cols, 1 };
+    const strided_steps in = row_strides((ptrdiff_t)cols);
+    const strided_steps to = row_strides(result_per_row(op) ? 1 : (ptrdiff_t)cols);
+    return strided_row_op(ctx, op, dtype, &shape, a, &in, b, &in, NULL, out, &to);
 }
 
-lmx_row_options row_options(lmx_row_code op)
+strided_options row_options(lmx_row_code op)
 {
-    lmx_row_options options;
-    CHECK(lmx_row_options_init(op, &options) == LMX_OK);
+    strided_options options;
+    memset(&options, 0, sizeof options);
+    CHECK(lmx_row_options_init(op, &options.o) == LMX_OK);
     return options;
 }
 

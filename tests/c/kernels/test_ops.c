@@ -312,12 +312,12 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
         keep[i] = check_below(&r, 3) != 0;
     sample_inputs(s, op, ROWS * COLS * INNER, ROW_WIDE, 1600);
 
-    const lmx_shape shape = { ROWS, COLS, INNER };
-    const lmx_strides in = { COLS * INNER, INNER, 1 };
-    const lmx_strides to = { per_row ? INNER : COLS * INNER, INNER, 1 };
+    const strided_shape shape = { ROWS, COLS, INNER };
+    const strided_steps in = { COLS * INNER, INNER, 1 };
+    const strided_steps to = { per_row ? INNER : COLS * INNER, INNER, 1 };
     const size_t results = per_row ? ROWS * INNER : ROWS * COLS * INNER;
     for (unsigned set = 0; set < 5; set++) {
-        lmx_row_options options = row_options(op);
+        strided_options options = row_options(op);
         static const unsigned needs[5] = { 0, LMX_TAKES_TEMPERATURE, LMX_TAKES_WHERE,
                                            LMX_TAKES_TEMPERATURE | LMX_TAKES_WHERE,
                                            LMX_TAKES_TOTAL };
@@ -337,8 +337,8 @@ static uint64_t hash_options(uint64_t hash, lmx_ctx *ctx, lmx_row_code op, const
             options.total_row = INNER;
             options.total_inner = 1;
         }
-        CHECK(lmx_row_op(ctx, op, dtype, &shape, s->a, &in, s->b, &in, set != 0 ? &options : NULL,
-                         out, &to) == LMX_OK);
+        CHECK(strided_row_op(ctx, op, dtype, &shape, s->a, &in, s->b, &in,
+                             set != 0 ? &options : NULL, out, &to) == LMX_OK);
         hash = hash_results(hash, op, out, results);
     }
     return hash;

@@ -14,8 +14,8 @@
 
 enum { COLS = 4 };
 
-static const lmx_shape shape = { 1, COLS, 1 };
-static const lmx_strides strides = { COLS, 1, 0 };
+static const strided_shape shape = { 1, COLS, 1 };
+static const strided_steps strides = { COLS, 1, 0 };
 static const double x[COLS] = { 0.5, -1, 2, 1 };
 static const int32_t target = 2;
 static double out[COLS], grad[COLS], other[COLS];
@@ -26,11 +26,11 @@ typedef lmx_status try_value(int op, size_t which, double value);
 
 static lmx_status try_row(int op, size_t which, double value)
 {
-    lmx_row_options o = row_options((lmx_row_code)op);
+    strided_options o = row_options((lmx_row_code)op);
     (void)which;
-    o.parameter = value;
-    return lmx_row_op(NULL, (lmx_row_code)op, LMX_F64, &shape, x, &strides, x, &strides, &o, out,
-                      &strides);
+    o.o.parameter = value;
+    return strided_row_op(NULL, (lmx_row_code)op, LMX_F64, &shape, x, &strides, x, &strides, &o,
+                          out, &strides);
 }
 
 static lmx_status try_loss(int op, size_t which, double value)
@@ -38,8 +38,8 @@ static lmx_status try_loss(int op, size_t which, double value)
     lmx_loss_options o;
     CHECK(lmx_loss_options_init((lmx_loss_code)op, &o) == LMX_OK);
     o.parameter[which] = value;
-    return lmx_loss(NULL, (lmx_loss_code)op, LMX_F64, &shape, x, &strides, &target, LMX_I32, 1, &o,
-                    out, 1, grad, &strides);
+    return strided_loss(NULL, (lmx_loss_code)op, LMX_F64, &shape, x, &strides, &target, LMX_I32, 1,
+                        &o, out, 1, grad, &strides);
 }
 
 static lmx_status try_unary(int op, size_t which, double value)
@@ -51,7 +51,7 @@ static lmx_status try_unary(int op, size_t which, double value)
     p[which] = value;
     o.parameter = p;
     o.parameters = n;
-    return lmx_unary(NULL, (lmx_unary_code)op, LMX_F64, &shape, x, &strides, &o, out, &strides);
+    return strided_unary(NULL, (lmx_unary_code)op, LMX_F64, &shape, x, &strides, &o, out, &strides);
 }
 
 /* group_size is no double: values that it cannot hold are not tried. */
@@ -72,8 +72,8 @@ static lmx_status try_channel(int op, size_t which, double value)
         o.parameter = p;
         o.parameters = info->parameter[1].name != NULL ? 2 : 1;
     }
-    return lmx_channel(NULL, (lmx_channel_code)op, LMX_F64, &shape, x, &strides,
-                       info->inputs == 2 ? x : NULL, &strides, &o, out, &strides);
+    return strided_channel(NULL, (lmx_channel_code)op, LMX_F64, &shape, x, &strides,
+                           info->inputs == 2 ? x : NULL, &strides, &o, out, &strides);
 }
 
 /* --------------------------------------------------------------- options --- */
@@ -84,10 +84,11 @@ static lmx_status try_loss_option(int option, double value)
                                  ? LMX_LOSS_comp_sum_loss
                                  : LMX_LOSS_cross_entropy;
     lmx_loss_options o;
+    strided number, a, a_grad;
     CHECK(lmx_loss_options_init(op, &o) == LMX_OK);
     switch (option) {
     case LMX_OPTION_temperature:
-        o.temperature = &value;
+        o.temperature = strided_number(&number, &value);
         break;
     case LMX_OPTION_label_smoothing:
         o.label_smoothing = value;
@@ -105,20 +106,19 @@ static lmx_status try_loss_option(int option, double value)
         o.nu = value;
     }
     if (op == LMX_LOSS_comp_sum_loss) {
-        o.adversarial = x;
-        o.adversarial_grad = other;
-        o.adversarial_strides = o.adversarial_grad_strides = strides;
+        o.adversarial = strided_view(&a, x, LMX_F64, &shape, &strides);
+        o.adversarial_grad = strided_view(&a_grad, other, LMX_F64, &shape, &strides);
     }
-    return lmx_loss(NULL, op, LMX_F64, &shape, x, &strides, &target, LMX_I32, 1, &o, out, 1, grad,
-                    &strides);
+    return strided_loss(NULL, op, LMX_F64, &shape, x, &strides, &target, LMX_I32, 1, &o, out, 1,
+                        grad, &strides);
 }
 
 static lmx_status try_row_temperature(double value)
 {
-    lmx_row_options o = row_options(LMX_ROW_softmax);
+    strided_options o = row_options(LMX_ROW_softmax);
     o.temperature = &value;
-    return lmx_row_op(NULL, LMX_ROW_softmax, LMX_F64, &shape, x, &strides, NULL, NULL, &o, out,
-                      &strides);
+    return strided_row_op(NULL, LMX_ROW_softmax, LMX_F64, &shape, x, &strides, NULL, NULL, &o, out,
+                          &strides);
 }
 
 static lmx_status try_linear(int option, double value)
@@ -154,8 +154,8 @@ static lmx_status try_norm_eps(double value)
     o.parameter = p;
     o.parameters = 2;
     o.eps = value;
-    return lmx_channel(NULL, LMX_CHANNEL_poly_norm, LMX_F64, &shape, x, &strides, NULL, NULL, &o,
-                       out, &strides);
+    return strided_channel(NULL, LMX_CHANNEL_poly_norm, LMX_F64, &shape, x, &strides, NULL, NULL,
+                           &o, out, &strides);
 }
 
 /* A step of the largest rate cannot be finite; the layer says so with another status. */

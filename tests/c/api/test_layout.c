@@ -21,7 +21,7 @@ static size_t n_ctx;
 
 /* Where the elements of an array of a shape are, in elements from `first`. */
 typedef struct layout {
-    lmx_strides stride;
+    strided_steps stride;
     size_t span;  /* elements from the lowest address to the highest, both included */
     size_t first; /* element (0, 0, 0) counted from the lowest address */
 } layout;
@@ -32,10 +32,10 @@ static ptrdiff_t place(const layout *l, size_t r, size_t c, size_t j)
            (ptrdiff_t)j * l->stride.inner;
 }
 
-static size_t count_of(const lmx_shape *s) { return s->rows * s->cols * s->inner; }
+static size_t count_of(const strided_shape *s) { return s->rows * s->cols * s->inner; }
 
 /* Axes in random order with random gaps and signs; broadcast: some strides become 0. */
-static layout random_layout(check_random *r, const lmx_shape *shape, bool broadcast)
+static layout random_layout(check_random *r, const strided_shape *shape, bool broadcast)
 {
     static const unsigned char order[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
                                                { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
@@ -69,7 +69,7 @@ static layout random_layout(check_random *r, const lmx_shape *shape, bool broadc
             stride[axis] = 999; /* never used: there is one element */
         }
     }
-    l.stride = (lmx_strides){ stride[0], stride[1], stride[2] };
+    l.stride = (strided_steps){ stride[0], stride[1], stride[2] };
     if (count_of(shape) == 0)
         l.span = l.first = 0;
     return l;
@@ -78,7 +78,7 @@ static layout random_layout(check_random *r, const lmx_shape *shape, bool broadc
 /* ------------------------------------------------------------------ a case --- */
 
 typedef struct options_case {
-    lmx_row_options options;
+    strided_options options;
     double *temperature; /* by r * inner + j; the stored ones may be one for all */
     unsigned char *keep;
     layout keep_layout;
@@ -94,7 +94,7 @@ static void *get_memory(size_t n)
 }
 
 /* Options among those that an operation takes; none of those that take one has a parameter. */
-static options_case random_options(check_random *r, unsigned takes, const lmx_shape *shape,
+static options_case random_options(check_random *r, unsigned takes, const strided_shape *shape,
                                    lmx_dtype dtype)
 {
     options_case o;
@@ -154,11 +154,11 @@ static bool has_options(const options_case *o)
 /* One row alone, contiguous, by the portable tier. */
 static void reference_row(lmx_row_code op, lmx_dtype dtype, size_t cols, const void *a,
                           const void *b, const options_case *o, size_t r, size_t j,
-                          const lmx_shape *whole, unsigned char *keep, void *want)
+                          const strided_shape *whole, unsigned char *keep, void *want)
 {
-    const lmx_shape shape = { 1, cols, 1 };
-    const lmx_strides strides = { (ptrdiff_t)cols, 1, 1 };
-    lmx_row_options options = row_options(op);
+    const strided_shape shape = { 1, cols, 1 };
+    const strided_steps strides = { (ptrdiff_t)cols, 1, 1 };
+    strided_options options = row_options(op);
     if (o->options.temperature != NULL)
         options.temperature = &o->temperature[r * whole->inner + j];
     if (o->options.total != NULL)
@@ -170,8 +170,8 @@ static void reference_row(lmx_row_code op, lmx_dtype dtype, size_t cols, const v
         options.where_strides = strides;
     }
     const lmx_status status =
-        lmx_row_op(ctx_of[n_ctx - 1], op, dtype, &shape, a, &strides, b, &strides,
-                   has_options(o) ? &options : NULL, want, &strides);
+        strided_row_op(ctx_of[n_ctx - 1], op, dtype, &shape, a, &strides, b, &strides,
+                       has_options(o) ? &options : NULL, want, &strides);
     if (status != LMX_OK)
         check_fail("reference: status %d", (int)status);
 }
@@ -198,7 +198,7 @@ static char *at(const array *x, size_t r, size_t c, size_t j)
 
 static char *origin(const array *x) { return x->low + x->l.first * x->size; }
 
-static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape, uint64_t seed)
+static void try_layout(lmx_row_code op, lmx_dtype dtype, const strided_shape *shape, uint64_t seed)
 {
     check_at.seed = seed;
     check_at.n = shape->cols;
@@ -214,7 +214,7 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
 
     /* In place: out has the layout of the input, which then must not overlap itself. */
     const size_t in_place = per_row ? 0 : check_below(&r, 4);
-    const lmx_shape out_shape = { shape->rows, results, shape->inner };
+    const strided_shape out_shape = { shape->rows, results, shape->inner };
     const layout la = random_layout(&r, shape, in_place != 1);
     const layout lb = random_layout(&r, shape, in_place != 2);
     array a = array_new(&la, size, flush);
@@ -255,8 +255,8 @@ static void try_layout(lmx_row_code op, lmx_dtype dtype, const lmx_shape *shape,
     memcpy(copy_a, a.buffer.base, a.buffer.size);
     memcpy(copy_b, b.buffer.base, b.buffer.size);
     const lmx_status status =
-        lmx_row_op(ctx, op, dtype, shape, origin(&a), &la.stride, two ? origin(&b) : NULL,
-                   &lb.stride, has_options(&o) ? &o.options : NULL, origin(out), &lo.stride);
+        strided_row_op(ctx, op, dtype, shape, origin(&a), &la.stride, two ? origin(&b) : NULL,
+                       &lb.stride, has_options(&o) ? &o.options : NULL, origin(out), &lo.stride);
     if (status != LMX_OK)
         check_fail("status %d; shape %zu x %zu x %zu, strides %td %td %td -> %td %td %td",
                    (int)status, shape->rows, cols, shape->inner, la.stride.row, la.stride.col,
@@ -333,14 +333,15 @@ int main(void)
             for (size_t k = 0; k < cases; k++) {
                 const uint64_t seed = ((uint64_t)op * N_DTYPES + (uint64_t)d) * 1000000 + k;
                 check_random r = check_random_new(seed ^ 0x5eed);
-                lmx_shape shape = { row_counts[check_below(&r, 6)], col_counts[check_below(&r, 18)],
-                                    inner_counts[check_below(&r, 11)] };
+                strided_shape shape = { row_counts[check_below(&r, 6)],
+                                        col_counts[check_below(&r, 18)],
+                                        inner_counts[check_below(&r, 11)] };
                 if (k < 5) { /* more than a chunk, on both paths */
-                    static const lmx_shape large[5] = { { 2, 16385, 1 },
-                                                        { 1, 16384, 3 },
-                                                        { 1, 33000, 65 },
-                                                        { 3, 1, 5000 },
-                                                        { 1, 50000, 2 } };
+                    static const strided_shape large[5] = { { 2, 16385, 1 },
+                                                            { 1, 16384, 3 },
+                                                            { 1, 33000, 65 },
+                                                            { 3, 1, 5000 },
+                                                            { 1, 50000, 2 } };
                     shape = large[k];
                     if (check_fast && k > 1)
                         continue;

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "lanemax/lanemax.h"
+#include "strided.h"
 
 #define N_DTYPES 4
 
@@ -54,14 +55,14 @@ const char *row_kind_name(row_kind kind);
 bool results_same(lmx_row_code op, lmx_dtype dtype, const void *got, const void *want, size_t n);
 
 /* The strides of contiguous rows of n, and of one result per row. */
-lmx_strides row_strides(ptrdiff_t stride);
+strided_steps row_strides(ptrdiff_t stride);
 
 /* lmx_row_op on contiguous rows of the same stride everywhere, without options. */
 lmx_status row_call(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype, size_t rows, size_t cols,
                     const void *a, const void *b, void *out);
 
 /* Options of op with their defaults. */
-lmx_row_options row_options(lmx_row_code op);
+strided_options row_options(lmx_row_code op);
 
 /* What lmx_options_init() gives, with these. */
 lmx_options ctx_options(unsigned threads, const char *isa);

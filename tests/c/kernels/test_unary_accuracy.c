@@ -98,14 +98,14 @@ static void judge(size_t c, double x, double got, wide want, bool is_float)
 
 static void run(size_t c, bool is_float, size_t n, const void *x, void *y)
 {
-    const lmx_shape shape = { 1, n, 1 };
-    const lmx_strides strides = { 0, 1, 0 };
+    const strided_shape shape = { 1, n, 1 };
+    const strided_steps strides = { 0, 1, 0 };
     lmx_unary_options o;
     CHECK(lmx_unary_options_init(&o) == LMX_OK);
     o.parameter = &cases[c].parameter;
     o.parameters = cases[c].parameter != 0;
-    CHECK(lmx_unary(NULL, cases[c].op, is_float ? LMX_F32 : LMX_F64, &shape, x, &strides, &o, y,
-                    &strides) == LMX_OK);
+    CHECK(strided_unary(NULL, cases[c].op, is_float ? LMX_F32 : LMX_F64, &shape, x, &strides, &o, y,
+                        &strides) == LMX_OK);
 }
 
 /* Whether float y may be further off than what has been seen: wide_y is within 4 ulp of double. */

@@ -115,19 +115,19 @@ static size_t channels_of(const setting *s, size_t n)
 static lmx_status forward(lmx_ctx *ctx, const setting *s, size_t rows, size_t n, const void *x,
                           const void *up, ptrdiff_t row, ptrdiff_t col, void *y)
 {
-    const lmx_shape shape = { rows, n, 1 };
-    const lmx_strides in = { row, col, 0 }, out = { (ptrdiff_t)n, 1, 0 };
-    return lmx_channel(ctx, s->op, dtype, &shape, x, &in, up, &in, &s->o, y, &out);
+    const strided_shape shape = { rows, n, 1 };
+    const strided_steps in = { row, col, 0 }, out = { (ptrdiff_t)n, 1, 0 };
+    return strided_channel(ctx, s->op, dtype, &shape, x, &in, up, &in, &s->o, y, &out);
 }
 
 static lmx_status backward(lmx_ctx *ctx, const setting *s, size_t rows, size_t n, const void *dy,
                            const void *x, const void *up, ptrdiff_t row, ptrdiff_t col, void *dx,
                            void *dup)
 {
-    const lmx_shape shape = { rows, n, 1 };
-    const lmx_strides in = { row, col, 0 }, out = { (ptrdiff_t)n, 1, 0 };
-    return lmx_channel_vjp(ctx, s->op, dtype, &shape, dy, &out, x, &in, up, &in, &s->o, dx, &out,
-                           dup, &out);
+    const strided_shape shape = { rows, n, 1 };
+    const strided_steps in = { row, col, 0 }, out = { (ptrdiff_t)n, 1, 0 };
+    return strided_channel_vjp(ctx, s->op, dtype, &shape, dy, &out, x, &in, up, &in, &s->o, dx,
+                               &out, dup, &out);
 }
 
 /* ------------------------------------------------------------------- grid --- */
@@ -313,19 +313,19 @@ static void test_together(lmx_channel_code op)
                     const bool first = threads == 1 && t == 0;
                     lmx_ctx *const ctx = ctx_with(threads, lmx_isa_name(ctx_of[t]));
                     check_at.tier = lmx_isa_name(ctx);
-                    for (int strided = 0; strided < 2; strided++) {
-                        const bool keep = first && !strided;
+                    for (int gaps = 0; gaps < 2; gaps++) {
+                        const bool keep = first && !gaps;
                         void *const y = keep ? want[VALUE] : got[0];
                         void *const dx = keep ? want[BY_X] : got[0];
                         void *const dup = !two ? NULL : keep ? want[BY_UP] : got[1];
-                        const void *const x = strided ? wide[0] : in[X];
-                        const void *const u = strided ? wide_up : up;
+                        const void *const x = gaps ? wide[0] : in[X];
+                        const void *const u = gaps ? wide_up : up;
                         settle_for(&s, cols, sums[!keep], q_sums[!keep]);
-                        CHECK(forward(ctx, &s, rows, cols, x, u, strided ? 2 * c : c,
-                                      strided ? 2 : 1, y) == LMX_OK);
+                        CHECK(forward(ctx, &s, rows, cols, x, u, gaps ? 2 * c : c, gaps ? 2 : 1,
+                                      y) == LMX_OK);
                         check_same(y, want[VALUE], n * size, size);
-                        CHECK(backward(ctx, &s, rows, cols, in[DY], x, u, strided ? 2 * c : c,
-                                       strided ? 2 : 1, dx, dup) == LMX_OK);
+                        CHECK(backward(ctx, &s, rows, cols, in[DY], x, u, gaps ? 2 * c : c,
+                                       gaps ? 2 : 1, dx, dup) == LMX_OK);
                         check_same(dx, want[BY_X], n * size, size);
                         if (two)
                             check_same(dup, want[BY_UP], n * size, size);
@@ -460,16 +460,16 @@ static void hash_all(lmx_channel_code op, uint64_t hash[MAX_TIERS])
 
 static double x[12], up[12], dy[12], out[12], second[12];
 
-static void try_with(lmx_channel_code op, const lmx_shape *shape, const void *x_,
+static void try_with(lmx_channel_code op, const strided_shape *shape, const void *x_,
                      const lmx_channel_options *o, void *y, lmx_status want)
 {
-    const lmx_strides t = { 6, 1, 0 };
+    const strided_steps t = { 6, 1, 0 };
     memset(out, 0x77, sizeof out);
     memset(second, 0x77, sizeof second);
     const int two = (unsigned)op < LMX_CHANNEL_COUNT && lmx_channel_info((int)op)->inputs == 2;
-    CHECK(lmx_channel(NULL, op, LMX_F64, shape, x_, &t, two ? up : NULL, &t, o, y, &t) == want);
-    CHECK(lmx_channel_vjp(NULL, op, LMX_F64, shape, dy, &t, x_, &t, two ? up : NULL, &t, o, y, &t,
-                          two ? second : NULL, &t) == want);
+    CHECK(strided_channel(NULL, op, LMX_F64, shape, x_, &t, two ? up : NULL, &t, o, y, &t) == want);
+    CHECK(strided_channel_vjp(NULL, op, LMX_F64, shape, dy, &t, x_, &t, two ? up : NULL, &t, o, y,
+                              &t, two ? second : NULL, &t) == want);
     for (size_t i = 0; i < sizeof out; i++)
         CHECK(((unsigned char *)out)[i] == 0x77 && ((unsigned char *)second)[i] == 0x77);
     check_count(1);
@@ -477,7 +477,7 @@ static void try_with(lmx_channel_code op, const lmx_shape *shape, const void *x_
 
 static void test_arguments(void)
 {
-    const lmx_shape shape = { 2, 6, 1 }, odd = { 2, 5, 1 }, none = { 0, 6, 1 };
+    const strided_shape shape = { 2, 6, 1 }, odd = { 2, 5, 1 }, none = { 0, 6, 1 };
     lmx_channel_options plain;
     CHECK(lmx_channel_options_init(&plain) == LMX_OK);
     const double bad[2] = { 0, NAN };
@@ -487,7 +487,6 @@ static void test_arguments(void)
     try_with(LMX_CHANNEL_swiglu, &shape, NULL, NULL, out, LMX_ERR_NULL);
     try_with(LMX_CHANNEL_swiglu, &shape, x, NULL, NULL, LMX_ERR_NULL);
     try_with(LMX_CHANNEL_swiglu, &shape, x, NULL, x + 1, LMX_ERR_OVERLAP);
-    try_with(LMX_CHANNEL_swiglu, &shape, x, NULL, (char *)out + 1, LMX_ERR_ALIGN);
     try_with(LMX_CHANNEL_max_min, &odd, x, NULL, out, LMX_ERR_SHAPE);
     try_with(LMX_CHANNEL_poly_norm, &shape, x, NULL, out, LMX_ERR_ARG);
 #define TRY(op_, want, ...)                  \
@@ -520,20 +519,20 @@ static void test_arguments(void)
     TRY(LMX_CHANNEL_rational, LMX_ERR_SHAPE, o.parameters = 4, o.parameter = numbers,
         o.parameter_sets = 4, o.denominator_sets = 1, o.form = 'A');
     /* gradients that there are not */
-    const lmx_strides t = { 6, 1, 0 };
+    const strided_steps t = { 6, 1, 0 };
     lmx_channel_options o = plain;
     double grad[4] = { 9, 9, 9, 9 };
     o.parameter_grad = grad;
-    CHECK(lmx_channel_vjp(NULL, LMX_CHANNEL_max_min, LMX_F64, &shape, dy, &t, x, &t, NULL, NULL, &o,
-                          out, &t, NULL, NULL) == LMX_ERR_OP);
+    CHECK(strided_channel_vjp(NULL, LMX_CHANNEL_max_min, LMX_F64, &shape, dy, &t, x, &t, NULL, NULL,
+                              &o, out, &t, NULL, NULL) == LMX_ERR_OP);
     /* the two gradients of a gate in one array */
-    CHECK(lmx_channel_vjp(NULL, LMX_CHANNEL_reglu, LMX_F64, &shape, dy, &t, x, &t, up, &t, NULL,
-                          out, &t, out, &t) == LMX_ERR_OVERLAP);
+    CHECK(strided_channel_vjp(NULL, LMX_CHANNEL_reglu, LMX_F64, &shape, dy, &t, x, &t, up, &t, NULL,
+                              out, &t, out, &t) == LMX_ERR_OVERLAP);
     /* nothing to do, and sums of nothing */
     o.parameter = numbers;
     o.parameters = 4;
-    CHECK(lmx_channel_vjp(NULL, LMX_CHANNEL_poly_norm, LMX_F64, &none, NULL, &t, NULL, &t, NULL,
-                          NULL, &o, NULL, &t, NULL, NULL) == LMX_OK);
+    CHECK(strided_channel_vjp(NULL, LMX_CHANNEL_poly_norm, LMX_F64, &none, NULL, &t, NULL, &t, NULL,
+                              NULL, &o, NULL, &t, NULL, NULL) == LMX_OK);
     for (size_t i = 0; i < 4; i++)
         CHECK(grad[i] == 0);
     CHECK(lmx_channel_info(-1) == NULL && lmx_channel_info(LMX_CHANNEL_COUNT) == NULL);

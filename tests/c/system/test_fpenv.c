@@ -143,10 +143,10 @@ static void job_free(job *j)
  * would feel the environment too. */
 static void try_job(const job *j, lmx_ctx *ctx, environment e, double *temperature)
 {
-    const lmx_shape shape = { j->rows, j->cols, 1 };
-    const lmx_strides in = row_strides((ptrdiff_t)j->cols);
-    const lmx_strides to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
-    lmx_row_options options = row_options(j->op);
+    const strided_shape shape = { j->rows, j->cols, 1 };
+    const strided_steps in = row_strides((ptrdiff_t)j->cols);
+    const strided_steps to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
+    strided_options options = row_options(j->op);
     options.temperature = temperature;
     const environment mine = environment_get();
     memset(j->got, 0x5b, j->bytes);
@@ -154,8 +154,8 @@ static void try_job(const job *j, lmx_ctx *ctx, environment e, double *temperatu
     errno = 12345;
     environment_set(e);
     const environment before = environment_get();
-    const lmx_status status = lmx_row_op(ctx, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
-                                         temperature != NULL ? &options : NULL, j->got, &to);
+    const lmx_status status = strided_row_op(ctx, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
+                                             temperature != NULL ? &options : NULL, j->got, &to);
     const environment after = environment_get();
     environment_set(mine);
 
@@ -184,13 +184,13 @@ static void test_job(job *j, lmx_ctx *plain, double *temperature)
     check_at.dtype = dtype_name(j->dtype);
     check_at.n = j->cols;
 
-    const lmx_shape shape = { j->rows, j->cols, 1 };
-    const lmx_strides in = row_strides((ptrdiff_t)j->cols);
-    const lmx_strides to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
-    lmx_row_options options = row_options(j->op);
+    const strided_shape shape = { j->rows, j->cols, 1 };
+    const strided_steps in = row_strides((ptrdiff_t)j->cols);
+    const strided_steps to = row_strides(result_per_row(j->op) ? 1 : (ptrdiff_t)j->cols);
+    strided_options options = row_options(j->op);
     options.temperature = temperature;
-    CHECK(lmx_row_op(NULL, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
-                     temperature != NULL ? &options : NULL, j->want, &to) == LMX_OK);
+    CHECK(strided_row_op(NULL, j->op, j->dtype, &shape, j->a, &in, j->b, &in,
+                         temperature != NULL ? &options : NULL, j->want, &to) == LMX_OK);
 
     for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
         for (size_t flush = 0; flush < N_FLUSH; flush++)
@@ -289,8 +289,8 @@ static void test_arguments(void)
     };
     const float x[3] = { 1, 2, 3 };
     float y[3];
-    const lmx_shape shape = { 1, 3, 1 };
-    const lmx_strides strides = row_strides(3);
+    const strided_shape shape = { 1, 3, 1 };
+    const strided_steps strides = row_strides(3);
     check_at.test = "temperature is checked in a foreign environment";
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
         for (size_t rounding = 0; rounding < N_ROUNDING; rounding++)
@@ -298,15 +298,15 @@ static void test_arguments(void)
                 for (size_t traps = 0; traps < N_TRAPS; traps++) {
                     const environment mine = environment_get();
                     const environment e = environment_make(rounding, flush, traps);
-                    lmx_row_options options = row_options(LMX_ROW_softmax);
+                    strided_options options = row_options(LMX_ROW_softmax);
                     options.temperature = &cases[k].temperature;
                     check_at.n = k;
                     check_at.seed = rounding * 100 + flush * 10 + traps;
                     environment_set(e);
                     const environment before = environment_get();
                     const lmx_status status =
-                        lmx_row_op(NULL, LMX_ROW_softmax, LMX_F32, &shape, x, &strides, NULL, NULL,
-                                   &options, y, &strides);
+                        strided_row_op(NULL, LMX_ROW_softmax, LMX_F32, &shape, x, &strides, NULL,
+                                       NULL, &options, y, &strides);
                     const environment after = environment_get();
                     environment_set(mine);
                     if (status != cases[k].want)

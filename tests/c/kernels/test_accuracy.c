@@ -399,14 +399,14 @@ static void try_row(lmx_row_code op, lmx_dtype dtype, size_t n, row_kind kind, u
         y[i] = elem_get(dtype, b, i);
     }
 
-    const lmx_shape shape = { 1, n, 1 };
-    const lmx_strides s = row_strides((ptrdiff_t)n);
-    lmx_row_options options = row_options(op);
+    const strided_shape shape = { 1, n, 1 };
+    const strided_steps s = row_strides((ptrdiff_t)n);
+    strided_options options = row_options(op);
     options.temperature = temperature != 1 ? &temperature : NULL;
     options.where = mask;
     options.where_strides = s;
-    CHECK(lmx_row_op(ctx_of[0], op, dtype, &shape, a, &s, vjp ? b : NULL, &s,
-                     temperature != 1 || mask != NULL ? &options : NULL, out, &s) == LMX_OK);
+    CHECK(strided_row_op(ctx_of[0], op, dtype, &shape, a, &s, vjp ? b : NULL, &s,
+                         temperature != 1 || mask != NULL ? &options : NULL, out, &s) == LMX_OK);
     switch (op) {
     case LMX_ROW_softmax:
         check_softmax(dtype, x, n, temperature != 1, mask, out);
@@ -683,18 +683,18 @@ static void test_known(void)
 
 /* Every forward operation that takes the option: of x with options, the bits that plain has without. */
 static void same_with_options(lmx_ctx *ctx, lmx_dtype dtype, size_t n, lmx_takes option,
-                              const void *plain, const void *x, const lmx_row_options *options,
+                              const void *plain, const void *x, const strided_options *options,
                               void *want, void *got)
 {
-    const lmx_shape shape = { 1, n, 1 };
-    const lmx_strides s = row_strides((ptrdiff_t)n);
+    const strided_shape shape = { 1, n, 1 };
+    const strided_steps s = row_strides((ptrdiff_t)n);
     for (int op = 0; op < LMX_ROW_COUNT; op++) {
         const lmx_row_info *const info = lmx_row_op_info(op);
         if (info->inputs != 1 || (info->takes & (unsigned)option) == 0)
             continue;
         CHECK(row_call(ctx, (lmx_row_code)op, dtype, 1, n, plain, NULL, want) == LMX_OK);
-        CHECK(lmx_row_op(ctx, (lmx_row_code)op, dtype, &shape, x, &s, NULL, NULL, options, got,
-                         &s) == LMX_OK);
+        CHECK(strided_row_op(ctx, (lmx_row_code)op, dtype, &shape, x, &s, NULL, NULL, options, got,
+                             &s) == LMX_OK);
         results_same((lmx_row_code)op, dtype, got, want, result_per_row((lmx_row_code)op) ? 1 : n);
     }
 }
@@ -766,22 +766,22 @@ static void test_properties(void)
                     put_special(dtype, z, i, MINUS_INF);
                     put_special(dtype, w, i, (special)check_below(&r, N_SPECIALS));
                 }
-            const lmx_shape shape = { 1, n, 1 };
-            const lmx_strides s = row_strides((ptrdiff_t)n);
-            lmx_row_options options = row_options(LMX_ROW_softmax);
+            const strided_shape shape = { 1, n, 1 };
+            const strided_steps s = row_strides((ptrdiff_t)n);
+            strided_options options = row_options(LMX_ROW_softmax);
             options.where = keep;
             options.where_strides = s;
             check_at.test = "where is -inf";
             same_with_options(ctx, dtype, n, LMX_TAKES_WHERE, z, w, &options, y, other);
             memset(keep, 0, n);
             check_at.test = "nothing kept";
-            CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, w, &s, NULL, NULL, &options, y,
-                             &s) == LMX_OK);
+            CHECK(strided_row_op(ctx, LMX_ROW_softmax, dtype, &shape, w, &s, NULL, NULL, &options,
+                                 y, &s) == LMX_OK);
             for (size_t i = 0; i < n; i++)
                 if (elem_get(dtype, y, i) != 0 || signbit(elem_get(dtype, y, i)))
                     check_fail("index=%zu is %a", i, elem_get(dtype, y, i));
-            CHECK(lmx_row_op(ctx, LMX_ROW_log_softmax, dtype, &shape, w, &s, NULL, NULL, &options,
-                             y, &s) == LMX_OK);
+            CHECK(strided_row_op(ctx, LMX_ROW_log_softmax, dtype, &shape, w, &s, NULL, NULL,
+                                 &options, y, &s) == LMX_OK);
             for (size_t i = 0; i < n; i++)
                 if (elem_get(dtype, y, i) != -(double)INFINITY)
                     check_fail("index=%zu is %a", i, elem_get(dtype, y, i));
@@ -795,7 +795,7 @@ static void test_properties(void)
                 elem_put(dtype, z, i, v);
                 exact = exact && elem_get(dtype, z, i) == v;
             }
-            lmx_row_options warm = row_options(LMX_ROW_softmax);
+            strided_options warm = row_options(LMX_ROW_softmax);
             warm.temperature = &temperature;
             check_at.test = "temperature of a power of two";
             if (exact)
@@ -805,17 +805,17 @@ static void test_properties(void)
             lmx_expsum own;
             row_fill(dtype, x, n, ROW_WIDE, &r);
             CHECK(lmx_exp_sum(ctx, dtype, 1, n, x, (ptrdiff_t)n, &own, 1) == LMX_OK);
-            lmx_row_options with_total = row_options(LMX_ROW_softmax);
+            strided_options with_total = row_options(LMX_ROW_softmax);
             with_total.total = &own;
             check_at.test = "the row's own total";
             CHECK(row_call(ctx, LMX_ROW_softmax, dtype, 1, n, x, NULL, y) == LMX_OK);
-            CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &s, NULL, NULL, &with_total, z,
-                             &s) == LMX_OK);
+            CHECK(strided_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &s, NULL, NULL,
+                                 &with_total, z, &s) == LMX_OK);
             results_same(LMX_ROW_softmax, dtype, z, y, n);
             check_at.test = "twice the row's own total";
             own.exponent++;
-            CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &s, NULL, NULL, &with_total, z,
-                             &s) == LMX_OK);
+            CHECK(strided_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &s, NULL, NULL,
+                                 &with_total, z, &s) == LMX_OK);
             for (size_t i = 0; i < n; i++) {
                 const double p = elem_get(dtype, y, i), q = elem_get(dtype, z, i);
                 if (p > 1e-30 && size > 2 && q * 2 != p)

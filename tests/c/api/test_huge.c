@@ -56,8 +56,8 @@ static void test_losses(lmx_dtype dtype, lmx_ctx *ctx, const char *x, size_t til
                         double mean, double square)
 {
     const size_t size = elem_size(dtype), n = check_at.n;
-    const lmx_shape shape = { 1, n, 1 };
-    const lmx_strides strides = { 0, 1, 0 };
+    const strided_shape shape = { 1, n, 1 };
+    const strided_steps strides = { 0, 1, 0 };
     const int64_t target = (int64_t)n - 3;
     const double at = elem_get(dtype, x, n - 3), z = (at - mean) / sqrt(square - mean * mean);
     check_at.test = "losses of more than 2^31 classes";
@@ -79,8 +79,9 @@ static void test_losses(lmx_dtype dtype, lmx_ctx *ctx, const char *x, size_t til
         double loss = 0;
         float loss32 = 0;
         memset(grad + tiles * TILE, 0xee, TAIL * size);
-        CHECK(lmx_loss(ctx, cases[i].op, dtype, &shape, x, &strides, &target, LMX_I64, 1, NULL,
-                       dtype == LMX_F64 ? (void *)&loss : &loss32, 1, grad, &strides) == LMX_OK);
+        CHECK(strided_loss(ctx, cases[i].op, dtype, &shape, x, &strides, &target, LMX_I64, 1, NULL,
+                           dtype == LMX_F64 ? (void *)&loss : &loss32, 1, grad,
+                           &strides) == LMX_OK);
         loss = dtype == LMX_F64 ? loss : (double)loss32;
         if (!(fabs(loss / cases[i].want - 1) <= (dtype == LMX_F64 ? 1e-12 : 2e-7)))
             check_fail("%s: got %.17g want %.17g", lmx_loss_info((int)cases[i].op)->name, loss,
@@ -182,13 +183,13 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     enum { FEW = 20000 };
     static char row[FEW * 8], spread[FEW * 8], gathered[FEW * 8];
     const ptrdiff_t step = ((ptrdiff_t)1 << 31) / FEW;
-    const lmx_shape sparse = { 1, FEW, 1 };
-    const lmx_strides apart = { 0, step, 0 }, together = { 0, 1, 0 };
+    const strided_shape sparse = { 1, FEW, 1 };
+    const strided_steps apart = { 0, step, 0 }, together = { 0, 1, 0 };
     for (size_t i = 0; i < FEW; i++)
         memcpy(row + i * size, x + (ptrdiff_t)i * step * (ptrdiff_t)size, size);
     CHECK(lmx_softmax(ctx, dtype, 1, FEW, row, FEW, spread, FEW) == LMX_OK);
-    CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &sparse, x, &apart, NULL, NULL, NULL, gathered,
-                     &together) == LMX_OK);
+    CHECK(strided_row_op(ctx, LMX_ROW_softmax, dtype, &sparse, x, &apart, NULL, NULL, NULL,
+                         gathered, &together) == LMX_OK);
     check_same(gathered, spread, FEW * size, size);
 
     /* The tail is not lost: without it the result is another. */
@@ -206,9 +207,9 @@ static void test_row(lmx_dtype dtype, lmx_ctx *ctx)
     check_same(y + TAIL * size, y1, TAIL * size, size);
 
     check_at.test = "columns more than 2^31 elements apart";
-    const lmx_shape shape = { 1, 2, TAIL };
-    const lmx_strides in = { 0, (ptrdiff_t)stride, 1 }, to = { 0, TAIL, 1 };
-    CHECK(lmx_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &in, NULL, NULL, NULL, y, &to) ==
+    const strided_shape shape = { 1, 2, TAIL };
+    const strided_steps in = { 0, (ptrdiff_t)stride, 1 }, to = { 0, TAIL, 1 };
+    CHECK(strided_row_op(ctx, LMX_ROW_softmax, dtype, &shape, x, &in, NULL, NULL, NULL, y, &to) ==
           LMX_OK);
     for (size_t j = 0; j < TAIL; j++) {
         const double a = elem_get(dtype, x, j), b = elem_get(dtype, last, j);

@@ -18,7 +18,7 @@
 /* Settings of a loss, tried one after the other: options beyond what it takes are not set. */
 #define SETTINGS 4
 
-static lmx_loss_options options_of(lmx_loss_code op, unsigned set, const double *weight)
+static lmx_loss_options options_of(lmx_loss_code op, unsigned set, const lmx_view *weight)
 {
     lmx_loss_options o;
     CHECK(lmx_loss_options_init(op, &o) == LMX_OK);
@@ -46,10 +46,10 @@ static lmx_status loss_call(lmx_ctx *ctx, lmx_loss_code op, size_t rows, size_t 
                             const int32_t *target, const lmx_loss_options *o, void *loss,
                             void *grad)
 {
-    const lmx_shape shape = { rows, cols, 1 };
-    const lmx_strides strides = { (ptrdiff_t)cols, 1, 0 };
-    return lmx_loss(ctx, op, dtype, &shape, x, &strides, target, LMX_I32, 1, o, loss, 1, grad,
-                    &strides);
+    const strided_shape shape = { rows, cols, 1 };
+    const strided_steps strides = { (ptrdiff_t)cols, 1, 0 };
+    return strided_loss(ctx, op, dtype, &shape, x, &strides, target, LMX_I32, 1, o, loss, 1, grad,
+                        &strides);
 }
 
 /* ------------------------------------------------------------------- grid --- */
@@ -110,7 +110,9 @@ static void test_grid(lmx_loss_code op)
         g.loss = check_buffer_new(2048);
         g.grad = check_buffer_new(n * size + 2048);
         for (unsigned set = 0; set < SETTINGS; set++) {
-            const lmx_loss_options o = options_of(op, set, g.weight);
+            strided weight;
+            const lmx_loss_options o =
+                options_of(op, set, strided_vector(&weight, g.weight, LMX_F64, n));
             const row_kind kind = (row_kind)((k * 5 + set) % N_ROW_KINDS);
             check_at.n = n;
             check_at.seed = 100 * n + set;
@@ -225,10 +227,11 @@ static void test_adversarial(void)
                         at[3] = at[1];
                     }
                     lmx_loss_options o = options_of(LMX_LOSS_comp_sum_loss, 3, NULL);
-                    o.adversarial = at[1];
-                    o.adversarial_grad = at[3];
-                    o.adversarial_strides = o.adversarial_grad_strides =
-                        (lmx_strides){ (ptrdiff_t)n, 1, 0 };
+                    const strided_shape shape = { 1, n, 1 };
+                    const strided_steps steps = { (ptrdiff_t)n, 1, 0 };
+                    strided a, a_grad;
+                    o.adversarial = strided_view(&a, at[1], dtype, &shape, &steps);
+                    o.adversarial_grad = strided_view(&a_grad, at[3], dtype, &shape, &steps);
                     o.rho = 0.75;
                     o.nu = 1.5;
                     CHECK(loss_call(ctx_of[t], LMX_LOSS_comp_sum_loss, 1, n, at[0], &target, &o,
@@ -279,8 +282,10 @@ static void hash_all(uint64_t hash[LMX_LOSS_COUNT][MAX_TIERS])
                 r = check_random_new(n * 1000 + kind * 10 + set);
                 row_fill(dtype, x, n, (row_kind)kind, &r);
                 const int32_t target = (int32_t)check_below(&r, n);
+                strided vector;
+                const lmx_view *const classes = strided_vector(&vector, weight, LMX_F64, n);
                 for (int i = 0; i < LMX_LOSS_COUNT; i++) {
-                    const lmx_loss_options o = options_of((lmx_loss_code)i, set, weight);
+                    const lmx_loss_options o = options_of((lmx_loss_code)i, set, classes);
                     check_at.test = lmx_loss_info(i)->name;
                     for (size_t t = 0; t < n_tiers; t++) {
                         double loss = 0;
@@ -313,18 +318,20 @@ static void test_arguments(void)
     enum { N = 6 };
     double x[2 * N] = { 0 }, grad[2 * N], loss[2];
     int32_t target[2] = { 1, 5 };
-    const lmx_shape shape = { 2, N, 1 };
-    const lmx_strides in = { N, 1, 0 }, zero = { 0, 1, 0 };
+    const strided_shape shape = { 2, N, 1 };
+    const strided_steps in = { N, 1, 0 }, zero = { 0, 1, 0 };
     lmx_loss_options o;
+    strided other;
     check_at.test = "arguments";
     const lmx_loss_code ce = LMX_LOSS_cross_entropy, z = LMX_LOSS_z_loss;
-#define TRY(op, type, shape_, x_, sx, t, tt, o_, loss_, grad_, sg, want)                          \
-  do {                                                                                            \
-    memset(grad, 0x77, sizeof grad);                                                              \
-    memset(loss, 0x77, sizeof loss);                                                              \
-    CHECK(lmx_loss(NULL, op, type, shape_, x_, sx, t, tt, 1, o_, loss_, 1, grad_, sg) == (want)); \
-    CHECK(is_filled(grad, sizeof grad) && is_filled(loss, sizeof loss));                          \
-    check_count(1);                                                                               \
+#define TRY(op, type, shape_, x_, sx, t, tt, o_, loss_, grad_, sg, want)                     \
+  do {                                                                                       \
+    memset(grad, 0x77, sizeof grad);                                                         \
+    memset(loss, 0x77, sizeof loss);                                                         \
+    CHECK(strided_loss(NULL, op, type, shape_, x_, sx, t, tt, 1, o_, loss_, 1, grad_, sg) == \
+          (want));                                                                           \
+    CHECK(is_filled(grad, sizeof grad) && is_filled(loss, sizeof loss));                     \
+    check_count(1);                                                                          \
   } while (0)
     TRY((lmx_loss_code)99, LMX_F64, &shape, x, &in, target, LMX_I32, NULL, loss, grad, &in,
         LMX_ERR_OP);
@@ -336,9 +343,7 @@ static void test_arguments(void)
     TRY(ce, LMX_F64, &shape, x, &in, target, (lmx_int)77, NULL, loss, grad, &in, LMX_ERR_DTYPE);
     TRY(ce, LMX_F64, &shape, x, &in, target, LMX_I32, NULL, loss, grad, &zero, LMX_ERR_STRIDE);
     TRY(ce, LMX_F64, &shape, x, &in, target, LMX_I32, NULL, loss, x + 1, &in, LMX_ERR_OVERLAP);
-    TRY(ce, LMX_F64, &shape, (char *)x + 1, &in, target, LMX_I32, NULL, loss, grad, &in,
-        LMX_ERR_ALIGN);
-    const lmx_shape none = { 2, 0, 1 };
+    const strided_shape none = { 2, 0, 1 };
     TRY(ce, LMX_F64, &none, x, &in, target, LMX_I32, NULL, loss, grad, &in, LMX_ERR_SHAPE);
     static const int32_t wrong[] = { 6, -1, -99, INT32_MIN };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -367,9 +372,10 @@ static void test_arguments(void)
     TRY_OPTION(z, parameter[1], (double)NAN, LMX_ERR_ARG);
     TRY_OPTION(z, label_smoothing, 0.5, LMX_ERR_OP);
     TRY_OPTION(z, softcap, 5, LMX_ERR_OP);
-    TRY_OPTION(z, probabilities, x, LMX_ERR_OP);
-    TRY_OPTION(z, adversarial, x, LMX_ERR_OP);
-    TRY_OPTION(LMX_LOSS_comp_sum_loss, adversarial, x,
+    TRY(z, LMX_F64, &shape, x, &in, x, LMX_F64, NULL, loss, grad, &in, LMX_ERR_OP);
+    const lmx_view *const like = strided_view(&other, x, LMX_F64, &shape, &in);
+    TRY_OPTION(z, adversarial, like, LMX_ERR_OP);
+    TRY_OPTION(LMX_LOSS_comp_sum_loss, adversarial, like,
                LMX_ERR_NULL); /* no place for its gradient */
     TRY_OPTION(LMX_LOSS_taylor_softmax_loss, parameter[0], 3, LMX_ERR_ARG);
     TRY_OPTION(LMX_LOSS_taylor_softmax_loss, parameter[0], 34, LMX_ERR_ARG);
@@ -377,7 +383,7 @@ static void test_arguments(void)
     TRY_OPTION(LMX_LOSS_comp_sum_loss, parameter[0], -1, LMX_ERR_ARG);
     TRY_OPTION(LMX_LOSS_generalized_cross_entropy, parameter[0], 1.5, LMX_ERR_ARG);
     const double bad_temperature = -1;
-    TRY_OPTION(ce, temperature, &bad_temperature, LMX_ERR_ARG);
+    TRY_OPTION(ce, temperature, strided_number(&other, &bad_temperature), LMX_ERR_ARG);
     CHECK(lmx_loss_options_init((lmx_loss_code)99, &o) == LMX_ERR_OP);
     CHECK(lmx_loss_options_init(ce, NULL) == LMX_ERR_NULL);
     CHECK(lmx_loss_info(-1) == NULL && lmx_loss_info(LMX_LOSS_COUNT) == NULL);

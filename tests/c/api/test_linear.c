@@ -533,17 +533,17 @@ static void test_row_weight(void)
         void *other[RESULTS];
         for (int i = 0; i < RESULTS; i++)
             other[i] = get_memory(result_bytes(&p, i, LMX_NONE));
-        double *const strided = get_memory(2 * p.s.rows * sizeof *strided);
+        double *const gaps = get_memory(2 * p.s.rows * sizeof *gaps);
         for (int ones = 0; ones < 2; ones++) {
             for (size_t i = 0; i < p.s.rows; i++) {
                 p.row_weight[i] = ones ? 1 : p.row_weight[i];
-                strided[2 * i] = p.target[i] < 0 && !ones ? 1e30 : p.row_weight[i];
-                strided[2 * i + 1] = (double)NAN;
+                gaps[2 * i] = p.target[i] < 0 && !ones ? 1e30 : p.row_weight[i];
+                gaps[2 * i + 1] = (double)NAN;
             }
             o.row_weight = ones ? NULL : p.row_weight;
             o.row_weight_stride = 1;
             CHECK(run(ctx_of[0], &p, &o, p.out) == LMX_OK);
-            o.row_weight = strided;
+            o.row_weight = gaps;
             o.row_weight_stride = 2;
             CHECK(run(ctx_of[0], &p, &o, other) == LMX_OK);
             for (int i = 0; i < RESULTS; i++)
@@ -551,7 +551,7 @@ static void test_row_weight(void)
                            i == LOSS ? real_size : size);
             check_count(1);
         }
-        free(strided);
+        free(gaps);
         for (int i = 0; i < RESULTS; i++)
             free(other[i]);
         problem_free(&p);
