@@ -241,9 +241,9 @@ static lmx_status contiguous_with(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype
     const int value = sum ? LMX_EXPSUM : dtype == LMX_F64 ? LMX_F64 : LMX_F32;
     const size_t value_size = sum ? sizeof(lmx_expsum) : dtype == LMX_F64 ? 8 : 4;
     rows_view va, vb, vo;
-    lmx_status status = view_rows(&va, dtype, size, rows, cols, a, a_stride);
+    lmx_status status = view_rows(&va, (int)dtype, size, rows, cols, a, a_stride);
     if (status == LMX_OK)
-        status = view_rows(&vb, dtype, size, rows, cols, b, b_stride);
+        status = view_rows(&vb, (int)dtype, size, rows, cols, b, b_stride);
     if (status == LMX_OK)
         status = view_rows(&vo, is_row ? (int)dtype : value, is_row ? size : value_size, rows,
                            is_row ? cols : 1, out, out_stride);

@@ -6,8 +6,11 @@ What is written is compared with the whole memory around it, so that nothing els
 
 from __future__ import annotations
 
+import tracemalloc
+
 import lanemax as lm
 import numpy as np
+import numpy.ma  # noqa: F401  # loaded here, not while memory is counted
 import pytest
 import support
 from lanemax._core import calls
@@ -158,3 +161,97 @@ def test_activations(name):
         what = f"{shape} {dtype} {options}"
         check(value, rng, arrays, options, shape, what)
         check(gradient, rng, [dy, *arrays], options, shape, what)
+
+
+# --------------------------------------------------------------------------- no copies
+
+
+def _misaligned(a):
+    """The same array one byte behind a multiple of everything."""
+    memory = np.empty(a.nbytes + 1, np.uint8)
+    b = memory[1:].view(a.dtype).reshape(a.shape)
+    b[...] = a
+    return b
+
+
+#: name -> a view, with the axes to reduce, of an array of shape (6, 20, 110, 100)
+LAYOUTS = {
+    "four strides": lambda b: (b[:, :18, :100, :90], -1),
+    "split axes": lambda b: (b, (0, 2)),
+    "all but one axis": lambda b: (b[::2, :, ::-1], (0, 1, 3)),
+    "permuted": lambda b: (b.transpose(2, 0, 3, 1), 1),
+    "steps and signs": lambda b: (b[::-1, ::3, ::-2, ::2], 2),
+    "misaligned": lambda b: (_misaligned(b), -1),
+    "misaligned, columns": lambda b: (_misaligned(b), 0),
+    "repeated": lambda b: (np.broadcast_to(b[:, :1], b.shape), 1),
+}
+
+#: name -> function of an array and axes; those of the last axis move theirs there
+CALLS = {
+    "softmax": lambda x, axis: lm.softmax(x, axis),
+    "softmax, temperature": lambda x, axis: lm.softmax(x, axis, temperature=0.5),
+    "softmax, where": lambda x, axis: lm.softmax(x, axis, where=np.broadcast_to(True, x.shape)),
+    "log_softmax": lambda x, axis: lm.log_softmax(x, axis),
+    "logsumexp": lambda x, axis: lm.logsumexp(x, axis),
+    "exp_sum": lambda x, axis: lm.exp_sum(x, axis),
+    "softmax_vjp": lambda x, axis: lm.softmax_vjp(x, x, axis),
+    "stablemax": lambda x, axis: lm.stablemax(x, axis),
+    "silu": lambda x, axis: lm.silu(x),
+    "silu_vjp": lambda x, axis: lm.silu_vjp(x, x),
+    "swiglu": lambda x, axis: lm.swiglu(x, x),
+    "poly_norm": lambda x, axis: lm.poly_norm(x, [0.5, 0.25, 1.0], 0.0),
+    "cross_entropy": lambda x, axis: lm.cross_entropy(x, _classes(x)),
+    "cross_entropy, probabilities": lambda x, axis: lm.cross_entropy(x, x, label_smoothing=0.1),
+    "cross_entropy_and_grad": lambda x, axis: lm.cross_entropy_and_grad(x, _classes(x)),
+    "z_loss_and_grad": lambda x, axis: lm.z_loss_and_grad(x, _classes(x)),
+}
+
+
+def _classes(x):
+    """One class for all rows, in no memory."""
+    return np.broadcast_to(np.int8(1), x.shape[:-1])
+
+
+def _parts(result):
+    parts = result if isinstance(result, tuple) else (result,)
+    sums = [p._sums if isinstance(p, lm.ExpSum) else p for p in parts]
+    return [np.asarray(p).view(np.uint8) if np.asarray(p).dtype.names else p for p in sums]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("call", CALLS)
+def test_no_layout_is_copied(call, layout):
+    b = np.random.default_rng(5).normal(size=(6, 20, 110, 100)).astype(np.float32)
+    x, axis = LAYOUTS[layout](b)
+    tracemalloc.start()
+    try:
+        got = _parts(CALLS[call](x, axis))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    own = sum(np.asarray(p).nbytes for p in got)
+    assert peak < own + 200_000, f"{peak - own} bytes beside a result of {own}, input {x.nbytes}"
+    for result, want in zip(got, _parts(CALLS[call](x.copy("C"), axis)), strict=True):
+        support.assert_same_bits(result, want, call)
+
+
+@pytest.mark.parametrize("layout", ["four strides", "split axes", "permuted", "misaligned"])
+@pytest.mark.parametrize("call", ["softmax", "log_softmax", "softmax, temperature", "silu"])
+def test_no_layout_of_an_output_is_copied(call, layout):
+    x = np.random.default_rng(6).normal(size=(6, 20, 110, 100)).astype(np.float32)
+    out, axis = LAYOUTS[layout](np.empty_like(x))
+    x = LAYOUTS[layout](x)[0].copy("C")
+    function = {
+        "softmax": lambda: lm.softmax(x, axis, out=out),
+        "log_softmax": lambda: lm.log_softmax(x, axis, out=out),
+        "softmax, temperature": lambda: lm.softmax(x, axis, temperature=0.5, out=out),
+        "silu": lambda: lm.silu(x, out=out),
+    }[call]
+    tracemalloc.start()
+    try:
+        assert function() is out
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200_000, f"{peak} bytes for an output of {out.nbytes}"
+    support.assert_same_bits(out, CALLS[call](x, axis), call)

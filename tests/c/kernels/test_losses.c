@@ -230,8 +230,8 @@ static void test_adversarial(void)
                     const strided_shape shape = { 1, n, 1 };
                     const strided_steps steps = { (ptrdiff_t)n, 1, 0 };
                     strided a, a_grad;
-                    o.adversarial = strided_view(&a, at[1], dtype, &shape, &steps);
-                    o.adversarial_grad = strided_view(&a_grad, at[3], dtype, &shape, &steps);
+                    o.adversarial = strided_view(&a, at[1], (int)dtype, &shape, &steps);
+                    o.adversarial_grad = strided_view(&a_grad, at[3], (int)dtype, &shape, &steps);
                     o.rho = 0.75;
                     o.nu = 1.5;
                     CHECK(loss_call(ctx_of[t], LMX_LOSS_comp_sum_loss, 1, n, at[0], &target, &o,

@@ -104,10 +104,10 @@ lmx_status strided_row_op(lmx_ctx *ctx, lmx_row_code op, lmx_dtype dtype,
                       : dtype == LMX_F64               ? LMX_F64
                                                        : LMX_F32;
     const lmx_view *to = info == NULL || info->result == LMX_RESULT_ROW
-                             ? strided_view(&vo, out, dtype, shape, out_steps)
+                             ? strided_view(&vo, out, (int)dtype, shape, out_steps)
                              : values(&vo, out, value, shape, out_steps);
-    return lmx_row_op(ctx, op, strided_view(&va, a, dtype, shape, a_steps),
-                      strided_view(&vb, b, dtype, shape, b_steps), LMX_AXIS(1),
+    return lmx_row_op(ctx, op, strided_view(&va, a, (int)dtype, shape, a_steps),
+                      strided_view(&vb, b, (int)dtype, shape, b_steps), LMX_AXIS(1),
                       options != NULL ? &passed : NULL, to);
 }
 
@@ -127,10 +127,10 @@ lmx_status strided_loss(lmx_ctx *ctx, lmx_loss_code op, lmx_dtype dtype, const s
     if (to != NULL)
         vl.view.dtype = real;
     return lmx_loss(
-        ctx, op, strided_view(&vx, logits, dtype, shape, logits_steps), 1,
+        ctx, op, strided_view(&vx, logits, (int)dtype, shape, logits_steps), 1,
         target_type < LMX_I8 ? strided_view(&vt, target, target_type, shape, logits_steps)
                              : values(&vt, target, target_type, shape, &t),
-        options, to, grad != NULL ? strided_view(&vg, grad, dtype, shape, grad_steps) : NULL);
+        options, to, grad != NULL ? strided_view(&vg, grad, (int)dtype, shape, grad_steps) : NULL);
 }
 
 /* Without an inner axis the last one is cols. */
@@ -148,8 +148,8 @@ lmx_status strided_unary(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
                          const lmx_unary_options *options, void *y, const strided_steps *y_steps)
 {
     strided vx, vy;
-    return lmx_unary(ctx, op, of_two(&vx, x, dtype, shape, x_steps), options,
-                     of_two(&vy, y, dtype, shape, y_steps));
+    return lmx_unary(ctx, op, of_two(&vx, x, (int)dtype, shape, x_steps), options,
+                     of_two(&vy, y, (int)dtype, shape, y_steps));
 }
 
 lmx_status strided_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
@@ -159,9 +159,9 @@ lmx_status strided_unary_vjp(lmx_ctx *ctx, lmx_unary_code op, lmx_dtype dtype,
                              void *dx, const strided_steps *dx_steps)
 {
     strided vdy, vx, vdx;
-    return lmx_unary_vjp(ctx, op, of_two(&vdy, dy, dtype, shape, dy_steps),
-                         of_two(&vx, x, dtype, shape, x_steps), options,
-                         of_two(&vdx, dx, dtype, shape, dx_steps));
+    return lmx_unary_vjp(ctx, op, of_two(&vdy, dy, (int)dtype, shape, dy_steps),
+                         of_two(&vx, x, (int)dtype, shape, x_steps), options,
+                         of_two(&vdx, dx, (int)dtype, shape, dx_steps));
 }
 
 static const lmx_view *maybe(strided *s, const void *data, int dtype, const strided_shape *shape,
@@ -177,9 +177,9 @@ lmx_status strided_channel(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
                            const strided_steps *y_steps)
 {
     strided vx, vu, vy;
-    return lmx_channel(ctx, op, strided_view(&vx, x, dtype, shape, x_steps),
-                       maybe(&vu, up, dtype, shape, up_steps), 1, options,
-                       strided_view(&vy, y, dtype, shape, y_steps));
+    return lmx_channel(ctx, op, strided_view(&vx, x, (int)dtype, shape, x_steps),
+                       maybe(&vu, up, (int)dtype, shape, up_steps), 1, options,
+                       strided_view(&vy, y, (int)dtype, shape, y_steps));
 }
 
 lmx_status strided_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtype,
@@ -191,9 +191,9 @@ lmx_status strided_channel_vjp(lmx_ctx *ctx, lmx_channel_code op, lmx_dtype dtyp
                                const strided_steps *dup_steps)
 {
     strided vdy, vx, vu, vdx, vdu;
-    return lmx_channel_vjp(ctx, op, strided_view(&vdy, dy, dtype, shape, dy_steps),
-                           strided_view(&vx, x, dtype, shape, x_steps),
-                           maybe(&vu, up, dtype, shape, up_steps), 1, options,
-                           strided_view(&vdx, dx, dtype, shape, dx_steps),
-                           maybe(&vdu, dup, dtype, shape, dup_steps));
+    return lmx_channel_vjp(ctx, op, strided_view(&vdy, dy, (int)dtype, shape, dy_steps),
+                           strided_view(&vx, x, (int)dtype, shape, x_steps),
+                           maybe(&vu, up, (int)dtype, shape, up_steps), 1, options,
+                           strided_view(&vdx, dx, (int)dtype, shape, dx_steps),
+                           maybe(&vdu, dup, (int)dtype, shape, dup_steps));
 }
