@@ -10,7 +10,7 @@ import tracemalloc
 
 import lanemax as lm
 import numpy as np
-import numpy.ma  # noqa: F401  # loaded here, not while memory is counted
+import numpy.ma  # loaded here, not while memory is counted
 import pytest
 import support
 from lanemax._core import calls
