@@ -137,7 +137,7 @@ static lmx_status set_arrays(lmx_loss_call *c, const given *g, const lmx_operand
 
 /* ------------------------------------------------------------- running --- */
 
-/* What the kernels read of the call. */
+/* Fills the part of the call that kernels read. */
 static void set_spec(lmx_loss_call *c, lmx_loss_code op)
 {
     if (c->real->real_size == 4 && c->opt.softcap > FLT_MAX)

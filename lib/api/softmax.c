@@ -35,7 +35,7 @@ static lmx_status check_options(const lmx_row_info *info, const lmx_row_options 
     return lmx_parameters_fit(info->parameter, &o->parameter) ? LMX_OK : LMX_ERR_ARG;
 }
 
-/* What an operation says of each of its arrays. */
+/* Each array of an operation, and the shape and elements that it should have. */
 static void describe(const lmx_row_info *info, const lmx_row_options *o, const lmx_view *a,
                      const lmx_view *b, const lmx_view *out, lmx_operand *to)
 {

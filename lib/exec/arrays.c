@@ -13,7 +13,7 @@ static int empty(const lmx_array *a)
     return 0;
 }
 
-/* What an element is aligned to, a power of two. */
+/* The alignment of an element, a power of two. */
 static size_t unit(const lmx_array *a) { return a->size > 8 ? 8 : a->size; }
 
 lmx_array lmx_array_rows(const void *data, size_t size, size_t rows, size_t cols, ptrdiff_t stride)

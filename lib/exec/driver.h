@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one driver of operations on rows and of losses: it finds memory for a call, and takes rows step by step, alone or
- * with the chunks of one row shared by the threads.  What the steps do is the family's.
+ * with the chunks of one row shared by the threads.  The steps belong to the family.
  */
 #ifndef LMX_DRIVER_H
 #define LMX_DRIVER_H
@@ -35,7 +35,7 @@ typedef struct lmx_drive {
     void (*clear)(void *call);
     /* Ends it while the memory is still there; NULL: nothing is left to be done. */
     void (*conclude)(void *call);
-    /* What a worker does with some of `tasks` tasks; NULL: rows one after the other, their chunks shared. */
+    /* Does some of `tasks` tasks on a worker; NULL: rows go one after the other, their chunks shared. */
     void (*task)(void *call, size_t begin, size_t end, unsigned worker);
     size_t tasks, grain;
     void *row; /* without a task: state of a row, for the steps */

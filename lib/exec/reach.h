@@ -15,7 +15,7 @@ typedef struct lmx_stretch {
     size_t first, n;
 } lmx_stretch;
 
-/* What is done with elements on the way: divided by a temperature, masked; stored past the caches. */
+/* Changes to elements on the way: division by a temperature, a mask; and whether they are stored past the caches. */
 typedef struct lmx_passage {
     double rate, rate_lo;   /* of lmx_gather; rate 1: not divided */
     const lmx_array *where; /* NULL: all kept */
@@ -56,6 +56,12 @@ LMX_INLINE int lmx_row_contiguous(const lmx_array *x)
 {
     return x->natural && x->axes == x->outer + 1 &&
            (x->stride[x->outer] == (ptrdiff_t)x->size || x->n[x->outer] == 1);
+}
+
+/* Whether kernels of this table read or write the rows of x where they are; an array that is not there is no hindrance. */
+LMX_INLINE int lmx_rows_in_place(const lmx_array *x, const lmx_table *table)
+{
+    return x->data == NULL || (x->table == table && lmx_row_contiguous(x));
 }
 
 /* Where element `first` of a row is, for arrays with one reduced axis. */

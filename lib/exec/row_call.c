@@ -230,12 +230,6 @@ static int rates_fit(const lmx_row_call *c)
     return 1;
 }
 
-/* Whether a kernel reads or writes the rows of x where they are. */
-static int in_place(const lmx_row_call *c, const lmx_array *x)
-{
-    return x->data == NULL || (x->table == c->table && lmx_row_contiguous(x));
-}
-
 /* Whether the values of rows can be written by a kernel where they belong. */
 static int values_in_place(const lmx_row_call *c)
 {
@@ -258,8 +252,10 @@ static lmx_row_way choose_way(lmx_row_call *c)
     const int where = a[LMX_ROW_WHERE].data != NULL, total = a[LMX_ROW_TOTAL].data != NULL;
     const int temperature = a[LMX_ROW_TEMPERATURE].data != NULL;
     const size_t cols = c->space.cols;
-    c->direct = c->kernel->elem_size == c->table->elem_size && in_place(c, &a[LMX_ROW_A]) &&
-                in_place(c, &a[LMX_ROW_B]) && (!yields_row || in_place(c, out)) && !where &&
+    c->direct = c->kernel->elem_size == c->table->elem_size &&
+                lmx_rows_in_place(&a[LMX_ROW_A], c->table) &&
+                lmx_rows_in_place(&a[LMX_ROW_B], c->table) &&
+                (!yields_row || lmx_rows_in_place(out, c->table)) && !where &&
                 (!temperature || (two && rates_fit(c)));
     const int plain = cols > 0 && !where && !temperature && !total;
     if (!c->direct && plain && c->kernel->measure_columns != NULL &&

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the shapes of a call allow: axes, broadcasting, outputs."""
+"""Shapes of a call: axes, broadcasting, outputs."""
 
 from __future__ import annotations
 
