@@ -19,7 +19,7 @@ from typing import Any
 import lanemax as lm
 import numpy as np
 import pytest
-from lanemax import _call
+from lanemax._core import context
 
 SHAPES = {
     "64x10": (64, 10),
@@ -118,7 +118,7 @@ def measure(
             with np.errstate(all="ignore"):
                 benchmark(call)
         else:
-            with _call.using_isa(case.isa), lm.num_threads(case.threads):
+            with context.using_isa(case.isa), lm.num_threads(case.threads):
                 benchmark(call)
         if benchmark.stats is None:  # --benchmark-disable
             return

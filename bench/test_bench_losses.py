@@ -4,9 +4,9 @@
 import lanemax as lm
 import numpy as np
 import pytest
-from lanemax import _call
+from lanemax._core import registry
 
-LOSSES = [op["name"] for op in _call.losses()]
+LOSSES = [op["name"] for op in registry.losses()]
 
 
 @pytest.fixture

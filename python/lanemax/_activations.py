@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _channels, _check, _operands
-from ._core import calls, registry, signatures
+from . import _channels, _operands
+from ._arrays import convert
+from ._core import calls, registry, scalars, signatures
 from ._core.context import state
 from ._core.registry import unary_ops
 
@@ -24,7 +25,7 @@ _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 def _row_bias(bias: Any, shape: tuple[int, ...]) -> Any:
     """The bias of a row."""
-    array = _check.reals("bias", bias)
+    array = convert.reals("bias", bias)
     if isinstance(bias, np.ndarray) and bias.dtype.kind in "iu":
         raise TypeError(f"bias: expected a float dtype, got {bias.dtype}")
     if not shape:
@@ -74,7 +75,7 @@ class _Activation:
         number, array = _operands.one_number(name, values[0])
         if not math.isfinite(number):
             raise ValueError(f"{name}: must be finite, got {number}")
-        _check.fitting(self.described[0], number, number)
+        scalars.fitting(self.described[0], number, number)
         return self.code, [number], [array]
 
     # ----------------------------------------------------------------- runs

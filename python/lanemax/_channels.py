@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _check, _operands
-from ._core import calls, signatures
+from . import _operands
+from ._arrays import convert
+from ._core import calls, scalars, signatures
 from ._core.context import state
 from ._core.registry import channel_ops
 
@@ -64,14 +65,14 @@ def _polynomial(name: str, shape: tuple[int, ...], values: list[Any], options: l
     fields = {
         "parameter": calls.doubles(numbers),
         "parameters": len(numbers),
-        "eps": _check.in_range("eps", options[0]),
+        "eps": scalars.in_range("eps", options[0]),
     }
     return _Taken(fields, like)
 
 
 def _coefficients(name: str, value: Any, least: int) -> tuple[Any, int]:
     """Coefficients of a polynomial or of one for each group, and the number of groups."""
-    array = _check.reals(name, value)
+    array = convert.reals(name, value)
     most = _operands.ORDER_MAX + least
     if array.ndim not in (1, 2) or not least <= array.shape[-1] <= most or array.shape[0] < least:
         raise ValueError(
@@ -123,7 +124,7 @@ def _group_size(name: str, shape: tuple[int, ...], values: list[Any], options: l
 
 
 def _angles(name: str, shape: tuple[int, ...], values: list[Any], options: list[Any]) -> _Taken:
-    like = None if type(values[0]) is float else _check.reals("theta", values[0])
+    like = None if type(values[0]) is float else convert.reals("theta", values[0])
     pairs, got = _channels(shape) // 2, () if like is None else like.shape
     _in_groups(_channels(shape), 2, name, shape)
     if got not in ((), (1,), (pairs,)):
@@ -181,7 +182,7 @@ class _Channel:
             code = _operands.chosen("approximate", values[0], self.variants)
         x = arrays[gradient]
         if type(x) is not np.ndarray:
-            x = _check.array(self.arrays[0], x)
+            x = convert.array(self.arrays[0], x)
             arrays = (*arrays[:gradient], x, *arrays[gradient + 1 :])
         try:
             taken = self._take(self.arrays[0], x.shape, values, options)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _call
+from ._core import exp_sum
 from ._core.calls import SUM
 
 
@@ -132,7 +132,7 @@ class ExpSum:
         1000.6931471805599
         """
         out = np.empty(self.shape, np.float64)
-        _call.expsum_log(np.ascontiguousarray(self._sums), out)
+        exp_sum.log(np.ascontiguousarray(self._sums), out)
         return out[()]
 
     def __add__(self, other: object) -> ExpSum:
@@ -140,7 +140,7 @@ class ExpSum:
             return NotImplemented
         a, b = np.broadcast_arrays(self._sums, other._sums)
         out = np.empty(a.shape, SUM)
-        _call.expsum_merge(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
+        exp_sum.merge(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
         return ExpSum._of(out)
 
     def __radd__(self, other: object) -> ExpSum:

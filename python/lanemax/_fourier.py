@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check, _linear, _losses
+from . import _linear, _losses
+from ._arrays import convert
 from ._arrays.types import ArrayLike, Reduction
+from ._core import fourier, scalars
 from ._core.errors import check, is_label_error
 from ._core.registry import REDUCTIONS
 
@@ -23,7 +25,7 @@ class _Head:
     """Rows of coefficients: 2 (N + 1) numbers each, the real parts first."""
 
     def __init__(self, coef: Any) -> None:
-        self.coef = _check.array("coef", coef)
+        self.coef = convert.array("coef", coef)
         if self.coef.ndim == 0:
             raise ValueError("coef: expected an axis of coefficients, got a 0-d array")
         self.lead = self.coef.shape[:-1]
@@ -77,7 +79,7 @@ class _Points:
 
 def _between(name: str, x: Any, low: float, high: float) -> Any:
     """Real numbers in [low, high], as an array."""
-    given = _check.array(name, x)
+    given = convert.array(name, x)
     if given.itemsize == 2:  # NumPy's reductions of bfloat16 are not its own
         given = given.astype(np.float32)
     if given.size and not (low <= given.min() and given.max() <= high):  # NaN is in neither
@@ -88,7 +90,7 @@ def _between(name: str, x: Any, low: float, high: float) -> Any:
 
 
 def _bin_count(bins: Any) -> int:
-    count = _check.int64("bins", bins)
+    count = scalars.int64("bins", bins)
     if not 1 <= count <= _MOST:
         raise ValueError(f"bins: must be from 1 to 2**31, got {count}")
     return count
@@ -98,7 +100,7 @@ def _at_points(name: str, coef: Any, x: Any) -> Any:
     head = _Head(coef)
     points = _Points("x", head, _between("x", x, -1, 1))
     out = np.empty(points.x.shape, head.dtype)
-    _call.fourier_points(name, head.rows, points.x, out)
+    fourier.points(name, head.rows, points.x, out)
     return points.result(out)
 
 
@@ -183,7 +185,7 @@ def fourier_cdf(coef: ArrayLike, x: ArrayLike) -> Any:
 def _moment(name: str, coef: Any) -> Any:
     head = _Head(coef)
     out = np.empty(head.lead, head.real)
-    _call.fourier_moment(name, head.rows, out)
+    fourier.moment(name, head.rows, out)
     return out[()]
 
 
@@ -313,7 +315,7 @@ def fourier_sample(coef: ArrayLike, size: Any = None, *, rng: Any = None) -> Any
         )
     points = _Points("size", head, np.asarray(generator.random(shape)))
     out = np.empty(points.x.shape, head.dtype)
-    _call.fourier_points("sample", head.rows, points.x, out)
+    fourier.points("sample", head.rows, points.x, out)
     return points.result(out)
 
 
@@ -323,7 +325,7 @@ def _binned(name: str, coef: Any, bins: Any, dy: Any, values: dict[str, Any]) ->
     shape = (*head.lead, count)
     rows = None
     if dy is not None:
-        grad = _check.array("dy", dy)
+        grad = convert.array("dy", dy)
         if grad.dtype != head.dtype:
             raise TypeError(f"dy: expected the dtype of coef, {head.dtype}, got {grad.dtype}")
         if grad.shape != shape:
@@ -331,7 +333,7 @@ def _binned(name: str, coef: Any, bins: Any, dy: Any, values: dict[str, Any]) ->
         rows, shape = _linear._matrix(grad), head.coef.shape
     out = np.empty(shape, head.dtype)
     flat = out.reshape(head.rows.shape[0], shape[-1])
-    _call.fourier_bins(name, head.rows, count, rows, values, flat)
+    fourier.bins(name, head.rows, count, rows, values, flat)
     return out
 
 
@@ -452,7 +454,7 @@ def fourier_log_bins(coef: ArrayLike, bins: int, *, eps: float = 1e-5) -> Any:
     >>> np.exp(lm.fourier_log_bins([1.0, 1.0, 0.0, 0.0], 2, eps=0)).round(12)
     array([0.5, 0.5])
     """
-    return _binned("log_bins", coef, bins, None, {"eps": _check.in_range("eps", eps)})
+    return _binned("log_bins", coef, bins, None, {"eps": scalars.in_range("eps", eps)})
 
 
 def fourier_log_bins_vjp(dy: ArrayLike, coef: ArrayLike, bins: int, *, eps: float = 1e-5) -> Any:
@@ -486,12 +488,12 @@ def fourier_log_bins_vjp(dy: ArrayLike, coef: ArrayLike, bins: int, *, eps: floa
     >>> lm.fourier_log_bins_vjp(np.eye(4)[0], np.array([1.0, 1.0, 0.0, 0.0]), 4).round(4) + 0.0
     array([ 0.    ,  0.    , -2.4139,  2.4139])
     """
-    return _binned("log_bins", coef, bins, dy, {"eps": _check.in_range("eps", eps)})
+    return _binned("log_bins", coef, bins, dy, {"eps": scalars.in_range("eps", eps)})
 
 
 def _penalty(gamma: Any, normalized_penalty: Any, reduction: Any) -> dict[str, Any]:
     return {
-        "gamma": _check.in_range("gamma", gamma),
+        "gamma": scalars.in_range("gamma", gamma),
         "normalized_penalty": bool(normalized_penalty),
         "reduction": _losses._reduction_code(reduction),
     }
@@ -508,13 +510,13 @@ def _cross_entropy(
 ) -> Any:
     head = _Head(coef)
     count = _bin_count(bins)
-    values["eps"] = _check.in_range("eps", eps)
+    values["eps"] = scalars.in_range("eps", eps)
     values["ignore_index"] = ignored = _losses._ignored_index(ignore_index)
     labels = _losses._integers(_losses._as_labels(target), head.lead, "coef")
     each = values["reduction"] == REDUCTIONS["none"]
     loss = np.empty(head.lead if each else (), head.real)
     grad = np.empty(head.coef.shape, head.dtype) if gradient else None
-    status = _call.fourier_cross_entropy(head.rows, labels, count, values, loss, grad)
+    status = fourier.cross_entropy(head.rows, labels, count, values, loss, grad)
     if is_label_error(status):
         raise _losses._bad_label(labels, count, ignored)
     check(status)
@@ -645,7 +647,7 @@ def _nll(gradient: bool, coef: Any, x: Any, values: dict[str, Any]) -> Any:
     each = values["reduction"] == REDUCTIONS["none"]
     loss = np.empty(points.x.shape if each else (), head.real)
     grad = np.empty(head.coef.shape, head.dtype) if gradient else None
-    _call.fourier_nll(head.rows, points.x, values, loss, grad)
+    fourier.nll(head.rows, points.x, values, loss, grad)
     found = points.result(loss) if each else loss[()]
     return (found, grad) if gradient else found
 

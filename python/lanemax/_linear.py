@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check, _losses
+from . import _losses
+from ._arrays import convert, layout
+from ._core import calls, errors, linear, registry, scalars
 
 
 def _matrix(x: Any) -> Any:
@@ -25,9 +27,9 @@ class _Layer:
     """hidden and weight in the dtype that they are computed in, and the bias in its own."""
 
     def __init__(self, hidden: Any, weight: Any, bias: Any) -> None:
-        self.hidden = _check.array("hidden", hidden)
-        self.weight = _check.array("weight", weight)
-        self.bias = None if bias is None else _check.array("bias", bias)
+        self.hidden = convert.array("hidden", hidden)
+        self.weight = convert.array("weight", weight)
+        self.bias = None if bias is None else convert.array("bias", bias)
         if self.hidden.ndim == 0:
             raise ValueError("hidden: expected an axis of features, got a 0-d array")
         if self.weight.ndim != 2:
@@ -49,7 +51,7 @@ class _Layer:
         if len(given) == 1:
             (self.dtype,) = given
         else:
-            wide = _call.F64 in given
+            wide = calls.F64 in given
             self.dtype = np.dtype(np.float64 if wide else np.float32)
         self.real = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.rows = _matrix(self.hidden.astype(self.dtype, copy=False))
@@ -71,7 +73,7 @@ def _row_weights(row_weight: Any, lead: tuple[int, ...]) -> Any:
     """Weights of the rows, one after the other, as float64; None for 1."""
     if row_weight is None:
         return None
-    given = _check.array("row_weight", row_weight)
+    given = convert.array("row_weight", row_weight)
     if given.shape != lead:
         raise ValueError(
             f"row_weight: expected shape {lead}, that of hidden without the last axis, "
@@ -132,7 +134,7 @@ def _gradient_arrays(grad_out: Any, layer: _Layer, others: dict[str, Any]) -> li
         if found[i] is None:
             continue
         name = f"grad_out[{i}]"
-        found[i] = _check.output(found[i], operand.shape, operand.dtype, name)
+        found[i] = layout.output(found[i], operand.shape, operand.dtype, name)
         before = {f"grad_out[{k}]": found[k] for k in range(i) if found[k] is not None}
         for other, x in {**inputs, **before}.items():
             if _overlap(found[i], x):
@@ -148,7 +150,7 @@ def _option_values(options: dict[str, Any]) -> dict[str, Any]:
     }
     for name, value in options.items():
         if value is not None:
-            values[name] = _check.in_range(name, value)
+            values[name] = scalars.in_range(name, value)
         elif name not in ("softcap", "filter_eps"):
             raise TypeError(f"{name}: expected a number, got None")
     return values
@@ -163,25 +165,25 @@ def _run(
     dropped: Any,
 ) -> Any:
     """The loss, with the gradients stored."""
-    each = values["reduction"] == _call.REDUCTIONS["none"]
+    each = values["reduction"] == registry.REDUCTIONS["none"]
     loss = np.empty(layer.lead if each else (), layer.real)
 
     def call() -> int:
         matrices = [None if g is None else g.matrix for g in grads]
-        return _call.linear_cross_entropy(
+        return linear.cross_entropy(
             layer.rows, layer.columns, labels, layer.added, values, loss, matrices, row_weight,
             dropped,
         )  # fmt: skip
 
     wanted = [g for g in grads if g is not None]
     status = call()
-    if wanted and _call.needs_own_output(status):
+    if wanted and errors.needs_own_output(status):
         for g in wanted:
             g.detach()
         status = call()
-    if _call.is_label_error(status):
+    if errors.is_label_error(status):
         raise _losses._bad_label(labels, layer.classes, values["ignore_index"])
-    _call.check(status)
+    errors.check(status)
     for g in wanted:
         g.store()
     return loss[()]
@@ -425,7 +427,7 @@ def linear_logsumexp(hidden: Any, weight: Any, *, bias: Any = None) -> Any:
     """
     layer = _Layer(hidden, weight, bias)
     out = np.empty(layer.lead, layer.real)
-    _call.linear_logsumexp(layer.rows, layer.columns, layer.added, out)
+    linear.logsumexp(layer.rows, layer.columns, layer.added, out)
     return out[()]
 
 
@@ -478,5 +480,5 @@ def linear_topk(hidden: Any, weight: Any, k: Any, *, bias: Any = None) -> tuple[
         raise ValueError(f"k: must be from 0 to the number of classes, {layer.classes}, got {k!r}")
     values = np.empty((*layer.lead, count), layer.dtype)
     indices = np.empty(values.shape, np.int64)
-    _call.linear_topk(layer.rows, layer.columns, count, layer.added, values, indices)
+    linear.topk(layer.rows, layer.columns, count, layer.added, values, indices)
     return values.astype(layer.hidden.dtype, copy=False), indices

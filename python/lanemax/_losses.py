@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
 from ._arrays import layout
 from ._arrays.convert import array, doubles, is_float, ndarray
 from ._arrays.outputs import fill
 from ._arrays.types import Array, ArrayLike, Reduction
-from ._core import calls, signatures
+from ._core import calls, scalars, signatures
 from ._core.context import state
 from ._core.errors import check, is_label_error
 from ._core.registry import REDUCTIONS, losses
@@ -67,7 +66,7 @@ def _reduction_code(reduction: Any) -> int:
 
 
 def _ignored_index(ignore_index: Any) -> int:
-    return _check.int64("ignore_index", ignore_index)
+    return scalars.int64("ignore_index", ignore_index)
 
 
 def _weights(weight: Any, classes: int) -> Any:
@@ -143,7 +142,7 @@ class _Loss:
             if value is None:
                 raise TypeError(f"{name}: expected a number, got None")
             values = values or [*self.standard]
-            values[self.slots[name]] = _check.in_range(name, value)
+            values[self.slots[name]] = scalars.in_range(name, value)
         return None if values is None else np.array(values)
 
     def refuse_unknown(self, given: dict[str, Any], gradient: bool) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
-from ._arrays import layout, outputs
+from ._arrays import convert, layout, outputs
 from ._core import registry
 from ._core.errors import check
 from ._core.signatures import Arguments
@@ -38,7 +37,7 @@ def one_number(name: str, value: Any) -> tuple[float, Any]:
     """A number, and the array whose shape and dtype its gradient gets."""
     if type(value) is float:
         return value, None
-    array = _check.reals(name, value)
+    array = convert.reals(name, value)
     if array.shape not in ((), (1,)):
         raise ValueError(f"{name}: expected one number, of shape () or (1,), got {array.shape}")
     return float(array.item()), array
@@ -46,7 +45,7 @@ def one_number(name: str, value: Any) -> tuple[float, Any]:
 
 def weights(value: Any) -> Any:
     """The weights of a polynomial without its constant term."""
-    weight = _check.reals("weight", value)
+    weight = convert.reals("weight", value)
     if weight.ndim != 1 or not 1 <= weight.size <= ORDER_MAX:
         raise ValueError(
             f"weight: expected shape (order,), order from 1 to {ORDER_MAX}, got {weight.shape}"
@@ -69,11 +68,11 @@ def polynomial(values: list[Any]) -> tuple[Any, tuple[Any, Any]]:
 
 def operands(names: Sequence[str], given: Sequence[Any], of: int) -> list[Any]:
     """Arrays of the same shape and dtype, those of the one at index `of`."""
-    like = _check.array(names[of], given[of])
+    like = convert.array(names[of], given[of])
     dtype, shape = like.dtype, like.shape
     found = []
     for i, name in enumerate(names):
-        a = like if i == of else _check.array(name, given[i])
+        a = like if i == of else convert.array(name, given[i])
         if a.dtype != dtype:
             raise TypeError(f"{name}: expected the dtype of {names[of]}, {dtype}, got {a.dtype}")
         if a.shape != shape:

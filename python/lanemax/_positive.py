@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _check
 from ._arrays.types import Array, ArrayLike, Axis
+from ._core import scalars
 from ._core.registry import ROW_OPS
 from ._rows import Op, run
 
@@ -79,7 +79,7 @@ def spherical_softmax(x: Any, axis: Any = -1, *, eps: Any = 1e-4, out: Any = Non
     >>> lm.spherical_softmax(np.array([1.0, -2.0, 3.0])).round(4)
     array([0.0714, 0.2857, 0.6429])
     """
-    return _forward("spherical_softmax", x, axis, out, _check.in_range("eps", eps))
+    return _forward("spherical_softmax", x, axis, out, scalars.in_range("eps", eps))
 
 
 def taylor_softmax(
@@ -129,7 +129,7 @@ def taylor_softmax(
     >>> lm.taylor_softmax(np.array([0.0, 1.0, 2.0])).round(4)
     array([0.1176, 0.2941, 0.5882])
     """
-    return _forward("taylor_softmax", x, axis, out, _check.in_range("order", order))
+    return _forward("taylor_softmax", x, axis, out, scalars.in_range("order", order))
 
 
 def stablemax(x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:
@@ -261,7 +261,7 @@ def spherical_softmax_vjp(
     >>> lm.spherical_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])).round(4)
     array([ 0.1326, -0.0204, -0.0306])
     """
-    return _backward("spherical_softmax", dy, x, axis, out, _check.in_range("eps", eps))
+    return _backward("spherical_softmax", dy, x, axis, out, scalars.in_range("eps", eps))
 
 
 def taylor_softmax_vjp(
@@ -308,7 +308,7 @@ def taylor_softmax_vjp(
     >>> lm.taylor_softmax_vjp(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 2.0])).round(4)
     array([ 0.1038, -0.0277, -0.0415])
     """
-    return _backward("taylor_softmax", dy, x, axis, out, _check.in_range("order", order))
+    return _backward("taylor_softmax", dy, x, axis, out, scalars.in_range("order", order))
 
 
 def stablemax_vjp(dy: ArrayLike, x: ArrayLike, axis: Axis = -1, *, out: Array | None = None) -> Any:

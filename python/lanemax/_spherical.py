@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from . import _call, _check, _losses
+from . import _losses
+from ._arrays import convert
+from ._core import errors, registry, scalars, spherical
 
 _F32 = np.dtype(np.float32)
 _F64 = np.dtype(np.float64)
-_LOSSES = {op["name"]: (code, op) for code, op in enumerate(_call.losses())}
+_LOSSES = {op["name"]: (code, op) for code, op in enumerate(registry.losses())}
 _FORMAT = 1  # of state_dict
 
 
 def _loss_called(loss: Any) -> tuple[int, dict[str, float]]:
     """Number and parameters, with their defaults, of a loss of the layer."""
-    if not isinstance(loss, str) or loss not in _call.SPHERICAL_LOSSES:
-        known = ", ".join(map(repr, _call.SPHERICAL_LOSSES))
+    if not isinstance(loss, str) or loss not in spherical.LOSSES:
+        known = ", ".join(map(repr, spherical.LOSSES))
         raise ValueError(f"loss: expected one of {known}, got {loss!r}")
-    code, op = _LOSSES[_call.SPHERICAL_LOSSES[loss]]
+    code, op = _LOSSES[spherical.LOSSES[loss]]
     if loss == "mse":  # an option of the function, a parameter of the layer
         return code, {"label_smoothing": 0.0}
     return code, {p.name: p.standard for p in op["described"]}
-
-
 
 
 class SphericalOutput:
@@ -101,11 +101,11 @@ class SphericalOutput:
 
     __slots__ = ("_code", "_dtype", "_layer", "_lock", "_loss", "_parameters", "_shape")
 
-    _layer: _call.Spherical
+    _layer: spherical.Spherical
 
     def __init__(self, weight: Any, *, loss: str = "z", **loss_parameters: Any) -> None:
         self._set_loss(loss, loss_parameters)
-        given = _check.array("weight", weight)
+        given = convert.array("weight", weight)
         if given.ndim != 2 or given.size == 0:
             raise ValueError(
                 f"weight: expected shape (D, d), D and d at least 1, got {given.shape}"
@@ -130,13 +130,13 @@ class SphericalOutput:
                     f"SphericalOutput: unexpected argument {name!r}; "
                     f"parameters of loss={loss!r}: {known}"
                 )
-            self._parameters[name] = _check.in_range(name, value)
+            self._parameters[name] = scalars.in_range(name, value)
         if loss == "taylor" and self._parameters["order"] != 2:
             raise ValueError(f"order: must be 2 for this layer, got {given['order']!r}")
 
     def _open(self, dtype: Any, shape: tuple[int, int], weight: Any) -> None:
         parameters = [*self._parameters.values(), 0.0, 0.0][:2]
-        self._layer = _call.Spherical(self._code, parameters, dtype, *shape, weight)
+        self._layer = spherical.Spherical(self._code, parameters, dtype, *shape, weight)
         self._shape, self._dtype = shape, dtype
         self._lock = threading.Lock()
 
@@ -179,7 +179,7 @@ class SphericalOutput:
 
     def _rows(self, hidden: Any) -> tuple[Any, tuple[int, ...]]:
         """Contiguous rows of inputs, and the shape they came in."""
-        given = _check.array("hidden", hidden)
+        given = convert.array("hidden", hidden)
         d = self._shape[1]
         if given.ndim == 0 or given.shape[-1] != d:
             raise ValueError(f"hidden: expected shape (..., {d}), got {given.shape}")
@@ -199,7 +199,7 @@ class SphericalOutput:
             return None
         if self._loss != "mse":
             raise TypeError(f"values: only loss='mse' takes them, not {self._loss!r}")
-        given = _check.reals("values", values)
+        given = convert.reals("values", values)
         if given.shape != shape:
             raise ValueError(f"values: expected the shape of target, {shape}, got {given.shape}")
         wide = np.require(given.astype(np.float64, copy=False), requirements=["C", "A"])
@@ -217,15 +217,15 @@ class SphericalOutput:
         rows, shape = self._rows(hidden)
         classes = self._targets(target, shape[:-1])
         wide = self._values(values, classes, np.shape(target))
-        ignored = _check.int64("ignore_index", ignore_index)
+        ignored = scalars.int64("ignore_index", ignore_index)
         loss = np.empty((), np.float64)
         dhidden = np.empty(rows.shape, rows.dtype) if gradient else None
         with self._lock:
             status = self._layer.batch(rows, classes, wide, ignored, loss, dhidden, step)
-        if _call.is_label_error(status):
+        if errors.is_label_error(status):
             raise _losses._bad_label(classes, self._shape[0], ignored)
         try:
-            _call.check(status)
+            errors.check(status)
         except FloatingPointError:
             raise FloatingPointError(
                 "step: hidden, values or a result is not finite; the layer is as it was"
@@ -301,7 +301,7 @@ class SphericalOutput:
                [0.1 , 0.8 ],
                [1.15, 0.7 ]])
         """
-        rate, decay = _check.in_range("lr", lr), _check.in_range("weight_decay", weight_decay)
+        rate, decay = scalars.in_range("lr", lr), scalars.in_range("weight_decay", weight_decay)
         if not np.isfinite(rate * decay):
             raise ValueError(
                 f"weight_decay: lr * weight_decay must be finite, got {lr!r} * {decay}"
@@ -377,7 +377,7 @@ class SphericalOutput:
         (array([ 0.5, -0.5]), array([0, 2]))
         """
         rows, shape = self._rows(hidden)
-        count = _check.int64("k", k)
+        count = scalars.int64("k", k)
         if not 0 <= count <= self._shape[0]:
             raise ValueError(f"k: expected 0 to {self._shape[0]}, the number of classes, got {k}")
         values = np.empty((rows.shape[0], count), rows.dtype)
@@ -476,7 +476,7 @@ class SphericalOutput:
                 raise ValueError(f"{name}: expected shape {shape}, got {given.shape}")
             arrays[name] = np.require(given, dtype, requirements=["C", "A"])
         rest: dict[str, Any] = {name: float(state[name]) for name in ("watched", "peak")}
-        rest |= {name: int(state[name]) for name in _call.SPHERICAL_COUNTS}
+        rest |= {name: int(state[name]) for name in spherical.COUNTS}
         layer._layer.state(arrays, rest)
         return layer
 

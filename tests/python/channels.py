@@ -138,7 +138,7 @@ def _cases(op) -> list[Case]:
     return [Case(op["name"], *s, *more) for s in settings]
 
 
-NAMES = [op["name"] for op in lm._call.channel_ops()]
+NAMES = [op["name"] for op in lm._core.registry.channel_ops()]
 OPS = [op for op in lm.activations() if op["name"] in NAMES]
 ALL = [c for op in OPS for c in _cases(op)]
 GATES = [c for c in ALL if c.name in ("swiglu", "geglu", "geglu_tanh", "reglu")]

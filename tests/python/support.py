@@ -39,7 +39,7 @@ def running(tier: str | None = None, threads: int | None = None):
     """Compute with this tier and thread count inside the block, and be sure of it."""
     with contextlib.ExitStack() as stack:
         if tier is not None:
-            stack.enter_context(lm._call.using_isa(tier))
+            stack.enter_context(lm._core.context.using_isa(tier))
         if threads is not None:
             stack.enter_context(lm.num_threads(threads))
         assert tier is None or lm.isa() == tier

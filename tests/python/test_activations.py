@@ -235,7 +235,8 @@ def _cases(op) -> list[Case]:
 
 
 #: the registry of functions of one element; test_channels.py has the others
-OPS = [op for op in lm.activations() if op["name"] in {u["name"] for u in lm._call.unary_ops()}]
+UNARY = {op["name"] for op in lm._core.registry.unary_ops()}
+OPS = [op for op in lm.activations() if op["name"] in UNARY]
 ALL = [c for op in OPS for c in _cases(op)]
 FIRST = [_cases(op)[0] for op in OPS]
 LEARNED = [c for c in ALL if c.learned]
@@ -956,7 +957,7 @@ def test_parameters_may_be_named():
 
 
 def test_activations_lists_the_registry():
-    ops = lm._call.unary_ops()
+    ops = lm._core.registry.unary_ops()
     listed = lm.activations()[: len(ops)]
     assert [a["name"] for a in listed] == [op["name"] for op in ops]
     for a, op in zip(listed, ops, strict=True):

@@ -325,7 +325,7 @@ def test_blocks_that_overlap_in_two_threads_restore_their_own():
 
 def test_blocks_of_threads_and_tiers_may_end_in_any_order():
     before, tier = lm.get_num_threads(), lm.isa()
-    a, b = lm.num_threads(2), lm._call.using_isa("portable")
+    a, b = lm.num_threads(2), lm._core.context.using_isa("portable")
     a.__enter__()
     b.__enter__()
     assert (lm.get_num_threads(), lm.isa()) == (2, "portable")
@@ -333,7 +333,7 @@ def test_blocks_of_threads_and_tiers_may_end_in_any_order():
     assert (lm.get_num_threads(), lm.isa()) == (before, "portable")
     b.__exit__(None, None, None)
     assert (lm.get_num_threads(), lm.isa()) == (before, tier)
-    with pytest.raises(ValueError), lm._call.using_isa("none"):
+    with pytest.raises(ValueError), lm._core.context.using_isa("none"):
         pass
     assert (lm.get_num_threads(), lm.isa()) == (before, tier)
 
@@ -344,7 +344,7 @@ def test_blocks_of_threads_and_tiers_may_end_in_any_order():
 )
 def test_thread_count_of_openmp_counts_below_our_own(ours, theirs, want):
     out, err = python(
-        "import lanemax as lm; print(lm.get_num_threads(), lm._call.state.source)",
+        "import lanemax as lm; print(lm.get_num_threads(), lm._core.context.state.source)",
         LANEMAX_NUM_THREADS=ours,
         OMP_NUM_THREADS=theirs,
         PYTHONWARNINGS="error",
@@ -354,7 +354,7 @@ def test_thread_count_of_openmp_counts_below_our_own(ours, theirs, want):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "many", "1.5"])
 def test_useless_thread_count_of_openmp_is_passed_over(text):
-    code = "import lanemax as lm; print(lm._call.state.source)"
+    code = "import lanemax as lm; print(lm._core.context.state.source)"
     out, err = python(code, LANEMAX_NUM_THREADS=None, OMP_NUM_THREADS=text, PYTHONWARNINGS="error")
     assert (out in ("CPU affinity", "CPU count", "cgroup quota"), err) == (True, "")
 
@@ -403,4 +403,4 @@ def test_quota_limits_the_default(tmp_path, monkeypatch):
     monkeypatch.delenv("LANEMAX_NUM_THREADS", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     root = fake_root(tmp_path, "0::/a\n", {"a/cpu.max": "10000 100000"})
-    assert lm._call.default_threads(root) == (1, "cgroup quota")
+    assert lm._core.context.default_threads(root) == (1, "cgroup quota")

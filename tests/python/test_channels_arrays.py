@@ -489,7 +489,7 @@ def test_parameters_may_be_named():
 
 
 def test_activations_lists_the_channels_behind_the_others():
-    ops = lm._call.channel_ops()
+    ops = lm._core.registry.channel_ops()
     listed = lm.activations()[-len(ops) :]
     assert [a["name"] for a in listed] == [op["name"] for op in ops]
     for a, op in zip(listed, ops, strict=True):

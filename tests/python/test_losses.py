@@ -11,9 +11,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 import support
-from lanemax import _call, _losses
+from lanemax import _losses
+from lanemax._core import context, registry
 
-LOSSES = [op["name"] for op in _call.losses()]
+LOSSES = [op["name"] for op in registry.losses()]
 EXPONENTIAL = ("cross_entropy", "comp_sum_loss", "generalized_cross_entropy", "mae_loss")
 SETTINGS = {
     "z_loss": [{}, {"a": 0.5, "b": 3.0}, {"a": 2.0, "b": -1.0}],
@@ -451,7 +452,7 @@ def test_bits(name, settings, dtype):
 
         loss, grad = run(x)
         for isa in lm.available_isas():
-            with _call.using_isa(isa):
+            with context.using_isa(isa):
                 for threads in (1, 3):
                     with lm.num_threads(threads):
                         got, got_grad = run(x)
@@ -630,7 +631,7 @@ def test_adversarial_rows():
             assert (want[2][1] == 0).all()
             for isa in lm.available_isas():
                 for threads in (1, 2):
-                    with _call.using_isa(isa), lm.num_threads(threads):
+                    with context.using_isa(isa), lm.num_threads(threads):
                         got = function(np.asfortranarray(o), a, t, tau=1.5, rho=0.7, nu=2.0)
                     for g, w in zip(got, want, strict=True):
                         assert support.bits(g).tobytes() == support.bits(w).tobytes()

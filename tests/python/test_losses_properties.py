@@ -25,10 +25,10 @@ import support
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from lanemax import _call
+from lanemax._core import registry
 from support import CHUNK, F16, F32, F64, assert_same_bits
 
-LOSSES = [op["name"] for op in _call.losses()]
+LOSSES = [op["name"] for op in registry.losses()]
 #: of the others the gradient of a row sums to 0, for a shift of all logits changes nothing
 NOT_SHIFT_INVARIANT = (
     "spherical_softmax_loss",

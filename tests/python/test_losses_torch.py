@@ -496,4 +496,4 @@ def test_adversarial(seed):
 
 
 def test_every_loss_is_compared():
-    assert set(FORMULAS) == {op["name"] for op in lm._call.losses()}
+    assert set(FORMULAS) == {op["name"] for op in lm._core.registry.losses()}

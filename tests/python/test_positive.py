@@ -267,7 +267,7 @@ def test_signature_and_documentation(p: Positive, suffix):
 
 
 def test_registry_says_the_same():
-    ops = {op["name"]: op for op in lm._call.row_ops()}
+    ops = {op["name"]: op for op in lm._core.registry.row_ops()}
     for p in TABLE:
         for name in (p.name, f"{p.name}_vjp"):
             assert ops[name]["parameters"] == ([p.parameter] if p.parameter else [])

@@ -185,7 +185,7 @@ def test_tiers_may_be_forced_while_others_compute():
     worker.start()
     try:
         for i in range(30):
-            with lm._call.using_isa(support.TIERS[i % len(support.TIERS)]):
+            with lm._core.context.using_isa(support.TIERS[i % len(support.TIERS)]):
                 assert support.same_bits(lm.softmax(x), want)
     finally:
         stop.set()

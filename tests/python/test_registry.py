@@ -15,11 +15,11 @@ OPTIONS = {"temperature", "where", "total"}
 
 
 def test_every_operation_of_the_c_registry_has_a_row():
-    missing = {op["name"] for op in lm._call.row_ops()} - FUNCTIONS.keys() - NAMES
+    missing = {op["name"] for op in lm._core.registry.row_ops()} - FUNCTIONS.keys() - NAMES
     assert not missing, f"add rows to tests/python/registry.py or positive.py for {sorted(missing)}"
 
 
-OF_EXPONENTIALS = [op for op in lm._call.row_ops() if op["name"] not in NAMES]
+OF_EXPONENTIALS = [op for op in lm._core.registry.row_ops() if op["name"] not in NAMES]
 
 
 @pytest.mark.parametrize("op", OF_EXPONENTIALS, ids=lambda op: op["name"])
@@ -118,14 +118,14 @@ OF_OPTIONS = {
 
 def _ranges():
     families = (
-        (_row, [op for op in lm._call.row_ops() if hasattr(lm, op["name"])]),
-        (_loss, lm._call.losses()),
-        (_activation, [*lm._call.unary_ops(), *lm._call.channel_ops()]),
+        (_row, [op for op in lm._core.registry.row_ops() if hasattr(lm, op["name"])]),
+        (_loss, lm._core.registry.losses()),
+        (_activation, [*lm._core.registry.unary_ops(), *lm._core.registry.channel_ops()]),
     )
     for family, ops in families:
         for op in ops:
             for p in op["described"]:
-                if not p.flags & lm._call.lib.LMX_UNCHECKED:
+                if not p.flags & lm._core.calls.lib.LMX_UNCHECKED:
                     yield pytest.param(p, family(op["name"], p.name), id=f"{op['name']}-{p.name}")
     for name, functions in OF_OPTIONS.items():
         for i, function in enumerate(functions):
@@ -134,7 +134,7 @@ def _ranges():
 
 def _values(p):
     """Values of the parameter, and whether each is accepted; written apart from `fits`."""
-    lib = lm._call.lib
+    lib = lm._core.calls.lib
     unit = 2 if p.flags & lib.LMX_EVEN else 1 if p.flags & lib.LMX_INTEGER else 0
     yield p.least, not p.flags & lib.LMX_ABOVE
     yield math.nextafter(p.least, -math.inf), False
@@ -171,14 +171,14 @@ def test_options_are_all_tried():
 
 
 def test_one_name_is_one_range():
-    for op in (*lm._call.row_ops(), *lm._call.losses()):
+    for op in (*lm._core.registry.row_ops(), *lm._core.registry.losses()):
         for p in op["described"]:
             same = _registry.RANGES[p.name]
             assert (p.least, p.greatest, p.flags) == (same.least, same.greatest, same.flags)
 
 
 def test_signatures_have_the_registrys_defaults():
-    for op in lm._call.losses():
+    for op in lm._core.registry.losses():
         shown = inspect.signature(getattr(lm, op["name"])).parameters
         for p in op["described"]:
             assert shown[p.name].default == p.standard

@@ -20,7 +20,8 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _activations, _call
+from .. import _activations
+from .._core import context, registry
 from . import goals, info, machine, peers, plot
 from .arguments import positive, positive_real, rows_and_columns
 from .goals import EXPERIMENTS, Goal
@@ -196,7 +197,7 @@ class Bench:
 @contextmanager
 def tier_and_threads(tier: str, threads: int) -> Iterator[None]:
     """Let lanemax use `tier` and `threads` in the body."""
-    with _call.using_isa(tier), lm.num_threads(threads):
+    with context.using_isa(tier), lm.num_threads(threads):
         yield
 
 
@@ -302,7 +303,7 @@ def time_losses(bench: Bench, shape: tuple[int, int]) -> Row:
     x, out = case.x, case.out
     target = np.random.default_rng(1).integers(0, shape[1], shape[0])
     contenders = []
-    for name in (op["name"] for op in _call.losses()):
+    for name in (op["name"] for op in registry.losses()):
         alone, both = getattr(lm, name), getattr(lm, f"{name}_and_grad")
         contenders.append(Contender(name, clock(partial(alone, x, target))))
         call = partial(both, x, target, grad_out=out)

@@ -16,7 +16,7 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _call
+from .._core import context
 from . import functions, heads, info, layers, machine, oracle, specials
 from .functions import Arguments, Function, Limit
 from .oracle import Array
@@ -224,7 +224,7 @@ def check_bits(
     """Compare the bits of every tier, thread count and layout with `results`."""
     for tier in lm.available_isas():
         for threads in thread_counts():
-            with _call.using_isa(tier), lm.num_threads(threads):
+            with context.using_isa(tier), lm.num_threads(threads):
                 for sample, a, want in zip(cases, arguments, results, strict=True):
                     got = function.call(a, -1, None)
                     if got.tobytes() != want.tobytes():
@@ -254,7 +254,7 @@ def check_function(
     """Return one finding per bound of `function` for arrays of `dtype`."""
     rng = np.random.default_rng(7)
     best = lm.available_isas()[0]
-    with _call.using_isa(best), lm.num_threads(1):
+    with context.using_isa(best), lm.num_threads(1):
         arguments = [function.prepare(s.x, rng) for s in cases]
         results = [function.call(a, -1, None) for a in arguments]
     if dtype.itemsize == 2:
@@ -337,7 +337,7 @@ def check_specials(dtype: np.dtype[Any], wanted: Callable[[str], bool]) -> Findi
     """Return how many promised special results hold, in every tier."""
     finding = Finding("special values", dtype.name, "exact", unit="wrong")
     for tier in lm.available_isas():
-        with _call.using_isa(tier):
+        with context.using_isa(tier):
             for name, holds in specials.promises(dtype):
                 if not wanted(name):
                     continue
@@ -358,14 +358,14 @@ def check_layer(layer: layers.Layer, dtype: np.dtype[Any]) -> Finding:
     """Compare a layer with its formula, and its bits on every tier and thread count."""
     finding = Finding(layer.name, dtype.name, layer.bound, unit="of it")
     given = layers.operands(dtype)
-    with _call.using_isa(lm.available_isas()[0]), lm.num_threads(1):
+    with context.using_isa(lm.available_isas()[0]), lm.num_threads(1):
         want = layer.run(given)
     finding.elements = sum(a.size for a in want)
     finding.worst = layer.error(given, want)
     finding.ok = finding.worst <= 1
     for tier in lm.available_isas():
         for threads in thread_counts():
-            with _call.using_isa(tier), lm.num_threads(threads):
+            with context.using_isa(tier), lm.num_threads(threads):
                 got = layer.run(given)
             if any(a.tobytes() != b.tobytes() for a, b in zip(got, want, strict=True)):
                 finding.fail(f"{tier} with {threads} threads differs in bits")

@@ -15,7 +15,8 @@ import numpy as np
 
 import lanemax as lm
 
-from .. import _activations, _call
+from .. import _activations
+from .._core import registry
 from . import activation_oracle, channel_oracle, loss_oracle, oracle
 from .oracle import Array, Exact, Format
 
@@ -520,7 +521,7 @@ def _expect_loss(name: str, gradient: bool) -> Any:
 def _losses_of_registry() -> tuple[Function, ...]:
     """Two entries for every loss: those without a formula here are compared in bits alone."""
     found = []
-    for name in (op["name"] for op in _call.losses()):
+    for name in (op["name"] for op in registry.losses()):
         known = name in loss_oracle.FORMULAS
         most = 3.0 if name == "cross_entropy" else 4.0
         value = Limit(f"{most:.0f} ULP", most, "ULP", _normal)
@@ -654,13 +655,13 @@ def _of_terms(factor: float) -> Limit:
 #: Of what has no formula, which a new activation may start without.
 SAME_BITS = Limit("the same bits", 0.0, "ULP", _normal)
 
-_BOUNDS = {op["name"]: op["bound"] for op in (*_call.unary_ops(), *_call.channel_ops())}
+_BOUNDS = {op["name"]: op["bound"] for op in (*registry.unary_ops(), *registry.channel_ops())}
 
 
 def _activations_of_registry() -> tuple[Function, ...]:
     """Two entries for every activation."""
     found = []
-    for op in _call.unary_ops():
+    for op in registry.unary_ops():
         name = op["name"]
         (value, limit), (gradient, gradient_limit) = _expect_activation(name), _expect_slope(name)
         found += [
@@ -737,7 +738,7 @@ def _channels_of_registry() -> tuple[Function, ...]:
     """Two entries for every activation of channels."""
     o = channel_oracle
     found = []
-    for op in _call.channel_ops():
+    for op in registry.channel_ops():
         name, two = op["name"], op["inputs"] == 2
         value, limit = _expect_channel(o.FORMULAS, o.FACTORS, name)
         gradient, gradient_limit = _expect_channel(o.GRADIENTS, o.GRADIENT_FACTORS, name)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, _call, available_isas, get_include, get_num_threads, isa
+from .. import __version__, available_isas, get_include, get_num_threads, isa
+from .._core import context
 from . import machine
 from .text import size
 
@@ -52,7 +53,7 @@ def thread_origin() -> str:
     if affinity is not None:
         facts.append(f"{affinity} allowed to this process")
     facts.append("no cgroup limit" if quota is None else f"cgroup limit {quota:g}")
-    return f"{_call.state.source} ({', '.join(facts)})"
+    return f"{context.state.source} ({', '.join(facts)})"
 
 
 def distribution(name: str) -> str | None:
@@ -81,7 +82,7 @@ def gather() -> dict[str, Any]:
         "available_isas": list(available),
         "tiers": tiers,
         "LANEMAX_ISA": wanted or None,
-        "LANEMAX_ISA_ignored": _call.isa_ignored(),
+        "LANEMAX_ISA_ignored": context.isa_ignored(),
         "threads": get_num_threads(),
         "threads_from": thread_origin(),
         "cpus": {

@@ -13,23 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays.convert import array, doubles, ndarray, reals
-from ._arrays.layout import output
-from ._core import registry
-from ._core.calls import dtype_code
-
-__all__ = [
-    "array",
-    "doubles",
-    "dtype_code",
-    "fitting",
-    "in_range",
-    "int64",
-    "ndarray",
-    "number",
-    "output",
-    "reals",
-]
+from . import registry
 
 
 def number(name: str, value: Any) -> float:
