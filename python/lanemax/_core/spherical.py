@@ -36,7 +36,7 @@ class Spherical:
         d: int,
         weight: Any = None,
     ) -> None:
-        pointer = ffi.new("lmx_spherical **")
+        made = ffi.new("lmx_spherical **")
         given = ffi.new("double[2]", parameters)
         check(
             lib.lmx_spherical_create(
@@ -48,10 +48,10 @@ class Spherical:
                 d,
                 ffi.NULL if weight is None else pointer(weight),
                 d,
-                pointer,
+                made,
             )
         )
-        self.layer = ffi.gc(pointer[0], lib.lmx_spherical_free, classes * d * dtype.itemsize)
+        self.layer = ffi.gc(made[0], lib.lmx_spherical_free, classes * d * dtype.itemsize)
 
     def batch(
         self,
