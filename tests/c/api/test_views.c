@@ -534,7 +534,7 @@ int main(void)
     check_begin("views");
     for (int i = 0; lmx_isa_available(i) != NULL; i++)
         ctx_of[n_tiers++] = ctx_with(1 + (unsigned)(i == 0), lmx_isa_available(i));
-    const uint64_t cases = check_full ? 2000 : check_fast || check_noguard ? 40 : 300;
+    const uint64_t cases = check_full ? 2000 : check_fast || check_noguard ? 16 : 300;
     for (int t = 0; t < N_DTYPES; t++) {
         const lmx_dtype type = (lmx_dtype)t;
         check_at.dtype = dtype_name(type);
