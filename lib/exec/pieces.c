@@ -37,36 +37,8 @@ typedef struct cut {
     lmx_dd *columns; /* for each block */
 } cut;
 
-/* Elements [first, first + n) of `rows` rows. */
-typedef struct {
-    size_t row, rows, first, n;
-} extent;
-
-/* The elements as contiguous reals, or back. */
-static void move(const cut *c, const lmx_array *a, const extent *e, char *z, int back)
-{
-    const lmx_table *real = c->p->real;
-    const lmx_passage how = { .rate = 1, .nontemporal = back && (c->how & LMX_HOW_STREAM) != 0 };
-    if (e->n == c->p->space.cols && lmx_rows_packed(a) && a->table->real_size == real->real_size) {
-        const lmx_gather g = { .stride = 1, .rate = 1, .stream = how.nontemporal };
-        const char *at = lmx_row_at(a, e->row);
-        if (back)
-            a->table->scatter(z, e->rows * e->n, &g, (char *)(uintptr_t)at);
-        else
-            a->table->gather(at, e->rows * e->n, &g, z);
-        return;
-    }
-    for (size_t r = 0; r < e->rows; r++, z += e->n * real->real_size) {
-        const lmx_stretch at = { lmx_row_at(a, e->row + r), e->first, e->n };
-        if (back)
-            lmx_store(a, at, &how, real, z);
-        else
-            lmx_load(a, at, &how, real, z);
-    }
-}
-
 /* Rows that are a constant stride apart, those of one value of all outer axes but the last, at a time. */
-static void compute_in_place(const cut *c, const extent *e, lmx_piece *piece)
+static void compute_in_place(const cut *c, const lmx_block *e, lmx_piece *piece)
 {
     const lmx_array *a = c->p->array;
     const size_t inner = c->p->space.n[c->p->space.outer - 1];
@@ -89,16 +61,17 @@ static void compute_in_place(const cut *c, const extent *e, lmx_piece *piece)
 }
 
 /* As many elements as the buffers hold. */
-static void compute_buffered(const cut *c, const extent *e, unsigned worker, lmx_piece *piece)
+static void compute_buffered(const cut *c, const lmx_block *e, unsigned worker, lmx_piece *piece)
 {
     const lmx_array *a = c->p->array;
     char *x = c->buffers + (size_t)worker * 3 * c->buffer_size;
     char *dy = x + c->buffer_size, *up = dy + c->buffer_size;
-    move(c, &a[LMX_X], e, x, 0);
+    const lmx_passage back = { .rate = 1, .nontemporal = (c->how & LMX_HOW_STREAM) != 0 };
+    lmx_load_rows(&a[LMX_X], *e, LMX_AS_IS, c->p->real, x);
     if (a[LMX_DY].data != NULL)
-        move(c, &a[LMX_DY], e, dy, 0);
+        lmx_load_rows(&a[LMX_DY], *e, LMX_AS_IS, c->p->real, dy);
     if (a[LMX_UP].data != NULL)
-        move(c, &a[LMX_UP], e, up, 0);
+        lmx_load_rows(&a[LMX_UP], *e, LMX_AS_IS, c->p->real, up);
     piece->rows = e->rows;
     piece->first = e->first;
     piece->n = e->n;
@@ -110,20 +83,20 @@ static void compute_buffered(const cut *c, const extent *e, unsigned worker, lmx
     piece->up_out = a[LMX_UP_OUT].data != NULL ? up : NULL;
     piece->how = 0;
     c->p->compute(c->p->job, c->p->real, piece);
-    move(c, &a[LMX_OUT], e, x, 1);
+    lmx_store_rows(&a[LMX_OUT], *e, back, c->p->real, x);
     if (a[LMX_UP_OUT].data != NULL)
-        move(c, &a[LMX_UP_OUT], e, up, 1);
+        lmx_store_rows(&a[LMX_UP_OUT], *e, back, c->p->real, up);
 }
 
-static void compute_gathered(const cut *c, const extent *e, unsigned worker, lmx_piece *piece)
+static void compute_gathered(const cut *c, const lmx_block *e, unsigned worker, lmx_piece *piece)
 {
     const size_t most = c->gathered, unit = c->p->unit;
     const size_t rows = e->n < most ? most / e->n : 1;
     const size_t cols = e->n <= most ? e->n : most / unit * unit;
     for (size_t r = 0; r < e->rows; r += rows)
         for (size_t at = 0; at < e->n; at += cols) {
-            const extent part = { e->row + r, e->rows - r < rows ? e->rows - r : rows,
-                                  e->first + at, e->n - at < cols ? e->n - at : cols };
+            const lmx_block part = { e->row + r, e->rows - r < rows ? e->rows - r : rows,
+                                     e->first + at, e->n - at < cols ? e->n - at : cols };
             compute_buffered(c, &part, worker, piece);
         }
 }
@@ -146,7 +119,7 @@ static void task(void *job, size_t begin, size_t end, unsigned worker)
         if (c->scratch_size > 0)
             piece.scratch = c->scratch + (size_t)worker * c->scratch_size;
         for (size_t row = from; row < to; row += c->group) {
-            const extent e = { row, to - row < c->group ? to - row : c->group, first, piece.n };
+            const lmx_block e = { row, to - row < c->group ? to - row : c->group, first, piece.n };
             if (c->direct)
                 compute_in_place(c, &e, &piece);
             else

@@ -202,3 +202,41 @@ int lmx_rows_packed(const lmx_array *x)
         return 0;
     return x->n[0] == 1 || x->stride[0] == (ptrdiff_t)(x->n[1] * x->size);
 }
+
+/* Whether the block is one run of elements, and nothing differs between its rows. */
+static int is_run(const lmx_array *x, lmx_block b, const lmx_passage *how, const lmx_table *real)
+{
+    return how->where == NULL && b.n == x->n[x->axes - 1] && lmx_rows_packed(x) &&
+           x->table->real_size == real->real_size;
+}
+
+/* Row r of the block; how->where_row becomes the mask's. */
+static lmx_stretch row_of(const lmx_array *x, lmx_block b, size_t r, lmx_passage *how)
+{
+    if (how->where != NULL)
+        how->where_row = lmx_row_at(how->where, b.row + r);
+    return (lmx_stretch){ lmx_row_at(x, b.row + r), b.first, b.n };
+}
+
+void lmx_load_rows(const lmx_array *x, lmx_block b, lmx_passage how, const lmx_table *real, char *z)
+{
+    const lmx_gather g = { .stride = 1, .rate = how.rate, .rate_lo = how.rate_lo };
+    if (is_run(x, b, &how, real)) {
+        x->table->gather(lmx_row_at(x, b.row), b.rows * b.n, &g, z);
+        return;
+    }
+    for (size_t r = 0; r < b.rows; r++, z += b.n * real->real_size)
+        lmx_load(x, row_of(x, b, r, &how), &how, real, z);
+}
+
+void lmx_store_rows(const lmx_array *y, lmx_block b, lmx_passage how, const lmx_table *real,
+                    char *z)
+{
+    const lmx_gather g = { .stride = 1, .rate = 1, .stream = how.nontemporal };
+    if (is_run(y, b, &how, real)) {
+        y->table->scatter(z, b.rows * b.n, &g, (char *)(uintptr_t)lmx_row_at(y, b.row));
+        return;
+    }
+    for (size_t r = 0; r < b.rows; r++, z += b.n * real->real_size)
+        lmx_store(y, row_of(y, b, r, &how), &how, real, z);
+}

@@ -34,6 +34,18 @@ void lmx_load(const lmx_array *x, lmx_stretch at, const lmx_passage *how, const 
 void lmx_store(const lmx_array *y, lmx_stretch at, const lmx_passage *how, const lmx_table *real,
                void *z);
 
+/* Elements [first, first + n) of some rows. */
+typedef struct lmx_block {
+    size_t row, rows, first, n;
+} lmx_block;
+
+/* The same for several rows, whose reals follow each other; the mask's row is found here.  Rows that are one run of
+ * elements are converted in one go. */
+void lmx_load_rows(const lmx_array *x, lmx_block b, lmx_passage how, const lmx_table *real,
+                   char *z);
+void lmx_store_rows(const lmx_array *y, lmx_block b, lmx_passage how, const lmx_table *real,
+                    char *z);
+
 /* The same value everywhere. */
 void lmx_fill(const lmx_array *y, lmx_stretch at, double value);
 

@@ -28,46 +28,14 @@ void lmx_row_short_task(void *call, size_t begin, size_t end, unsigned worker)
     }
 }
 
-/* The rows of a batch as contiguous reals in scratch. */
-static void load_batch(lmx_row_call *c, const lmx_array *x, size_t first, size_t count, char *z)
+/* A mask that a call may have, and how its results are stored. */
+static lmx_passage passage_of(const lmx_row_call *c)
 {
     const lmx_array *where = &c->array[LMX_ROW_WHERE];
-    const size_t cols = c->space.cols, step = cols * c->real->real_size;
-    const lmx_gather as_is = { .stride = 1, .rate = 1 };
-    lmx_passage how = LMX_AS_IS;
-    if (where->data != NULL)
-        how.where = where;
-    else if (lmx_rows_packed(x) && x->table->real_size == c->real->real_size) {
-        x->table->gather(lmx_row_at(x, first), count * cols, &as_is, z);
-        return;
-    }
-    for (size_t q = 0; q < count; q++, z += step) {
-        if (how.where != NULL)
-            how.where_row = lmx_row_at(where, first + q);
-        lmx_load(x, (lmx_stretch){ lmx_row_at(x, first + q), 0, cols }, &how, c->real, z);
-    }
-}
-
-/* Results of a batch from scratch to where they belong. */
-static void store_batch(lmx_row_call *c, size_t first, size_t count, char *z)
-{
-    const lmx_array *out = &c->array[LMX_ROW_OUT], *where = &c->array[LMX_ROW_WHERE];
-    const size_t cols = c->space.cols, step = cols * c->real->real_size;
-    lmx_passage how = { .rate = 1,
-                        .masked_value = c->op == LMX_ROW_log_softmax,
-                        .nontemporal = (c->drive.plan.how & LMX_HOW_STREAM) != 0 };
-    if (where->data != NULL)
-        how.where = where;
-    else if (lmx_rows_packed(out) && out->table->real_size == c->real->real_size) {
-        const lmx_gather g = { .stride = 1, .rate = 1, .stream = how.nontemporal };
-        out->table->scatter(z, count * cols, &g, (char *)(uintptr_t)lmx_row_at(out, first));
-        return;
-    }
-    for (size_t q = 0; q < count; q++, z += step) {
-        if (how.where != NULL)
-            how.where_row = lmx_row_at(where, first + q);
-        lmx_store(out, (lmx_stretch){ lmx_row_at(out, first + q), 0, cols }, &how, c->real, z);
-    }
+    return (lmx_passage){ .rate = 1,
+                          .where = where->data != NULL ? where : NULL,
+                          .masked_value = c->op == LMX_ROW_log_softmax,
+                          .nontemporal = (c->drive.plan.how & LMX_HOW_STREAM) != 0 };
 }
 
 /* One value for each row of a batch, from scratch. */
@@ -89,6 +57,7 @@ void lmx_row_batch_task(void *call, size_t begin, size_t end, unsigned worker)
     const lmx_array *out = &c->array[LMX_ROW_OUT];
     const size_t cols = c->space.cols, most = LMX_BATCH / cols > 0 ? LMX_BATCH / cols : 1;
     const int yields_row = lmx_row_yields_row(c);
+    const lmx_passage how = passage_of(c);
     char *const own = lmx_row_scratch(c, worker, LMX_SCRATCH_OUT);
     char *const a = lmx_row_scratch(c, worker, LMX_SCRATCH_A);
     char *const b = lmx_row_scratch(c, worker, LMX_SCRATCH_B);
@@ -106,12 +75,13 @@ void lmx_row_batch_task(void *call, size_t begin, size_t end, unsigned worker)
             r.out = (char *)(uintptr_t)lmx_row_at(out, i);
             r.out_stride = lmx_row_step(out);
         }
-        load_batch(c, &c->array[LMX_ROW_A], i, r.rows, a);
+        const lmx_block block = { i, r.rows, 0, cols };
+        lmx_load_rows(&c->array[LMX_ROW_A], block, how, c->real, a);
         if (b != NULL)
-            load_batch(c, &c->array[LMX_ROW_B], i, r.rows, b);
+            lmx_load_rows(&c->array[LMX_ROW_B], block, LMX_AS_IS, c->real, b);
         c->real_kernel->rows(&r);
         if (yields_row)
-            store_batch(c, i, r.rows, own);
+            lmx_store_rows(out, block, how, c->real, own);
         else if (own != NULL)
             store_values(c, i, r.rows, own);
     }

@@ -208,7 +208,7 @@ static void apply(void *row, size_t chunk, unsigned worker)
                   w->c->drive.chunks == 1); /* scratch holds a row's one chunk still */
 }
 
-const lmx_row_steps lmx_row_steps_of_rows = { begin, measure, finish, deliver, apply };
+static const lmx_row_steps row_steps = { begin, measure, finish, deliver, apply };
 
 static void rows_task(void *call, size_t begin_row, size_t end, unsigned worker)
 {
@@ -373,7 +373,7 @@ lmx_status lmx_row_run(lmx_ctx *ctx, lmx_row_call *c)
 {
     lmx_drive *d = &c->drive;
     lmx_row w;
-    d->steps = &lmx_row_steps_of_rows;
+    d->steps = &row_steps;
     d->rows = c->space.rows;
     d->cols = c->space.cols;
     d->divide = divide;

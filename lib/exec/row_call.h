@@ -78,8 +78,6 @@ lmx_status lmx_row_run(lmx_ctx *ctx, lmx_row_call *c);
 
 /* ----------------------------------------------- for row_batch.c and row_columns.c --- */
 
-extern const lmx_row_steps lmx_row_steps_of_rows;
-
 LMX_INLINE int lmx_row_yields_row(const lmx_row_call *c)
 {
     return c->info->result == LMX_RESULT_ROW;

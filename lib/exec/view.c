@@ -228,7 +228,6 @@ lmx_status lmx_space_open(lmx_space *space, const lmx_operand *operands, size_t 
         if (status != LMX_OK)
             return status;
     }
-    space->reduced = reduced;
     const int fit = count_elements(like, reduced, 0, &space->rows) &&
                     count_elements(like, reduced, 1, &space->cols);
     if (!fit)

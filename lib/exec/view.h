@@ -35,7 +35,6 @@ typedef struct lmx_operand {
 /* The index space: the product of the outer extents, and of the reduced ones. */
 typedef struct lmx_space {
     size_t rows, cols;
-    uint64_t reduced; /* of the view that decides the shape */
     int outer, axes;
     size_t n[LMX_AXES];
 } lmx_space;
